@@ -1,0 +1,122 @@
+"""The one wrapper around every model: images in [0, 1] go in, logits come out."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from saliency_audit.errors import InputError
+
+Format = Literal["module", "exported", "torchscript"]
+
+
+class Classifier(nn.Module):
+    """A classifier on images in [0, 1]; the normalisation is its first layer.
+
+    Every budget, baseline and fill value of an audit therefore means pixels.
+
+    Args:
+        network: the user's model, ``(n, c, h, w)`` normalised images to ``(n, classes)`` logits.
+        input_shape: ``(c, h, w)`` of one image.
+        mean: per channel, or one number for all, in pixel units.
+        std: likewise.
+        name: how reports call the model.
+        format: what kind of object ``network`` is; decides what can be done with it.
+        precision: "bf16" runs the network under autocast; logits are always fp32 or better.
+        layer: name of the layer that Grad-CAM reads; None means the last spatial one.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        input_shape: tuple[int, int, int],
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        name: str = "model",
+        format: Format = "module",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        layer: str | None = None,
+    ) -> None:
+        super().__init__()
+        channels = input_shape[0]
+        for what, values in (("mean", mean), ("std", std)):
+            numbers = [values] if isinstance(values, int | float) else list(values)
+            if len(numbers) not in (1, channels):
+                raise InputError(
+                    f"--{what} has {len(numbers)} values but the model takes {channels} channels; "
+                    f"give one value or {channels}"
+                )
+            colour = torch.tensor(numbers, dtype=torch.float64).expand(channels)
+            if what == "std" and not bool((colour > 0).all()):
+                raise InputError(f"--std is {numbers}; every value must be above 0")
+            self.register_buffer(what, colour.float().view(1, -1, 1, 1).clone(), persistent=False)
+        self.network = network
+        self.input_shape = input_shape
+        self.name = name
+        self.format: Format = format
+        self.precision = precision
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
+        normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
+        if self.precision == "fp32":
+            logits: Tensor = self.network(normalised)
+            return logits
+        with torch.autocast(images.device.type, torch.bfloat16):
+            logits = self.network(normalised)
+        return logits.float()
+
+    @contextmanager
+    def audited(self) -> Iterator["Classifier"]:
+        """Inside: eval mode and frozen weights. Outside: every flag is as the user left it."""
+        modes = {module: module.training for module in self.modules()}
+        frozen = {parameter: parameter.requires_grad for parameter in self.parameters()}
+        try:
+            self.eval()
+            self.requires_grad_(False)
+            yield self
+        finally:
+            for module, training in modes.items():
+                module.training = training
+            for parameter, requires_grad in frozen.items():
+                parameter.requires_grad_(requires_grad)
+
+    def check(self, images: Tensor) -> int:
+        """Run a first batch and return the number of classes.
+
+        Raises:
+            InputError: the model does not take the images, or its output is not a finite
+                ``(n, classes)`` tensor.
+        """
+        shape = "x".join(map(str, images.shape[1:]))
+        try:
+            with torch.no_grad():
+                logits = self(images)
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{self.name} does not take images of {shape}: {reason}. "
+                "Set --size and --channels to what the model was trained with"
+            ) from error
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            seen = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(
+                f"{self.name} returns {seen} for {len(images)} images; "
+                "a classifier must return one row of logits per image, (n, classes)"
+            )
+        if logits.shape[1] < 2:
+            raise InputError(f"{self.name} has {logits.shape[1]} output; at least 2 are needed")
+        if not bool(logits.isfinite().all()):
+            broken = [n for n, p in self.network.named_parameters() if not p.isfinite().all()]
+            where = f"its weights hold NaN or infinity in {broken[0]}" if broken else "not in weights"
+            raise InputError(f"{self.name} returns NaN or infinite logits ({where})")
+        return int(logits.shape[1])

@@ -1,0 +1,75 @@
+"""The explained scalar: the number, computed from the logits, whose map is drawn."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from saliency_audit.errors import lookup
+
+Scalar = Callable[[Tensor, Tensor], Tensor]
+
+
+def _of_target(values: Tensor, targets: Tensor) -> Tensor:
+    return values.gather(1, targets[:, None])[:, 0]
+
+
+def logit(logits: Tensor, targets: Tensor) -> Tensor:
+    """f_y. Anyone may add the same function to all logits without changing a prediction."""
+    return _of_target(logits, targets)
+
+
+def log_prob(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p_y. Cannot be moved by a shift of all logits."""
+    return _of_target(logits.log_softmax(1), targets)
+
+
+def prob(logits: Tensor, targets: Tensor) -> Tensor:
+    """p_y. Its gradient vanishes where the model is sure: exactly 0 in fp32 at a gap of 30."""
+    return _of_target(logits.softmax(1), targets)
+
+
+def loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy -log p_y (P0 eq. 6 gives its gradient)."""
+    return -log_prob(logits, targets)
+
+
+def margin(logits: Tensor, targets: Tensor) -> Tensor:
+    """f_y minus the largest other logit."""
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    return _of_target(logits, targets) - others.amax(1)
+
+
+def centred_logit(logits: Tensor, targets: Tensor) -> Tensor:
+    """f_y minus the mean logit: the representative of f that no shift can move (spec A1)."""
+    return _of_target(logits, targets) - logits.mean(1)
+
+
+SCALARS: dict[str, Scalar] = {
+    "logit": logit,
+    "log-prob": log_prob,
+    "prob": prob,
+    "loss": loss,
+    "margin": margin,
+    "centred-logit": centred_logit,
+}
+
+
+def explained(scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
+    """The scalar named ``scalar``, one per image.
+
+    Args:
+        scalar: a name in ``SCALARS``.
+        logits: ``(n, classes)``.
+        targets: explained class of each image, ``(n,)`` int64.
+
+    Returns:
+        ``(n,)``.
+
+    Raises:
+        InputError: no scalar has that name.
+
+    >>> explained("margin", torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([1]))
+    tensor([2.])
+    """
+    return lookup("scalar", SCALARS, scalar)(logits, targets)
