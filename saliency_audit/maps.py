@@ -1,6 +1,5 @@
 """What is done to a saliency map before two of them are compared or one is shown."""
 
-import torch
 from torch import Tensor
 
 
@@ -13,6 +12,7 @@ def magnitude(saliency: Tensor) -> Tensor:
     Returns:
         ``(n, h, w)``, >= 0.
 
+    >>> import torch
     >>> magnitude(torch.tensor([[[[-3.0]], [[1.0]]]]))
     tensor([[[2.]]])
     """
@@ -30,6 +30,7 @@ def is_defined(saliency: Tensor) -> Tensor:
     Returns:
         ``(n,)`` bool.
 
+    >>> import torch
     >>> is_defined(torch.tensor([[0.0, 1.0], [2.0, 2.0], [torch.nan, 1.0]]))
     tensor([ True, False, False])
     """

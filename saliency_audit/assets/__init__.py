@@ -1,0 +1,1 @@
+"""The bundled model, its images, photographs and the picture to forge, with their card."""

@@ -38,6 +38,4 @@ def gradient(
     torch.Size([3, 1, 2, 2])
     """
     del generators
-    return input_gradient(
-        model, images, targets, scalar=scalar, graph=graph, batch_size=batch_size
-    )
+    return input_gradient(model, images, targets, scalar=scalar, graph=graph, batch_size=batch_size)

@@ -1,0 +1,1 @@
+"""Measured quantities: one function a file, one line here."""

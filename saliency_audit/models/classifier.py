@@ -117,6 +117,8 @@ class Classifier(nn.Module):
             raise InputError(f"{self.name} has {logits.shape[1]} output; at least 2 are needed")
         if not bool(logits.isfinite().all()):
             broken = [n for n, p in self.network.named_parameters() if not p.isfinite().all()]
-            where = f"its weights hold NaN or infinity in {broken[0]}" if broken else "not in weights"
+            where = (
+                f"its weights hold NaN or infinity in {broken[0]}" if broken else "not in weights"
+            )
             raise InputError(f"{self.name} returns NaN or infinite logits ({where})")
         return int(logits.shape[1])

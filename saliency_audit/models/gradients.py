@@ -37,7 +37,7 @@ def input_gradient(
     """
     size = batch_size or max(len(images), 1)
     parts = []
-    for part, classes in zip(images.split(size), targets.split(size), strict=True):
+    for part, classes in zip(torch.split(images, size), torch.split(targets, size), strict=True):
         pixels = part if graph and part.requires_grad else part.detach().requires_grad_()
         with torch.enable_grad():
             # Fused attention kernels have no second derivative; the math kernel has.

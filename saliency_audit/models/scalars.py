@@ -20,7 +20,7 @@ def logit(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def log_prob(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p_y. Cannot be moved by a shift of all logits."""
+    """Log-probability of y. Cannot be moved by a shift of all logits."""
     return _of_target(logits.log_softmax(1), targets)
 
 

@@ -1,0 +1,1 @@
+"""Rows in, files out; knows no torch."""

@@ -1,0 +1,1 @@
+"""Model manipulations that keep every prediction: one a file, one line here."""
