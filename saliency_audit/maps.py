@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def magnitude(saliency: Tensor) -> Tensor:
-    """Absolute value, averaged over channels: the picture people look at (spec 0, map reduction).
+    """Absolute value, averaged over channels: the picture people look at.
 
     Args:
         saliency: ``(n, c, h, w)``, signed.

@@ -1,1 +1,77 @@
 """Options to one audit call to writers to an exit code; the only place that prints."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from saliency_audit import __version__
+from saliency_audit.cli.catalog import catalog
+from saliency_audit.cli.console import errors
+from saliency_audit.cli.fool import fool
+from saliency_audit.errors import AuditError, InputError
+
+app = typer.Typer(
+    name="saliency-audit",
+    help="Audit the saliency maps of an image classifier: can they be forged?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(fool)
+app.command("list")(catalog)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"saliency-audit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+_UsageProblem = typer.BadParameter.__mro__[1]
+"""What Typer raises for wrong usage; its module has moved between releases."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 refused, 2 wrong input, 3 failed, 130 stopped."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        code = app(arguments, standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        code = _told(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: BaseException) -> int:
+    """Print one line about the error and return the exit code."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        errors.print("[bold]stopped[/bold]: finished batches are kept; add --resume to go on")
+        return 130
+    if isinstance(error, _UsageProblem):
+        line, code = error.format_message(), 2  # type: ignore[attr-defined]
+    elif isinstance(error, InputError):
+        line, code = str(error), 2
+    elif isinstance(error, AuditError):
+        line, code = str(error), 3
+    else:
+        kind = type(error).__name__
+        line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
+        code = 3
+    errors.print("[bold red]error[/bold red]:", " ".join(line.split()), soft_wrap=True)
+    return code

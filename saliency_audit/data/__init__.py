@@ -1,1 +1,10 @@
-"""Images and labels in, tensors out."""
+"""Images and labels in, tensors out: one file per kind of source, one line in ``READERS``."""
+
+from saliency_audit.data.batches import ImageBatch as ImageBatch
+from saliency_audit.data.batches import batches as batches
+from saliency_audit.data.dataset import Failure as Failure
+from saliency_audit.data.dataset import ImageData as ImageData
+from saliency_audit.data.dataset import Sample as Sample
+from saliency_audit.data.opening import READERS as READERS
+from saliency_audit.data.opening import open_data as open_data
+from saliency_audit.data.tensors import from_tensors as from_tensors

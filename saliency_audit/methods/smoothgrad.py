@@ -8,6 +8,21 @@ from torch import Tensor
 from saliency_audit.models import Classifier, gradients_at
 
 
+def gaussian(images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal numbers in the shape of the images, each image's from its own generator."""
+    noise = [
+        torch.randn(image.shape, generator=generator, device=image.device)
+        for image, generator in zip(images, generators, strict=True)
+    ]
+    return torch.stack(noise).to(images.dtype)
+
+
+def noise_scale(images: Tensor, noise_level: float) -> Tensor:
+    """``noise_level`` times each image's range (max - min), ``(n, 1, 1, 1)``."""
+    low, high = images.flatten(1).aminmax(dim=1)
+    return (noise_level * (high - low)).view(-1, 1, 1, 1)
+
+
 def noisy_gradients(
     model: Classifier,
     images: Tensor,
@@ -28,17 +43,11 @@ def noisy_gradients(
     Yields:
         ``(k, n, c, h, w)``; the ks add up to ``samples``.
     """
-    low, high = images.detach().flatten(1).aminmax(dim=1)
-    sigma = (noise_level * (high - low)).view(-1, 1, 1, 1)
+    pixels = images if graph else images.detach()
+    sigma = noise_scale(pixels, noise_level)
 
     def noisy(_: int) -> Tensor:
-        noise = torch.stack(
-            [
-                torch.randn(image.shape, generator=generator, device=image.device)
-                for image, generator in zip(images, generators, strict=True)
-            ]
-        )
-        return images + sigma * noise.to(images.dtype)
+        return pixels + sigma * gaussian(pixels, generators)
 
     return gradients_at(
         model, noisy, samples, targets, scalar=scalar, graph=graph, batch_size=batch_size

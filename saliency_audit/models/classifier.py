@@ -1,13 +1,14 @@
 """The one wrapper around every model: images in [0, 1] go in, logits come out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from saliency_audit.errors import InputError
+from saliency_audit.errors import InputError, lookup
+from saliency_audit.models.scalars import SCALARS, Scalar
 
 Format = Literal["module", "exported", "torchscript"]
 
@@ -26,10 +27,22 @@ class Classifier(nn.Module):
         format: what kind of object ``network`` is; decides what can be done with it.
         precision: "bf16" runs the network under autocast; logits are always fp32 or better.
         layer: name of the layer that Grad-CAM reads; None means the last spatial one.
+        scalars: how explained scalars are read off the output.
+
+    Attributes:
+        passes: images that went forward so far, the currency of every audit.
+        resize: shorter side that images are resized to before the crop; None means the default.
+        notes: lines that tell the user what was found and assumed when the model was loaded.
+        source: what was given as the model; empty if it came from Python.
+        sha256: of the model's file, or of its weights; empty likewise.
     """
 
     mean: Tensor
     std: Tensor
+    resize: int | None
+    notes: list[str]
+    source: str
+    sha256: str
 
     def __init__(
         self,
@@ -42,6 +55,7 @@ class Classifier(nn.Module):
         format: Format = "module",
         precision: Literal["fp32", "bf16"] = "fp32",
         layer: str | None = None,
+        scalars: Mapping[str, Scalar] = SCALARS,
     ) -> None:
         super().__init__()
         channels = input_shape[0]
@@ -62,16 +76,57 @@ class Classifier(nn.Module):
         self.format: Format = format
         self.precision = precision
         self.layer = layer
+        self.scalars = scalars
+        self.passes = 0
+        self.resize = None
+        self.notes = []
+        self.source = ""
+        self.sha256 = ""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
+        self.passes += len(images)
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         if self.precision == "fp32":
             logits: Tensor = self.network(normalised)
             return logits
         with torch.autocast(images.device.type, torch.bfloat16):
             logits = self.network(normalised)
-        return logits.float()
+        return logits.float() if isinstance(logits, Tensor) else logits
+
+    def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
+        """The explained scalar of each row of logits, ``(n,)``.
+
+        Args:
+            scalar: a name in ``SCALARS``.
+            logits: ``(n, classes)``, this model's output.
+            targets: explained class of each image, ``(n,)`` int64.
+
+        Raises:
+            InputError: no scalar has that name.
+        """
+        return lookup("scalar", self.scalars, scalar)(logits, targets)
+
+    def replaced(self, network: nn.Module, **changes: Any) -> "Classifier":
+        """The same classifier around another network for the same input.
+
+        Args:
+            network: takes what ``self.network`` takes.
+            **changes: arguments of `Classifier` that differ.
+        """
+        same: dict[str, Any] = {
+            "input_shape": self.input_shape,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "name": self.name,
+            "format": self.format,
+            "precision": self.precision,
+            "layer": self.layer,
+            "scalars": self.scalars,
+        }
+        other = Classifier(network, **(same | changes)).to(self.mean.device)
+        other.resize = self.resize
+        return other
 
     @contextmanager
     def audited(self) -> Iterator["Classifier"]:
@@ -107,6 +162,11 @@ class Classifier(nn.Module):
                 f"{self.name} does not take images of {shape}: {reason}. "
                 "Set --size and --channels to what the model was trained with"
             ) from error
+        if hasattr(logits, "logits") or (isinstance(logits, dict) and "logits" in logits):
+            raise InputError(
+                f"{self.name} returns a {type(logits).__name__} with the logits in it; wrap it in "
+                "a module whose forward returns only its .logits"
+            )
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             seen = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise InputError(

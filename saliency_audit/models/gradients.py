@@ -1,13 +1,59 @@
 """Gradients of the explained scalar in the image: what every method of the family is made of."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saliency_audit.models.classifier import Classifier
-from saliency_audit.models.scalars import explained
+
+
+def in_batches(
+    compute: Callable[[Tensor, Tensor], Tensor],
+    images: Tensor,
+    targets: Tensor,
+    batch_size: int | None,
+) -> Tensor:
+    """``compute(images, targets)`` on at most ``batch_size`` images at a time.
+
+    Args:
+        compute: gives one result per image, batch first.
+        images: ``(n, c, h, w)``.
+        targets: explained classes, ``(n,)``.
+        batch_size: most images at once; None means all.
+
+    Returns:
+        The results of all images, in order.
+    """
+    size = batch_size or max(len(images), 1)
+    parts = [
+        compute(part, classes)
+        for part, classes in zip(torch.split(images, size), torch.split(targets, size), strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+@contextmanager
+def differentiating(images: Tensor, *, graph: bool) -> Iterator[Tensor]:
+    """Inside, gradients are recorded from the pixels that it gives.
+
+    Args:
+        images: ``(n, c, h, w)``; stay as they are.
+        graph: the gradients themselves will be differentiated.
+
+    Yields:
+        The images if they are part of a graph to be kept, else a new leaf with their values.
+    """
+    pixels = images if graph and images.requires_grad else images.detach().requires_grad_()
+    with torch.enable_grad():
+        if not graph:
+            yield pixels
+            return
+        # Fused attention kernels have no second derivative; the math kernel has.
+        with sdpa_kernel(SDPBackend.MATH):
+            yield pixels
 
 
 def input_gradient(
@@ -35,22 +81,16 @@ def input_gradient(
         ``(n, c, h, w)``, in units of the scalar per unit of pixel value; 0 where the scalar does
         not depend on the image.
     """
-    size = batch_size or max(len(images), 1)
-    parts = []
-    for part, classes in zip(torch.split(images, size), torch.split(targets, size), strict=True):
-        pixels = part if graph and part.requires_grad else part.detach().requires_grad_()
-        with torch.enable_grad():
-            # Fused attention kernels have no second derivative; the math kernel has.
-            if graph:
-                with sdpa_kernel(SDPBackend.MATH):
-                    value = explained(scalar, model(pixels), classes).sum()
-            else:
-                value = explained(scalar, model(pixels), classes).sum()
+
+    def compute(part: Tensor, classes: Tensor) -> Tensor:
+        with differentiating(part, graph=graph) as pixels:
+            value = model.explained(scalar, model(pixels), classes).sum()
             (gradient,) = torch.autograd.grad(
                 value, pixels, create_graph=graph, allow_unused=True, materialize_grads=True
             )
-        parts.append(gradient)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return gradient
+
+    return in_batches(compute, images, targets, batch_size)
 
 
 def gradients_at(
@@ -79,7 +119,7 @@ def gradients_at(
         ``(k, n, c, h, w)`` for consecutive points; the ks add up to ``count``.
     """
     images = len(targets)
-    at_once = count if batch_size is None else max(1, batch_size // images)
+    at_once = count if batch_size is None else max(1, batch_size // max(images, 1))
     for start in range(0, count, at_once):
         block = torch.stack([points(k) for k in range(start, min(start + at_once, count))])
         gradients = input_gradient(

@@ -5,8 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from saliency_audit.errors import lookup
-
 Scalar = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -41,7 +39,7 @@ def margin(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def centred_logit(logits: Tensor, targets: Tensor) -> Tensor:
-    """f_y minus the mean logit: the representative of f that no shift can move (spec A1)."""
+    """f_y minus the mean logit: the representative of f that no shift can move (P0 section 2)."""
     return _of_target(logits, targets) - logits.mean(1)
 
 
@@ -55,21 +53,10 @@ SCALARS: dict[str, Scalar] = {
 }
 
 
-def explained(scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
-    """The scalar named ``scalar``, one per image.
-
-    Args:
-        scalar: a name in ``SCALARS``.
-        logits: ``(n, classes)``.
-        targets: explained class of each image, ``(n,)`` int64.
-
-    Returns:
-        ``(n,)``.
-
-    Raises:
-        InputError: no scalar has that name.
-
-    >>> explained("margin", torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([1]))
-    tensor([2.])
-    """
-    return lookup("scalar", SCALARS, scalar)(logits, targets)
+LIKELIHOOD_SCALARS: dict[str, Scalar] = {
+    **SCALARS,
+    "log-prob": logit,
+    "prob": lambda outputs, targets: _of_target(outputs, targets).exp(),
+    "loss": lambda outputs, targets: -_of_target(outputs, targets),
+}
+"""For a model whose outputs are log-likelihoods as they stand, which no softmax normalises."""

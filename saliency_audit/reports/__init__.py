@@ -1,1 +1,8 @@
 """Rows in, files out; knows no torch."""
+
+from saliency_audit.reports.folder import RunFolder
+from saliency_audit.reports.fool import write_fool_report
+from saliency_audit.reports.summary import paired_difference, summarise
+from saliency_audit.reports.tables import read_results
+
+__all__ = ["RunFolder", "paired_difference", "read_results", "summarise", "write_fool_report"]

@@ -1,0 +1,75 @@
+"""Clean accuracy: measured before anything else, since no map of a broken model means anything."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from saliency_audit.audits.explain import predict
+from saliency_audit.data import ImageData, batches
+from saliency_audit.models import Classifier
+
+
+@dataclass(frozen=True)
+class Clean:
+    """How the model does on the images as they are.
+
+    Attributes:
+        right: correctly classified images.
+        n: labelled images that could be read.
+        readable: images that could be read.
+        unreadable: images that could not.
+        classes: number of outputs.
+    """
+
+    right: int
+    n: int
+    readable: int
+    unreadable: int
+    classes: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right ones, None without labels."""
+        return self.right / self.n if self.n else None
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the accuracy could be that of a model that guesses.
+
+        Two standard errors above 1/classes is not exceeded, with 10 images or more to tell.
+        """
+        chance = 1 / self.classes
+        error = (chance * (1 - chance) / max(self.n, 1)) ** 0.5
+        return self.n >= 10 and self.right / self.n <= chance + 2 * error
+
+
+def clean_accuracy(
+    model: Classifier,
+    data: ImageData,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Clean:
+    """Count right predictions, streaming.
+
+    Args:
+        model: the classifier.
+        data: the images.
+        batch_size: most images the model sees at once.
+        workers: processes that read images.
+        advance: called with (images done, all images).
+    """
+    right = n = readable = unreadable = classes = 0
+    with model.audited():
+        for batch in batches(
+            data, batch_size=batch_size, workers=workers, device=model.mean.device
+        ):
+            unreadable += len(batch.failures)
+            readable += len(batch.names)
+            advance(readable + unreadable, len(data))
+            if batch.names:
+                logits = predict(model, batch.images, batch_size=batch_size)
+                classes = logits.shape[1]
+                n += int((batch.labels >= 0).sum())
+                right += int((logits.argmax(1) == batch.labels).sum())
+    return Clean(right, n, readable, unreadable, classes)

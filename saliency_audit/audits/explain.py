@@ -1,0 +1,99 @@
+"""Maps and logits by name, batched, with the seeds and options of the run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliency_audit.errors import UnsupportedError
+from saliency_audit.methods import METHODS
+from saliency_audit.models import Classifier
+from saliency_audit.seeding import generators
+
+
+def predict(model: Classifier, images: Tensor, *, batch_size: int) -> Tensor:
+    """Logits ``(n, classes)`` without a graph."""
+    with torch.no_grad():
+        return torch.cat([model(part) for part in torch.split(images, batch_size)])
+
+
+def explain(
+    name: str,
+    model: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    names: Sequence[str],
+    scalar: str,
+    seed: int,
+    batch_size: int | None,
+    options: Mapping[str, Any],
+) -> Tensor:
+    """A map by its method's name, with those of ``options`` that the method has.
+
+    Args:
+        name: in ``METHODS``.
+        model: the classifier.
+        images: ``(n, c, h, w)`` in [0, 1].
+        targets: explained classes.
+        names: of the images; together with ``seed`` they fix the random draws.
+        scalar: in ``SCALARS``; a control takes any.
+        seed: of the run.
+        batch_size: most images the model sees at once.
+        options: of all methods.
+
+    Returns:
+        ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached.
+    """
+    function = METHODS[name].function
+    known = signature(function).parameters
+    result: Tensor = function(
+        model,
+        images,
+        targets,
+        scalar=scalar or "logit",
+        generators=generators(seed, names, name, images.device),
+        batch_size=batch_size,
+        **{key: value for key, value in options.items() if key in known},
+    )
+    return result.detach()
+
+
+def supported(
+    names: Sequence[str],
+    model: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    scalar: str,
+    options: Mapping[str, Any],
+    refuse: bool,
+    tell: Callable[[str], None],
+) -> list[str]:
+    """The methods that work on this model, tried on one image with as few passes as they allow.
+
+    Raises:
+        UnsupportedError: one does not work and ``refuse`` is set; else it is told and left out.
+    """
+    kept = []
+    for name in names:
+        try:
+            explain(
+                name,
+                model,
+                images,
+                targets,
+                names=["probe"],
+                scalar=scalar,
+                seed=0,
+                batch_size=1,
+                options={**options, "samples": 2, "steps": 2},
+            )
+            kept.append(name)
+        except UnsupportedError as error:
+            if refuse:
+                raise
+            tell(f"{name} left out: {error}")
+    return kept

@@ -1,0 +1,70 @@
+"""``saliency-audit list``: what can be named."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from saliency_audit.cli.console import results
+
+
+class Kind(StrEnum):
+    """What there are names of."""
+
+    SALIENCY = "saliency"
+    TRICKS = "tricks"
+    METRICS = "metrics"
+
+
+def catalog(
+    kind: Annotated[
+        Kind | None, typer.Argument(help="What to list; everything without it.")
+    ] = None,
+) -> None:
+    """List saliency methods, tricks and metrics by name.
+
+    Example: saliency-audit list saliency
+    """
+    from saliency_audit.methods import METHODS
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.tricks import TRICKS
+
+    if kind in (None, Kind.SALIENCY):
+        _show(
+            "saliency",
+            ("differentiable", "control"),
+            {
+                name: (entry.summary, _yes(entry.differentiable), _yes(entry.control))
+                for name, entry in METHODS.items()
+            },
+        )
+    if kind in (None, Kind.TRICKS):
+        _show("tricks", ("source",), {n: (e.summary, e.source) for n, e in TRICKS.items()})
+    if kind in (None, Kind.METRICS):
+        _show(
+            "metrics",
+            ("better", "range", "source"),
+            {
+                name: (
+                    entry.summary,
+                    {True: "higher", False: "lower", None: "-"}[entry.higher_is_better],
+                    f"{entry.bounds[0]:g} to {entry.bounds[1]:g}",
+                    entry.source,
+                )
+                for name, entry in CHECKS.items()
+            },
+        )
+
+
+def _show(title: str, columns: tuple[str, ...], rows: Mapping[str, Any]) -> None:
+    table = Table("name", "what it is", *columns, title=title, title_justify="left", box=None)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    results.print(table)
+    results.print()
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,266 @@
+"""``saliency-audit fool``."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from saliency_audit.cli import options as o
+from saliency_audit.cli.console import progress, results
+from saliency_audit.cli.setup import (
+    facts,
+    measure_clean_accuracy,
+    nothing_written_on_bad_input,
+    prepare,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLOURS = {"forged": "bold red", "disturbed": "yellow", "unmoved": "green", "undefined": "dim"}
+
+
+class TrickName(StrEnum):
+    """Manipulations of the model."""
+
+    LOGIT_SHIFT = "logit-shift"
+    LOSS_SINE = "loss-sine"
+
+
+class Shift(StrEnum):
+    """Forms of logit-shift."""
+
+    LINEAR = "linear"
+    CANCEL = "cancel"
+    HEAD = "head"
+
+
+class Form(StrEnum):
+    """Forms of loss-sine."""
+
+    PER_CLASS = "per-class"
+    DUMMY_CLASS = "dummy-class"
+    WRAPPER = "wrapper"
+
+
+class FailOn(StrEnum):
+    """Verdicts that make the command exit with 1."""
+
+    FORGED = "forged"
+    DISTURBED = "disturbed"
+
+
+def fool(
+    model: o.Model = None,
+    *,
+    trick: Annotated[
+        list[TrickName] | None,
+        typer.Option(help="Manipulation, repeatable. Default: both.", show_default=False),
+    ] = None,
+    shift: Annotated[
+        Shift,
+        typer.Option(
+            help="logit-shift: a linear function; one that also cancels the true gradient at each "
+            "image; or one vector added to the head's weights.",
+        ),
+    ] = Shift.LINEAR,
+    form: Annotated[
+        Form,
+        typer.Option(
+            help="loss-sine: a ripple on each logit; one more class; or the paper's wrapped loss."
+        ),
+    ] = Form.PER_CLASS,
+    eps: Annotated[
+        float,
+        typer.Option(
+            parser=o.fraction, metavar="NUMBER", help="loss-sine: size of the ripple, nats."
+        ),
+    ] = 1e-3,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Image the maps shall show; a bundled one without it."),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(
+            parser=o.fraction,
+            metavar="NUMBER",
+            help="Norm of the picture's gradient over the median norm of the true one.",
+        ),
+    ] = 10.0,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Exit with 1 if any map is forged (or, for disturbed, changed at all)."),
+    ] = None,
+    saliency: o.Saliency = None,
+    scalar: o.ScalarNames = None,
+    target: o.TargetClass = o.Target.PREDICTED,
+    layer: o.Layer = None,
+    samples: o.Samples = None,
+    noise_level: o.NoiseLevel = None,
+    steps: o.Steps = None,
+    data: o.Data = None,
+    classes: o.Classes = None,
+    resize: o.Resize = None,
+    max_samples: o.MaxSamples = 32,
+    arch: o.Arch = None,
+    size: o.Size = None,
+    channels: o.Channels = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    trust_pickle: o.TrustPickle = False,
+    device: o.Device = "auto",
+    precision: o.PrecisionName = o.Precision.FP32,
+    batch_size: o.BatchSize = "auto",
+    seed: o.Seed = 0,
+    workers: o.Workers = 0,
+    output_dir: o.OutputDir = None,
+    resume: o.Resume = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Make saliency maps show any picture without changing a prediction, and say which can be.
+
+    Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
+    """
+    del debug  # main() looks for it itself.
+    from saliency_audit import audits
+    from saliency_audit.errors import InputError
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.reports.folder import RunFolder
+    from saliency_audit.reports.fool import write_fool_report
+    from saliency_audit.reports.summary import summarise
+    from saliency_audit.reports.tables import read_results
+
+    if strength <= 0 or eps <= 0:
+        raise InputError(f"--strength ({strength:g}) and --eps ({eps:g}) must be above 0")
+    setup = prepare(
+        model,
+        data,
+        arch=arch,
+        size=size,
+        channels=channels,
+        mean=mean,
+        std=std,
+        trust_pickle=trust_pickle,
+        precision=precision,
+        layer=layer,
+        classes=classes,
+        resize=resize,
+        max_samples=max_samples,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        quiet=quiet,
+    )
+    given = {"samples": samples, "noise_level": noise_level, "steps": steps}
+    method_options = {name: value for name, value in given.items() if value is not None}
+    scalars = scalar or list(audits.SCALARS_BY_DEFAULT)
+    trick_options: dict[str, dict[str, Any]] = {
+        "logit-shift": {"shift": str(shift)},
+        "loss-sine": {"form": str(form), "eps": eps},
+    }
+    tricks = {str(name): trick_options[name] for name in trick or list(TrickName)}
+    settings = {
+        "model": setup.model.sha256,
+        "mean": setup.model.mean.flatten().tolist(),
+        "std": setup.model.std.flatten().tolist(),
+        "layer": layer,
+        "precision": str(precision),
+        "data": setup.data.fingerprint,
+        "resize": resize,
+        "tricks": tricks,
+        "picture": audits.picture_sha256(picture),
+        "strength": strength,
+        "saliency": saliency,
+        "scalars": scalars,
+        "target": str(target),
+        "method options": method_options,
+        "batch size": setup.batch_size,
+        "seed": seed,
+        "device": setup.model.mean.device.type,
+    }
+    path = output_dir or Path("saliency-audit-report/fool")
+    with nothing_written_on_bad_input(path):
+        folder = RunFolder(path, settings, resume=resume)
+        clean = measure_clean_accuracy(setup, workers=workers)
+        if not folder.finished:
+            with progress("fool: maps", quiet=quiet) as advance:
+                for batch in audits.fool(
+                    setup.model,
+                    setup.data,
+                    tricks=tricks,
+                    picture=picture,
+                    strength=strength,
+                    saliency=saliency,
+                    scalars=scalars,
+                    target=str(target),
+                    options=method_options,
+                    folder=path,
+                    seed=seed,
+                    batch_size=setup.batch_size,
+                    workers=workers,
+                    done=folder.done,
+                    tell=setup.tell,
+                    advance=advance,
+                ):
+                    folder.write(batch)
+            folder.write_results()
+    rows = read_results(folder.results)
+    summary = summarise(
+        rows, higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()}
+    )
+    kept = audits.kept_promises(rows, audits.bounds(tricks))
+    verdicts = audits.fool_verdicts(summary, kept)
+    sentence = audits.fool_sentence(verdicts, kept, images=clean.readable)
+    if not folder.finished:
+        run = facts(setup, clean, sys.argv[1:], settings) | {"answer": sentence}
+        write_fool_report(
+            path,
+            summary=summary,
+            verdicts=verdicts,
+            examples=folder.examples(),
+            sentence=sentence,
+            run=run,
+            results=rows,
+            words=audits.FOOL_WORDS,
+        )
+        folder.close(run | {"verdicts": verdicts.to_dict("records")})
+    _show(verdicts, sentence)
+    if not quiet:
+        results.print(f"report: {path / 'report.html'}", soft_wrap=True)
+    refused = {"forged"} | ({"disturbed"} if fail_on is FailOn.DISTURBED else set())
+    if fail_on and set(verdicts["verdict"]) & (refused | {"undefined"}):
+        raise typer.Exit(1)
+
+
+def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
+    """The answer as a table: how much each map looks like the picture, before and after."""
+    judged = verdicts[verdicts["scalar"] != ""]
+    tricks = list(dict.fromkeys(judged["trick"]))
+    table = Table(
+        title="cosine of the map with the wanted picture, before -> after", title_justify="left"
+    )
+    table.add_column("saliency")
+    table.add_column("scalar")
+    for trick in tricks:
+        name, _, options = trick.removeprefix("trick=").partition(";")
+        table.add_column(f"{name}\n{options.split(';')[0].split('=')[1]}", justify="right")
+    previous = None
+    for (saliency, scalar), group in judged.groupby(["saliency", "scalar"], sort=False):
+        if previous not in (None, saliency):
+            table.add_section()
+        cells = []
+        for trick in tricks:
+            line = group[group["trick"] == trick].iloc[0]
+            word = str(line["verdict"])
+            cells.append(
+                f"{line['before']:.2f} -> {line['after']:.2f} [{COLOURS[word]}]{word:>9}[/]"
+            )
+        table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
+        previous = saliency
+    results.print(table)
+    results.print(sentence, soft_wrap=True)

@@ -1,0 +1,183 @@
+"""What every command does first: device, model, images, folder, clean accuracy."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from saliency_audit.cli.console import errors, progress
+from saliency_audit.errors import InputError
+
+if TYPE_CHECKING:
+    from saliency_audit.audits import Clean
+    from saliency_audit.data import ImageData
+    from saliency_audit.models import Classifier
+
+
+@dataclass
+class Setup:
+    """A loaded model with its images.
+
+    Attributes:
+        model: on its device.
+        data: what will be audited.
+        classes: outputs of the model.
+        batch_size: most images the model sees at once.
+        quiet: whether to print the answer only.
+        notes: lines the user was told.
+    """
+
+    model: "Classifier"
+    data: "ImageData"
+    classes: int
+    batch_size: int
+    quiet: bool
+    started: float = field(default_factory=time.monotonic)
+    notes: list[str] = field(default_factory=list)
+
+    def tell(self, line: str) -> None:
+        """Print a line on stderr and keep it for the report."""
+        self.notes.append(line)
+        if not self.quiet:
+            errors.print(f"[dim]note[/dim] {line}", soft_wrap=True)
+
+
+def prepare(
+    model: str | None,
+    data: str | None,
+    *,
+    arch: str | None,
+    size: int | None,
+    channels: int | None,
+    mean: list[float] | None,
+    std: list[float] | None,
+    trust_pickle: bool,
+    precision: str,
+    layer: str | None,
+    classes: Path | None,
+    resize: int | None,
+    max_samples: int,
+    device: str,
+    batch_size: str,
+    seed: int,
+    quiet: bool,
+) -> Setup:
+    """Load model and images and try the one on the shape of the other; writes nothing.
+
+    Raises:
+        InputError: anything that the user must change first.
+    """
+    import torch
+
+    from saliency_audit.data import open_data
+    from saliency_audit.models import auto_batch_size, load, resolve_device
+
+    place = resolve_device(device)
+    classifier = load(
+        model,
+        arch=arch,
+        size=size,
+        mean=mean,
+        std=std,
+        channels=channels,
+        trust_pickle=trust_pickle,
+        precision="bf16" if precision == "bf16" else "fp32",
+        layer=layer,
+    ).to(place)
+    with classifier.audited():
+        outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
+    images = open_data(
+        data,
+        input_shape=classifier.input_shape,
+        resize=resize or classifier.resize,
+        classes_file=classes,
+        outputs=outputs,
+        max_samples=max_samples,
+        seed=seed,
+    )
+    at_once = (
+        auto_batch_size(classifier.input_shape, place) if batch_size == "auto" else int(batch_size)
+    )
+    setup = Setup(classifier, images, outputs, at_once, quiet)
+    for line in (*classifier.notes, *images.notes):
+        setup.tell(line)
+    return setup
+
+
+def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
+    """Clean accuracy first: told, with a warning when the model seems to guess."""
+    from saliency_audit.audits import clean_accuracy
+    from saliency_audit.reports.summary import wilson_interval
+
+    with progress("clean accuracy", quiet=setup.quiet) as advance:
+        clean = clean_accuracy(
+            setup.model,
+            setup.data,
+            batch_size=setup.batch_size,
+            workers=workers,
+            advance=advance,
+        )
+    images = f"{len(setup.data)} images of {setup.data.name}"
+    if clean.unreadable:
+        setup.tell(
+            f"{clean.unreadable} of {images} cannot be read; they are rows with status=error"
+        )
+    if clean.accuracy is None:
+        setup.tell(f"clean accuracy: undefined, the {images} have no labels")
+    else:
+        low, high = wilson_interval(clean.right, clean.n)
+        setup.tell(
+            f"clean accuracy: {clean.accuracy:.1%} of {images} [95 % {low:.1%} to {high:.1%}]"
+        )
+    if clean.at_chance:
+        setup.tell(
+            f"WARNING: clean accuracy {clean.accuracy:.1%} is that of guessing among "
+            f"{setup.classes} classes: check --mean, --std and --classes before believing any map"
+        )
+    return clean
+
+
+@contextmanager
+def nothing_written_on_bad_input(folder: Path) -> Iterator[None]:
+    """Take away what a run left in a folder that it made, if it turns out not to be possible."""
+    existed = folder.exists()
+    try:
+        yield
+    except InputError:
+        if not existed:
+            rmtree(folder, ignore_errors=True)
+        raise
+
+
+def facts(
+    setup: Setup, clean: "Clean", command: list[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``run.json`` says about any run."""
+    from saliency_audit.reports.facts import environment
+
+    model, data = setup.model, setup.data
+    return {
+        "command": " ".join(["saliency-audit", *command]),
+        "options": dict(options),
+        "model": model.source,
+        "model_sha256": model.sha256,
+        "model_format": model.format,
+        "input_shape": list(model.input_shape),
+        "mean": [round(value, 6) for value in model.mean.flatten().tolist()],
+        "std": [round(value, 6) for value in model.std.flatten().tolist()],
+        "data": data.name,
+        "data_fingerprint": data.fingerprint,
+        "images": len(data),
+        "unreadable": clean.unreadable,
+        "classes": setup.classes,
+        "clean_accuracy": clean.accuracy,
+        "clean_accuracy_n": clean.n,
+        "device": str(model.mean.device),
+        "seconds": round(time.monotonic() - setup.started, 1),
+        "model_passes": model.passes,
+        "notes": setup.notes,
+        "versions": environment(),
+    }

@@ -1,0 +1,105 @@
+"""Data sets that are small enough to sit in memory as 8-bit arrays."""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from saliency_audit.data.dataset import ImageData, Labels, labels_fit
+from saliency_audit.data.images import Preparation, colours_fit
+from saliency_audit.data.request import Request
+from saliency_audit.errors import InputError
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class ReadArray:
+    """Reads images out of one array, ``(n, h, w)`` or ``(n, h, w, 3)``."""
+
+    images: Pixels
+    prepare: Preparation
+
+    def __call__(self, position: int) -> Tensor:
+        """The image at ``position``."""
+        return self.prepare(Image.fromarray(self.images[position]))
+
+
+def from_arrays(
+    images: Pixels,
+    labels: Labels,
+    names: Sequence[str],
+    request: Request,
+    *,
+    name: str,
+    class_names: list[str],
+    notes: Sequence[str] = (),
+) -> ImageData:
+    """Image data over 8-bit arrays.
+
+    Raises:
+        InputError: grey for a colour model or the reverse, or labels the model does not have.
+    """
+    if request.classes_file is not None:
+        raise InputError(f"--classes is for folders of class folders; {name} has its own classes")
+    colours_fit(grey=images.ndim == 3, input_shape=request.prepare.input_shape, example=name)
+    labels_fit(names, labels, request.outputs)
+    return ImageData(
+        name=name,
+        names=names,
+        labels=labels,
+        sizes=[images[0].nbytes] * len(images),
+        read=ReadArray(images, request.prepare),
+        input_shape=request.prepare.input_shape,
+        class_names=class_names,
+        notes=list(notes),
+    )
+
+
+def split_of(place: str) -> tuple[Path, str]:
+    """Folder and split of ``DIR`` (its test images) or ``DIR@train`` (its training images).
+
+    >>> split_of("data@train")
+    (PosixPath('data'), 'train')
+    """
+    folder, _, split = place.rpartition("@")
+    if split not in ("train", "test"):
+        folder, split = place, "test"
+    return Path(folder).expanduser(), split
+
+
+def find(folder: Path, inside: Sequence[str], file: str, kind: str) -> Path:
+    """The file, in ``folder`` or in a sub-folder where torchvision puts it.
+
+    Raises:
+        InputError: it is in none of them.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--data {kind}:{folder}: there is no such folder")
+    for place in (folder, *(folder / sub for sub in inside)):
+        for candidate in (place / file, place / f"{file}.gz"):
+            if candidate.is_file():
+                return candidate
+    raise InputError(
+        f"--data {kind}:{folder}: neither {file} nor {file}.gz is there or in "
+        f"{' or '.join(inside)}; name the folder that holds them"
+    )
+
+
+def content_of(path: Path) -> bytes:
+    """All bytes of a file, unpacked if its name ends in ``.gz``.
+
+    Raises:
+        InputError: it cannot be read or unpacked.
+    """
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}); download it again") from error

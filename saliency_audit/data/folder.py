@@ -1,0 +1,140 @@
+"""A folder of class folders (torchvision's ImageFolder), or of pictures without labels."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from saliency_audit.data.dataset import NO_LABEL, ImageData
+from saliency_audit.data.files import ReadFile, files_fit, is_picture, named_in_text, sizes_of
+from saliency_audit.data.request import Request
+from saliency_audit.errors import InputError
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+
+def folder(place: str, request: Request) -> ImageData:
+    """Pictures of a folder, in torchvision's order; hidden files and folders are left out.
+
+    Each sub-folder is a class and may have folders in it. Its index is its line in
+    ``request.classes_file``, counted from 0, else its place in sorted order; a folder without
+    pictures keeps its index. Without sub-folders the pictures have no labels.
+
+    Raises:
+        InputError: no folder, no pictures, more classes than outputs, or colours that do not fit.
+    """
+    root = Path(place).expanduser()
+    if not root.is_dir():
+        raise InputError(f"--data {place}: there is no such folder")
+    classes = sorted(entry.name for entry in _entries(root) if entry.is_dir())
+    beside = sorted(e.name for e in _entries(root) if e.is_file() and is_picture(e.name))
+    notes: list[str] = []
+    if classes:
+        index, class_names = _indices(root, classes, request, notes)
+        found = [(name, index[c]) for c in classes for name in _pictures(root, c)]
+        if beside and found:
+            notes.append(f"{len(beside)} pictures beside the class folders are left out")
+    else:
+        if request.classes_file is not None:
+            raise InputError(f"--classes is for class folders, and {root} has none")
+        class_names, found = None, [(name, NO_LABEL) for name in beside]
+        notes.append(
+            f"{root} has no class folders: its {len(found)} images are unlabelled, and checks "
+            "that need labels are undefined"
+        )
+    if not found:
+        raise InputError(
+            f"--data {root} holds no pictures; put them into one folder per class, or name them "
+            "in a .csv file with the columns path,label"
+        )
+    names = [name for name, _ in found]
+    named_in_text(names)
+    reader = ReadFile(root, names, request.prepare)
+    files_fit(reader)
+    return ImageData(
+        name=root.resolve().name,
+        names=names,
+        labels=np.array([label for _, label in found], np.int64),
+        sizes=sizes_of(root, names),
+        read=reader,
+        input_shape=request.prepare.input_shape,
+        class_names=class_names,
+        notes=notes,
+    )
+
+
+def _entries(root: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(root) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"--data: {root} cannot be read: {error.strerror}") from error
+
+
+def _pictures(root: Path, class_folder: str) -> list[str]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"--data: {error.filename} cannot be read: {error.strerror}")
+
+    found = []
+    for place, folders, files in os.walk(root / class_folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [(place, name) for name in files if is_picture(name)]
+    return [(Path(place) / name).relative_to(root).as_posix() for place, name in sorted(found)]
+
+
+def _indices(
+    root: Path, classes: list[str], request: Request, notes: list[str]
+) -> tuple[dict[str, int], list[str]]:
+    outputs, file = request.outputs, request.classes_file
+    if file is None:
+        if SPLITS.issuperset(classes):
+            raise InputError(
+                f"--data {root} holds {', '.join(classes)}, which look like splits and not like "
+                f"classes; name one of them: --data {root / classes[0]}"
+            )
+        if outputs is not None and len(classes) > outputs:
+            raise InputError(
+                f"--data {root} has {len(classes)} class folders but the model has {outputs} "
+                "outputs; remove folders, or map them with --classes FILE (one folder name per "
+                "line, line number = class index)"
+            )
+        if outputs is not None and len(classes) < outputs:
+            notes.append(
+                f"{len(classes)} class folders for {outputs} outputs: they are taken for classes "
+                f"0 to {len(classes) - 1} in sorted order; if they are not, give --classes FILE"
+            )
+        return {name: i for i, name in enumerate(classes)}, classes
+    listed = read_classes(file)
+    index = {name: i for i, name in enumerate(listed) if name}
+    missing = [name for name in classes if name not in index]
+    if missing:
+        raise InputError(
+            f"--classes {file} does not name the folder '{missing[0]}' of {root} "
+            f"({len(missing)} of {len(classes)} folders are missing); one folder name per line"
+        )
+    above = [name for name in classes if outputs is not None and index[name] >= outputs]
+    if above:
+        raise InputError(
+            f"--classes {file} gives the folder '{above[0]}' the index {index[above[0]]} but the "
+            f"model has {outputs} outputs (0 to {(outputs or 0) - 1})"
+        )
+    return index, listed
+
+
+def read_classes(file: Path) -> list[str]:
+    """Names of class folders, one per line; the first line is class 0.
+
+    Raises:
+        InputError: it cannot be read, is empty, or names a folder twice.
+    """
+    try:
+        text = file.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--classes {file} cannot be read: {error}") from error
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if not any(names):
+        raise InputError(f"--classes {file} is empty; give one folder name per line")
+    twice = next((name for i, name in enumerate(names) if name and name in names[:i]), None)
+    if twice is not None:
+        raise InputError(f"--classes {file} names '{twice}' twice; a folder has one class index")
+    return names

@@ -1,0 +1,27 @@
+"""What a reader of data is told besides the place to read from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from saliency_audit.data.dataset import ImageData
+from saliency_audit.data.images import Preparation
+
+
+@dataclass(frozen=True)
+class Request:
+    """How the images are wanted.
+
+    Attributes:
+        prepare: brings a picture to the model's input.
+        outputs: number of classes of the model; None where it is not known.
+        classes_file: one class folder per line; line number = class index, from 0.
+    """
+
+    prepare: Preparation
+    outputs: int | None = None
+    classes_file: Path | None = None
+
+
+Reader = Callable[[str, Request], ImageData]
+"""Takes what stands after the colon of ``--data KIND:...``, and opens it."""

@@ -1,0 +1,20 @@
+"""Whether a prediction is right."""
+
+import torch
+from torch import Tensor
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 where the largest logit is the label's, else 0.
+
+    Args:
+        logits: ``(n, classes)``.
+        labels: ``(n,)``, -1 where there is none.
+
+    Returns:
+        ``(n,)`` float64, 0 or 1; NaN where there is no label.
+
+    >>> accuracy(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, -1]))
+    tensor([1., nan], dtype=torch.float64)
+    """
+    return (logits.argmax(1) == labels).double().where(labels >= 0, torch.nan)

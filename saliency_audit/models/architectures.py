@@ -1,0 +1,243 @@
+"""Networks by name: what ``--arch`` gives, and torchvision's recognised by their weights."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from saliency_audit.errors import InputError, lookup
+from saliency_audit.models.files import one_line
+from saliency_audit.models.tensors import StateDict, auxiliary
+
+Build = Callable[..., nn.Module]
+
+
+class _OnMeta(TorchFunctionMode):
+    """Weights are made without memory or values, while what is computed from numbers stays real.
+
+    ``torch.device("meta")`` would take the arithmetic of RegNet's constructor along.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if function in (torch.empty, torch.zeros, torch.ones, torch.randn, torch.full):
+            kwargs["device"] = kwargs.get("device") or "meta"
+        return function(*args, **kwargs)
+
+
+def import_torchvision_models() -> Any:
+    """``torchvision.models``, only when asked for: importing it takes seconds."""
+    return import_module("torchvision.models")
+
+
+def torchvision_names() -> list[str]:
+    """Names of torchvision's image classifiers."""
+    models = import_torchvision_models()
+    return list(models.list_models(module=models))
+
+
+def torchvision_name(name: str) -> str:
+    """The name itself, if torchvision has such a classifier.
+
+    Raises:
+        InputError: it has not; the message suggests the nearest.
+    """
+    return _known("torchvision model", torchvision_names(), name)
+
+
+def builder(arch: str) -> Build:
+    """How to build an architecture: ``torchvision:NAME``, ``timm:NAME`` or ``package:factory``.
+
+    Args:
+        arch: what ``--arch`` says.
+
+    Returns:
+        A function that builds it with fresh weights; it may take ``num_classes``.
+
+    Raises:
+        InputError: there is no such architecture.
+    """
+    where, _, name = arch.partition(":")
+    if where == "torchvision" and name:
+        name = torchvision_name(name)
+        return lambda **options: torchvision_model(name, **options)
+    if where == "timm" and name:
+        timm, name = import_timm(), timm_name(name)
+        return lambda **options: timm.create_model(name, **options)
+    if where and name:
+        return _factory(arch, where, name)
+    raise InputError(
+        f"--arch is '{arch}'; give torchvision:NAME, timm:NAME or package.module:factory"
+    )
+
+
+def torchvision_model(name: str, **options: Any) -> nn.Module:
+    """A torchvision classifier with fresh weights."""
+    if name in ("googlenet", "inception_v3"):
+        # Its own default is slow, and warns that it will change.
+        options.setdefault("init_weights", False)
+    network: nn.Module = import_torchvision_models().get_model(name, weights=None, **options)
+    return network
+
+
+def import_timm() -> Any:
+    """The timm package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if find_spec("timm") is None:
+        raise InputError("timm is not installed: pip install 'saliency-audit[timm]'")
+    return import_module("timm")
+
+
+def timm_name(name: str) -> str:
+    """The name itself, if timm has such a model.
+
+    Raises:
+        InputError: it has not, or is not installed; the message suggests the nearest.
+    """
+    timm = import_timm()
+    return name if timm.is_model(name) else _known("timm model", timm.list_models(), name)
+
+
+def _known(kind: str, names: list[str], name: str) -> str:
+    try:
+        return lookup(kind, {known: known for known in names}, name)
+    except InputError as error:
+        # All the names that are known would fill the screen; the nearest is what helps.
+        raise InputError(str(error).partition(" Known:")[0]) from None
+
+
+def _factory(arch: str, module_name: str, name: str) -> Build:
+    with _working_folder_importable():
+        try:
+            module = import_module(module_name)
+        except Exception as error:
+            raise InputError(
+                f"--arch {arch}: import {module_name} failed with {one_line(error)}"
+            ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        callables = [n for n in dir(module) if n[0] != "_" and callable(getattr(module, n))]
+        near = get_close_matches(name, callables, n=3, cutoff=0.3) or callables[:3]
+        raise InputError(
+            f"--arch {arch}: {module_name} has no callable '{name}'; nearest: "
+            f"{', '.join(near) or 'none'}"
+        )
+    return lambda **options: _called(arch, factory, options)
+
+
+def _called(arch: str, factory: Callable[..., Any], options: dict[str, Any]) -> nn.Module:
+    try:
+        taken = inspect.signature(factory).parameters if options else {}
+        with _working_folder_importable():
+            network = factory(**{key: value for key, value in options.items() if key in taken})
+    except Exception as error:
+        raise InputError(f"--arch {arch}: calling it failed with {one_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"--arch {arch} returns a {type(network).__name__}; it must return a torch.nn.Module"
+        )
+    return network
+
+
+@contextmanager
+def _working_folder_importable() -> Iterator[None]:
+    """The console script does not have the working folder on its path, as ``python -m`` has."""
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | None:
+    """Options under which an architecture has the shapes of a state dict.
+
+    Args:
+        state: the weights.
+        expected: the state dict of the architecture as it is by default.
+
+    Returns:
+        ``num_classes`` where only the head has another number of outputs, ``image_size`` where a
+        torchvision transformer was trained on images of another size; empty where everything fits
+        as it is, None where the weights belong to another architecture.
+    """
+    if _named(state) != _named(expected):
+        return None
+    options = {}
+    unlike = {n for n in state if n in expected and state[n].shape != expected[n].shape}
+    position = "encoder.pos_embedding"
+    if position in unlike:
+        tokens, patch = state[position].shape[1] - 1, expected["conv_proj.weight"].shape[-1]
+        if tokens < 1 or isqrt(tokens) ** 2 != tokens:
+            return None
+        options["image_size"] = isqrt(tokens) * patch
+        unlike.remove(position)
+    if unlike:
+        outputs = {_outputs_if_head(state[n], expected[n]) for n in unlike}
+        parents = {n.rpartition(".")[0] for n in unlike if not auxiliary(n)}
+        if len(outputs) != 1 or len(parents) != 1 or None in outputs:
+            return None
+        options["num_classes"] = next(size for size in outputs if size is not None)
+    return options
+
+
+def _named(state: StateDict) -> set[str]:
+    """Names that tell an architecture: old checkpoints lack the counters."""
+    return {n for n in state if not auxiliary(n) and not n.endswith(".num_batches_tracked")}
+
+
+def _outputs_if_head(tensor: Tensor, expected: Tensor) -> int | None:
+    """Number of outputs, if that alone is what the two shapes differ in."""
+    alike = tensor.ndim == expected.ndim > 0 and tensor.shape[1:] == expected.shape[1:]
+    return tensor.shape[0] if alike else None
+
+
+def recognise(state: StateDict) -> tuple[list[str], dict[str, int]]:
+    """Find the torchvision classifiers that a state dict fits, by names and shapes.
+
+    Args:
+        state: the weights.
+
+    Returns:
+        The names, and the options that they must be built with; no names if none fits.
+    """
+    models = import_torchvision_models()
+    families: dict[str, list[str]] = {}
+    for name in torchvision_names():
+        families.setdefault(models.get_model_builder(name).__module__, []).append(name)
+    found, options = [], {}
+    for members in families.values():
+        # Networks of one family share the names of their outermost modules.
+        if not _tops(state) <= _tops(_meta_state(members[0])) | {"AuxLogits", "aux1", "aux2"}:
+            continue
+        for name in members:
+            fitting = fitting_options(state, _meta_state(name))
+            if fitting is not None:
+                found.append(name)
+                options = fitting
+    return found, options
+
+
+def _tops(state: StateDict) -> set[str]:
+    return {name.partition(".")[0] for name in state}
+
+
+def _meta_state(name: str) -> StateDict:
+    with _OnMeta():
+        return torchvision_model(name).state_dict()

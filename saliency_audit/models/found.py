@@ -1,0 +1,37 @@
+"""What is known of a model once its network has been found, before anything is assumed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from saliency_audit.models.classifier import Format
+
+
+@dataclass
+class Found:
+    """A network and what its source says about it.
+
+    Attributes:
+        network: the user's model.
+        name: how reports call it.
+        format: what kind of object the network is.
+        shape: ``(c, h, w)`` of one image; None where the source does not say.
+        mean: per channel, in pixel units; None where the source does not say.
+        std: likewise.
+        resize: shorter side before the centre crop.
+        sha256: of the file; empty for a network that came by name.
+        usual: the ``--mean`` and ``--std`` that such networks usually have.
+        notes: lines to tell the user.
+    """
+
+    network: nn.Module
+    name: str
+    format: Format = "module"
+    shape: tuple[int | None, int | None, int | None] = (None, None, None)
+    mean: Sequence[float] | float | None = None
+    std: Sequence[float] | float | None = None
+    resize: int | None = None
+    sha256: str = ""
+    usual: str = "ImageNet's are --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,119 @@
+"""Write networks to disk, each file whole or not at all."""
+
+import copy
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import nn
+
+from saliency_audit.errors import UnsupportedError
+from saliency_audit.models.classifier import Format
+from saliency_audit.models.files import one_line
+
+
+def save(
+    network: nn.Module, path: Path, *, format: Format, input_shape: tuple[int, int, int]
+) -> None:
+    """Write a network as a program that runs without its Python code.
+
+    Args:
+        network: ``(n, c, h, w)`` to ``(n, classes)``; stays as it is. It is saved in eval mode and
+            on the CPU.
+        path: where to; an existing file is replaced.
+        format: what the user's model came as: "torchscript" is written as TorchScript, anything
+            else as a ``torch.export`` program (``.pt2``) that takes any number of images.
+        input_shape: ``(c, h, w)``.
+
+    Raises:
+        UnsupportedError: the network cannot be captured in that format.
+        OSError: the file cannot be written.
+    """
+    network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    # Two images: torch takes sizes of one for constants.
+    example = torch.zeros(2, *input_shape)
+    capture = _torchscript if format == "torchscript" else _exported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = capture(network, example)
+    _write(path, data)
+
+
+def save_state_dict(network: nn.Module, path: Path) -> None:
+    """Write a network's weights under their names, as safetensors.
+
+    Args:
+        network: stays as it is.
+        path: where to; an existing file is replaced.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    # The format has no shared tensors; each name gets its own copy.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in network.state_dict().items()
+    }
+    _write(path, to_safetensors(tensors))
+
+
+def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        batch = {0: torch.export.Dim("batch")}
+        with torch.no_grad():
+            program = torch.export.export(network, (example,), dynamic_shapes=(batch,))
+        torch.export.save(program, buffer)
+    # Anything can go wrong inside: it runs the user's forward under a tracer.
+    except Exception as error:
+        raise _uncaptured("torch.export program with any number of images", error) from error
+    return buffer.getvalue()
+
+
+def _torchscript(network: nn.Module, example: torch.Tensor) -> bytes:
+    program: Any
+    try:
+        program = torch.jit.script(network)
+    # Scripting knows a part of Python only; tracing records what happens instead.
+    except Exception:
+        program = _traced(network, example)
+    buffer = io.BytesIO()
+    torch.jit.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _traced(network: nn.Module, example: torch.Tensor) -> Any:
+    three = torch.linspace(0, 1, 3 * example[0].numel()).view(3, *example.shape[1:])
+    try:
+        with torch.no_grad():
+            program = torch.jit.trace(  # type: ignore[no-untyped-call]
+                network, (example,), check_trace=False
+            )
+            same = torch.allclose(program(three), network(three), rtol=1e-4, atol=1e-5)
+    except Exception as error:
+        raise _uncaptured("TorchScript", error) from error
+    if not same:
+        raise UnsupportedError(
+            "the network cannot be saved as TorchScript: its trace depends on the images or on "
+            "their number; give the state dict with --arch, or a .pt2"
+        )
+    return program
+
+
+def _uncaptured(form: str, error: Exception) -> UnsupportedError:
+    return UnsupportedError(f"the network cannot be saved as a {form}: {one_line(error)}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside the file, then take its place; nothing is left of what failed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,157 @@
+"""State dicts: read from a file without running it, freed of wrappers, put into a network."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from saliency_audit.errors import InputError
+from saliency_audit.models.files import Kind, one_line
+
+StateDict = dict[str, Tensor]
+
+# What training code nests weights under, and what wrappers put before their names.
+_ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
+
+
+def read_checkpoint(
+    path: Path, kind: Kind, *, trust_pickle: bool = False
+) -> tuple[StateDict | nn.Module, str | None]:
+    """Read the tensors of a checkpoint; code pickled into it is not run.
+
+    Args:
+        path: the file.
+        kind: "safetensors" or "checkpoint".
+        trust_pickle: unpickle anything, running what code it asks for.
+
+    Returns:
+        The state dict, or a whole module where one was pickled and is trusted; and the entry of
+        the file that it was found under, if any.
+
+    Raises:
+        InputError: it holds other objects than tensors, or cannot be read.
+    """
+    if kind == "safetensors":
+        try:
+            return load_file(path), None
+        except (SafetensorError, ValueError) as error:
+            raise InputError(f"'{path}' is no valid safetensors file: {error}") from error
+    found = _unpickle(path, trust_pickle=trust_pickle)
+    if isinstance(found, nn.Module):
+        return found, None
+    for entry in _ENTRIES:
+        if isinstance(found, Mapping) and isinstance(found.get(entry), Mapping | nn.Module):
+            inner = found[entry]
+            return (inner if isinstance(inner, nn.Module) else _tensors(path, inner)), entry
+    return _tensors(path, found), None
+
+
+def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            refused = error
+        except Exception as error:
+            raise _corrupt(path, error) from error
+        if not trust_pickle:
+            if re.search("magic number|pickle data was truncated|ran out of input", str(refused)):
+                raise _corrupt(path, refused) from refused
+            seen = re.search(r"(?:GLOBAL|global|function|class) ([\w.]*\.\w+)", str(refused))
+            what = f" ({seen[1]})" if seen else ""
+            raise InputError(
+                f"'{path}' holds pickled Python objects{what}; loading them can run code, so they "
+                "were not read. Save the weights with torch.save(model.state_dict(), ...) and give "
+                "--arch, export a .pt2, or add --trust-pickle if you trust its author"
+            ) from refused
+        try:
+            return torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:
+            raise _corrupt(path, error) from error
+
+
+def _corrupt(path: Path, error: Exception) -> InputError:
+    return InputError(f"'{path}' is truncated or corrupt ({one_line(error)}); copy it again")
+
+
+def _tensors(path: Path, found: Any) -> StateDict:
+    if not isinstance(found, Mapping):
+        raise InputError(
+            f"'{path}' holds a {type(found).__name__}, not a state dict (names to tensors)"
+        )
+    state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if not state:
+        shown = ", ".join(map(str, list(found)[:5])) or "nothing"
+        raise InputError(f"'{path}' holds no state dict; its entries are: {shown}")
+    return state
+
+
+def without_prefix(state: StateDict, expected: Collection[str] = ()) -> StateDict:
+    """Names without what wrappers (``DataParallel``, ``torch.compile``, Lightning) put before them.
+
+    A prefix is stripped while every name has it and no name is expected as it is.
+    """
+    # AveragedModel counts its updates beside the module.
+    state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
+    while not any(name in expected for name in state):
+        prefix = next(
+            (p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), None
+        )
+        if prefix is None:
+            break
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def auxiliary(name: str) -> bool:
+    """Whether a tensor belongs to a head that is used in training only (Inception, GoogLeNet)."""
+    return name.lower().startswith(("aux1.", "aux2.", "auxlogits."))
+
+
+def differences(state: StateDict, network: nn.Module) -> list[str]:
+    """Why a state dict does not fit a network, one entry per tensor; empty where it fits."""
+    expected = network.state_dict()
+    missing = [f"no {n}" for n in expected if n not in state and not auxiliary(n)]
+    unknown = [f"unexpected {n}" for n in state if n not in expected and not auxiliary(n)]
+    shapes = [
+        f"{n} is {_shape(state[n])} instead of {_shape(tensor)}"
+        for n, tensor in expected.items()
+        if n in state and state[n].shape != tensor.shape and not auxiliary(n)
+    ]
+    # An old checkpoint may lack the counters, which eval mode does not read.
+    missing = [entry for entry in missing if not entry.endswith(".num_batches_tracked")]
+    return missing + unknown + shapes
+
+
+def fill(network: nn.Module, state: StateDict, *, file: str, arch: str) -> None:
+    """Put a state dict into a network.
+
+    Args:
+        network: is changed.
+        state: its weights by name.
+        file: the file they came from, for the message.
+        arch: what the network is, for the message.
+
+    Raises:
+        InputError: names or shapes differ; the message lists the first of them.
+    """
+    why = differences(state, network)
+    if why:
+        shown = ", ".join(why[:6]) + (f" and {len(why) - 6} more" if len(why) > 6 else "")
+        raise InputError(f"'{file}' does not fit {arch}: {shown}")
+    own = network.state_dict()
+    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+    network.load_state_dict(fitting, strict=False)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"

@@ -1,0 +1,199 @@
+"""The output folder of a run: batches in as they come, kept through a kill, one CSV out."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saliency_audit.errors import InputError
+from saliency_audit.reports.facts import plain, run_json
+from saliency_audit.reports.files import TEMPORARY, replace_file, write_atomically
+from saliency_audit.reports.tables import csv_lines
+from saliency_audit.types import COLUMNS, Batch, Example
+
+_BATCH_FILE = re.compile(r"(\d{6,})\.(csv|npz)")
+
+
+class RunFolder:
+    """Where one run writes, and what an earlier one left there.
+
+    Every batch becomes a file in ``partial/``, so what is done survives a kill. ``write_results``
+    joins them in the order of their numbers, whichever process or run wrote them; ``close``
+    declares the run finished and removes ``partial/``. Several processes may write different
+    batches into one folder, once one of them has made it: the others join with ``resume=True``.
+
+    Args:
+        path: the output folder; made if missing.
+        settings: the resolved options that determine the numbers, JSON-able.
+        resume: keep what an earlier run with the same settings finished. Otherwise its partial
+            batches are removed; its reports stay until this run's replace them.
+
+    Attributes:
+        finished: the earlier run was complete; nothing is left to do.
+
+    Raises:
+        InputError: the folder cannot be written, or the earlier run had other settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self.settings: dict[str, Any] = plain(settings)
+        self._partial = path / "partial"
+        started = _read_json(self._partial / "settings.json") if resume else None
+        closed = _finished_settings(path) if resume and started is None else None
+        for earlier in (started, closed):
+            if earlier is not None:
+                _refuse_other_settings(earlier, self.settings)
+        self.finished = closed is not None
+        if started is not None or self.finished:
+            return
+        try:
+            if not resume:
+                self._remove_partial()
+            self._partial.mkdir(parents=True, exist_ok=True)
+            replace_file(self._partial / "settings.json", json.dumps(self.settings, indent=2))
+        except OSError as error:
+            raise InputError(
+                f"cannot write to output folder '{path}' ({error.strerror or error}); "
+                "name another with --output-dir"
+            ) from error
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Numbers of the batches that are on disk."""
+        return frozenset(number for number, _ in self._files("csv"))
+
+    @property
+    def results(self) -> Path:
+        """``results.csv``."""
+        return self.path / "results.csv"
+
+    def write(self, batch: Batch) -> None:
+        """Put one batch on disk.
+
+        Raises:
+            AuditError: the disk is full or the file cannot be written.
+        """
+        name = f"{batch.index:06d}"
+        if batch.examples:
+            write_atomically(self._partial / f"{name}.npz", _pack(batch.examples))
+        # The rows come last: with them the batch counts as done.
+        rows = ([row[column] for column in COLUMNS] for row in batch.rows)
+        write_atomically(self._partial / f"{name}.csv", csv_lines(COLUMNS, rows))
+
+    def write_results(self) -> Path:
+        """Join all batches into ``results.csv``, holding no more than a piece of one in memory.
+
+        Raises:
+            AuditError: the disk is full or the file cannot be written.
+        """
+        return write_atomically(self.results, _joined([path for _, path in self._files("csv")]))
+
+    def examples(self) -> list[Example]:
+        """The pictures of all batches, in the order of their numbers."""
+        return [example for _, path in self._files("npz") for example in _unpack(path)]
+
+    def close(self, facts: Mapping[str, Any]) -> Path:
+        """Write ``run.json``, which marks the run as finished, and remove ``partial/``.
+
+        Args:
+            facts: what else ``run.json`` says.
+
+        Returns:
+            ``run.json``.
+
+        Raises:
+            AuditError: the file cannot be written.
+        """
+        run = run_json(self.path, {**facts, "settings": self.settings, "finished": True})
+        self._remove_partial()
+        for leftover in self.path.glob(TEMPORARY):
+            leftover.unlink(missing_ok=True)
+        return run
+
+    def _files(self, kind: str) -> list[tuple[int, Path]]:
+        """Numbered files of a kind in ``partial/``, in order."""
+        matches = ((_BATCH_FILE.fullmatch(path.name), path) for path in self._partial.glob("*"))
+        return sorted((int(m[1]), path) for m, path in matches if m and m[2] == kind)
+
+    def _remove_partial(self) -> None:
+        """Remove what runs put into ``partial/``, and the folder if nothing else is in it."""
+        # The settings go last: batches without settings would be taken for anyone's.
+        for path in (
+            *(path for kind in ("csv", "npz") for _, path in self._files(kind)),
+            *self._partial.glob(TEMPORARY),
+            self._partial / "settings.json",
+        ):
+            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, OSError):
+            self._partial.rmdir()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if there is no such file."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot resume: '{path}' is not readable as JSON ({error}); "
+            "drop --resume to start again"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _finished_settings(folder: Path) -> dict[str, Any] | None:
+    """Settings of a finished run whose results are still there."""
+    run = _read_json(folder / "run.json")
+    if run is None or not run.get("finished") or not (folder / "results.csv").is_file():
+        return None
+    settings = run.get("settings")
+    return settings if isinstance(settings, dict) else None
+
+
+def _refuse_other_settings(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Name the first setting that differs, in the order of the present run's."""
+    for name in dict.fromkeys((*now, *earlier)):
+        if name not in earlier or name not in now or earlier[name] != now[name]:
+            was, is_now = (
+                json.dumps(settings[name]).strip('"') if name in settings else "absent"
+                for settings in (earlier, now)
+            )
+            raise InputError(
+                f"cannot resume: {name} was {was}, now {is_now}; drop --resume to start again"
+            )
+
+
+def _joined(paths: list[Path]) -> Iterator[bytes]:
+    """The pieces of one CSV file: one heading, then the rows of each file."""
+    yield csv_lines(COLUMNS, ()).encode()
+    for path in paths:
+        with path.open("rb") as file:
+            file.readline()
+            while piece := file.read(1 << 20):
+                yield piece
+
+
+def _pack(examples: list[Example]) -> bytes:
+    """Examples as an npz file: the pixels as arrays, all else as JSON."""
+    described = [
+        {name: value for name, value in vars(example).items() if name != "pixels"}
+        for example in examples
+    ]
+    pixels = {f"pixels{i}": example.pixels for i, example in enumerate(examples)}
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, examples=json.dumps(described), **pixels)
+    return buffer.getvalue()
+
+
+def _unpack(path: Path) -> list[Example]:
+    """Examples from an npz file."""
+    with np.load(path, allow_pickle=False) as file:
+        described = json.loads(str(file["examples"]))
+        return [Example(**fields, pixels=file[f"pixels{i}"]) for i, fields in enumerate(described)]

@@ -1,0 +1,260 @@
+"""The report of ``fool``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.reports.fool_figures import (
+    Gallery,
+    draw_examples,
+    draw_trick,
+    draw_verdicts,
+    trick_name,
+)
+from saliency_audit.reports.html import Picture, Section, Table, write_html
+from saliency_audit.reports.tables import cell, write_csv
+from saliency_audit.types import Example
+
+WORDS = {
+    "forged": "the map now shows the picture (mean cosine at least 0.9, its interval above that of "
+    "the untouched model), while every prediction and every probability stayed as it was.",
+    "disturbed": "the map changed (mean cosine of the map before with the map after below 0.9), "
+    "but it does not show the picture, or predictions changed with it.",
+    "unmoved": "the map stayed as it was.",
+    "undefined": "there is no number to judge by: the maps are constant, zero or not finite, or "
+    "the method failed. Not a pass.",
+}
+_INTRODUCTION = (
+    "A saliency map marks the pixels that a model is said to have decided by. Someone who owns the "
+    "model's weights can add to it a part that changes no prediction and yet decides what such "
+    "maps show. This audit built such models, saved them, loaded them again, and looked whether "
+    "the usual maps now show a picture chosen beforehand.",
+    "A map that can be forged is no evidence of why a model decided, unless the weights are known "
+    "to be honest. A map that stayed unmoved withstood these tricks, not every trick.",
+)
+_OF_MODEL = (
+    "Against the given model: prediction-kept is the share of images with the same predicted "
+    "class, prob-change the largest change of a class probability, loss-change that of the "
+    "cross-entropy. The smaller the changes, the harder the manipulation is to notice.",
+    "scalar-agreement tells on a shifted model: it is the cosine of the logit's gradient with that "
+    "of the centred logit, which no shift can move. Low means that something was added to all "
+    "logits alike.",
+)
+_LIMITS = (
+    "Every number was measured on the manipulated models as loaded from the saved files, against "
+    "the model that was given, on the same images and for the same class.",
+    "Cosines with the picture are those of the map's magnitude, averaged over colour channels. "
+    "Means come with 95 % intervals: a percentile bootstrap over images, and Wilson's score "
+    "interval for shares such as prediction-kept. Undefined values are counted, never averaged.",
+    "A map that resembles the picture by nature has a high cosine before already; compare before "
+    "with after. The control is the same measurement on a map of random numbers.",
+    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+)
+
+
+def write_fool_report(
+    folder: Path,
+    *,
+    summary: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    examples: Sequence[Example],
+    sentence: str,
+    run: Mapping[str, Any],
+    results: pd.DataFrame | None = None,
+    words: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write everything ``fool`` shows but ``results.csv`` and ``run.json``.
+
+    Args:
+        folder: the output folder.
+        summary: of `summarise`.
+        verdicts: ``trick,saliency,scalar,before,before_low,before_high,after,after_low,
+            after_high,cosine,n,verdict``; ``trick`` is a setting or a name, ``scalar`` is empty
+            for controls.
+        examples: images, maps before and after, and the picture.
+        sentence: the answer.
+        run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
+        results: rows of ``results.csv``, for the numbers of single images.
+        words: what the verdicts mean.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    written = [
+        write_csv(folder / "summary.csv", summary),
+        write_csv(folder / "verdicts.csv", verdicts),
+    ]
+    judged = verdicts[verdicts["scalar"] != ""]
+    cosines = {} if results is None else _cosines(results)
+    gallery = Gallery(examples, cosines)
+    figures: list[Picture] = []
+    overview: list[Picture] = []
+    if len(judged):
+        overview.append(
+            Picture(
+                draw_verdicts(judged, folder / "verdicts.png"),
+                "The verdicts at a glance. Numbers: mean cosine with the picture, before → after.",
+            )
+        )
+        for trick, stem in _stems(judged["trick"]).items():
+            own = judged[judged["trick"] == trick]
+            figures += [
+                Picture(
+                    path,
+                    f"{_described(trick)}: each method's map on the given and on the manipulated "
+                    "model, for one image.",
+                )
+                for path in draw_trick(gallery, own, trick, folder, stem)
+            ]
+        if several := draw_examples(gallery, judged, folder / "examples.png"):
+            figures.append(Picture(several, "The same method on several images."))
+    written += [picture.path for picture in (*overview, *figures)]
+    facts = {str(name).replace("_", " "): value for name, value in run.items()}
+    page = write_html(
+        folder / "report.html",
+        title="Can these saliency maps be forged?",
+        subtitle=" · ".join(
+            f"{name}: {_fact(facts[name])}"
+            for name in ("model", "data", "clean accuracy")
+            if name in facts
+        ),
+        verdict_sentence=sentence,
+        sections=[
+            Section("The question", _INTRODUCTION),
+            Section("Verdicts", pictures=overview, tables=_verdict_tables(verdicts, cosines)),
+            Section("What the words mean", terms=words or WORDS),
+            Section(
+                "What the tricks did to the model itself",
+                _OF_MODEL,
+                tables=_model_tables(summary),
+            ),
+            Section("The maps", pictures=figures),
+            Section("How this was measured, and its limits", _LIMITS),
+            Section("All numbers", tables=[_summary_table(summary)], folded=True),
+            Section(
+                "This run",
+                tables=[Table((), [(name, _fact(value)) for name, value in facts.items()], 2)],
+            ),
+        ],
+    )
+    return [*written, page]
+
+
+def _stems(tricks: Iterable[str]) -> dict[str, str]:
+    """A file name for each setting: the trick's own, with its options where two share it."""
+    settings = list(dict.fromkeys(tricks))
+    names = [trick_name(setting) for setting in settings]
+    return {
+        setting: name
+        if names.count(name) == 1
+        else "-".join(part.split("=")[-1] for part in setting.split(";"))
+        for setting, name in zip(settings, names, strict=True)
+    }
+
+
+def _cosines(results: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
+    """Cosine with the picture by image, saliency, scalar and setting."""
+    rows = results[(results["check"] == "cosine-to-picture") & (results["status"] == "ok")]
+    keys = zip(rows["image"], rows["saliency"], rows["scalar"], rows["setting"], strict=True)
+    return dict(zip(keys, rows["value"].astype(float), strict=True))
+
+
+def _verdict_tables(
+    verdicts: pd.DataFrame, cosines: Mapping[tuple[str, str, str, str], float]
+) -> list[Table]:
+    """A table for each trick."""
+    shown: dict[tuple[str, str, str], list[bool]] = {}
+    for (_, saliency, scalar, setting), cosine in cosines.items():
+        shown.setdefault((setting, saliency, scalar), []).append(cosine >= 0.9)
+    tables = []
+    for trick, own in verdicts.groupby("trick", sort=False):
+        rows = []
+        for row in own.itertuples():
+            per_image = shown.get((str(trick), str(row.saliency), str(row.scalar)), ())
+            rows.append(
+                (
+                    str(row.saliency),
+                    str(row.scalar) or "none (control)",
+                    str(row.verdict),
+                    _with_interval(row.before, row.before_low, row.before_high, digits=".3f"),
+                    _with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
+                    _number(row.cosine, ".3f"),
+                    f"{sum(per_image)} of {len(per_image)}" if per_image else cell(row.n),
+                )
+            )
+        columns = (
+            "method",
+            "explained scalar",
+            "verdict",
+            "cosine with the\npicture, before",
+            "cosine with the\npicture, after",
+            "cosine of before\nwith after",
+            "images with\nafter ≥ 0.9" if shown else "images",
+        )
+        tables.append(Table(columns, rows, labels=3, title=_described(str(trick))))
+    return tables
+
+
+def _model_tables(summary: pd.DataFrame) -> list[Table]:
+    """What was measured of the models alone, a table for each of them."""
+    of_model = summary[(summary["saliency"] == "") | (summary["check"] == "scalar-agreement")]
+    return [
+        Table(
+            ("check", "mean", "images"),
+            [
+                (str(row.check), _with_interval(row.mean, row.ci_low, row.ci_high), cell(row.n))
+                for row in own.itertuples()
+            ],
+            title=_described(str(setting)),
+        )
+        for setting, own in of_model.groupby("setting", sort=False)
+    ]
+
+
+def _summary_table(summary: pd.DataFrame) -> Table:
+    columns = [name for name in summary.columns if name != "model"]
+    rows = [[_plain(value) for value in row] for row in summary[columns].itertuples(index=False)]
+    return Table([name.replace("_", " ") for name in columns], rows, labels=4)
+
+
+def _described(setting: str) -> str:
+    """A setting for people.
+
+    >>> _described("trick=loss-sine;form=per-class"), _described("stage=before")
+    ('loss-sine (form=per-class)', 'before')
+    """
+    first, *options = setting.removeprefix("trick=").removeprefix("stage=").split(";")
+    return f"{first} ({', '.join(options)})" if options else first
+
+
+def _with_interval(mean: Any, low: Any, high: Any, *, digits: str = ".3g") -> str:
+    if not isfinite(low):
+        return _number(mean, digits)
+    return f"{mean:{digits}} [{low:{digits}}, {high:{digits}}]"
+
+
+def _number(value: Any, digits: str) -> str:
+    return f"{value:{digits}}" if isfinite(value) else "–"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and isfinite(value) else _unquoted(value)
+
+
+def _unquoted(value: Any) -> str:
+    return value if isinstance(value, str) else cell(value)
+
+
+def _fact(value: Any) -> str:
+    """A fact about the run for people, nested ones on lines of their own."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_fact(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    return "not measured" if value is None else _plain(value)

@@ -1,0 +1,184 @@
+"""One row per measured quantity: how many, the mean, how sure, and what it stands beside."""
+
+from collections.abc import Collection, Hashable, Mapping
+from hashlib import sha256
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+
+Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+GROUP = ("model", "saliency", "scalar", "check", "setting")
+SUMMARY_COLUMNS = (
+    *GROUP,
+    "n",
+    "n_undefined",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "control",
+    "chance",
+    "higher_is_better",
+)
+PROPORTIONS = frozenset({"prediction-kept", "accuracy", "robust-accuracy"})
+"""Checks that are 0 or 1 for each image."""
+
+_Z = 1.959963984540054  # 97.5th percentile of the normal distribution
+_DRAWN_AT_ONCE = 1 << 20
+
+
+def summarise(
+    results: pd.DataFrame,
+    *,
+    higher_is_better: Mapping[str, bool | None],
+    chance: Mapping[str, float] | None = None,
+    control: str = "random",
+    proportions: Collection[str] = PROPORTIONS,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean of every check with its 95 % interval, its control and its chance level.
+
+    The interval is a percentile bootstrap over images. Checks that are 0 or 1 for each image get
+    the Wilson score interval: resampling n ones yields n ones however small n is, which would
+    claim certainty. With a single image there is no interval (Wilson's needs no spread and stays).
+
+    Rows whose status is not ok, or whose value is not finite, are counted and not averaged. Rows
+    without a check (images that could not be read) measured nothing and are left out.
+
+    Args:
+        results: rows of ``results.csv``.
+        higher_is_better: direction by check; None where neither end is better.
+        chance: value by check that a map without information would get.
+        control: saliency method beside which the others stand, on the same images.
+        proportions: checks that are 0 or 1 for each image.
+        resamples: of the bootstrap.
+        seed: of the bootstrap. Each row draws its own numbers: adding rows moves no others.
+
+    Returns:
+        ``SUMMARY_COLUMNS``, in order of first appearance. ``mean`` is NaN where n is 0.
+    """
+    usable = (results["status"] == "ok") & np.isfinite(results["value"].astype(float))
+    measured = results.assign(usable=usable)[results["check"] != ""]
+    controls = {
+        key: group.loc[group["usable"]].groupby("image")["value"].mean()
+        for key, group in measured[measured["saliency"] == control].groupby(
+            ["model", "check", "setting"], sort=False
+        )
+    }
+    rows = []
+    for key, group in measured.groupby(list(GROUP), sort=False):
+        model, saliency, _, check, setting = map(str, key)
+        good = group.loc[group["usable"]]
+        values = good["value"].to_numpy(float)
+        low, high = interval(
+            values,
+            proportion=check in proportions,
+            resamples=resamples,
+            rng=_rng(seed, *key),
+        )
+        beside = controls.get((model, check, setting)) if saliency not in ("", control) else None
+        rows.append(
+            (
+                *key,
+                len(values),
+                len(group) - len(values),
+                values.mean() if len(values) else nan,
+                low,
+                high,
+                nan if beside is None else beside[beside.index.isin(good["image"])].mean(),
+                (chance or {}).get(check, nan),
+                higher_is_better.get(check),
+            )
+        )
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).astype({"higher_is_better": "boolean"})
+
+
+def paired_difference(
+    a: pd.Series, b: pd.Series, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float, int]:
+    """Mean of ``a - b`` over the images that both have, with its 95 % bootstrap interval.
+
+    Args:
+        a: values by image.
+        b: values by image.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Mean, low and high end, number of images; NaN where undefined.
+
+    >>> paired_difference(pd.Series({"x": 2.0, "y": 3.0}), pd.Series({"y": 1.0, "x": 0.0}))
+    (2.0, 2.0, 2.0, 2)
+    """
+    both = pd.concat([a, b], axis=1, join="inner").to_numpy(float)
+    values = both[:, 0] - both[:, 1]
+    values = values[np.isfinite(values)]
+    low, high = interval(values, resamples=resamples, rng=_rng(seed, "paired difference"))
+    return (float(values.mean()) if len(values) else nan), low, high, len(values)
+
+
+def interval(
+    values: Values,
+    *,
+    rng: np.random.Generator,
+    proportion: bool = False,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """95 % interval of a mean: Wilson's for proportions, else a percentile bootstrap.
+
+    Args:
+        values: ``(n,)``, finite.
+        rng: draws the resamples.
+        proportion: the values are 0 or 1; ignored where one is not.
+        resamples: of the bootstrap.
+
+    Returns:
+        Low and high end; NaN for too few values.
+
+    >>> interval(np.ones(10), rng=np.random.default_rng(0))
+    (1.0, 1.0)
+    """
+    if proportion and len(values) and np.isin(values, (0.0, 1.0)).all():
+        return wilson_interval(int(values.sum()), len(values))
+    if len(values) < 2:
+        return nan, nan
+    if values.min() == values.max():
+        return float(values[0]), float(values[0])
+    means = np.empty(resamples)
+    step = max(1, _DRAWN_AT_ONCE // len(values))
+    for start in range(0, resamples, step):
+        drawn = rng.integers(
+            len(values), size=(min(step, resamples - start), len(values)), dtype=np.int32
+        )
+        means[start : start + step] = values[drawn].mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    r"""Wilson's 95 % score interval of a proportion (Wilson 1927).
+
+    .. math:: \frac{\hat p + z^2/2n \pm z\sqrt{\hat p(1-\hat p)/n + z^2/4n^2}}{1 + z^2/n}
+
+    Args:
+        successes: how many of the n.
+        n: at least 1.
+
+    >>> low, high = wilson_interval(10, 10)
+    >>> round(low, 4), high
+    (0.7225, 1.0)
+    """
+    rate, z2 = successes / n, _Z**2
+    centre = rate + z2 / (2 * n)
+    spread = _Z * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    low, high = (centre - spread) / (1 + z2 / n), (centre + spread) / (1 + z2 / n)
+    # Exact at the ends, where round-off would leave 1e-17 or 1 - 1e-16.
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def _rng(seed: int, *key: Hashable) -> np.random.Generator:
+    """Random numbers that depend on the seed and the row, and on nothing else."""
+    digest = sha256("\0".join(map(str, (seed, *key))).encode("utf-8", "backslashreplace")).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))

@@ -1,0 +1,195 @@
+"""A ripple on the loss: tiny in value, large in gradient (P0 App. B.1).
+
+The paper adds ``eps sin(m x)`` to the loss. For an image the bounds it states, |change| <= eps
+and L1 norm of the change of gradient <= m eps D, hold together for a scalar argument:
+``eps sin(m <u, x>)`` with largest ``|u_d|`` = 1.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from saliency_audit.errors import UnsupportedError
+from saliency_audit.models import Classifier, input_gradient
+
+Form = Literal["per-class", "dummy-class", "wrapper"]
+
+
+class Sine(nn.Module):
+    """``sin(frequency <u, x - centre>)`` of each image.
+
+    In double precision: frequency times a sum over all pixels reaches thousands of radians, of
+    which fp32 would lose the phase.
+    """
+
+    direction: Tensor
+    offset: Tensor
+    frequency: Tensor
+
+    def __init__(self, direction: Tensor, offset: float, frequency: float) -> None:
+        super().__init__()
+        self.register_buffer("direction", direction)
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.float64))
+        self.register_buffer("frequency", torch.tensor(frequency, dtype=torch.float64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(n,)`` in [-1, 1]."""
+        phase = (images.double() * self.direction).flatten(1).sum(1) - self.offset
+        return (phase * self.frequency).sin()
+
+
+class PerClassSine(nn.Module):
+    """``f_i(x) + eps s_i sin(...)`` with a sign s_i = +-1 for each class."""
+
+    def __init__(self, network: nn.Module, sine: Sine, eps: float, signs: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.sine = sine
+        self.register_buffer("amplitudes", eps * signs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the network's own input."""
+        ripple = self.sine(images).float().unsqueeze(1) * self.amplitudes
+        return self.network(images) + ripple  # type: ignore[no-any-return]
+
+
+class DummyClassSine(nn.Module):
+    """One more class that takes exactly the probability that adds ``g`` to every loss.
+
+    With ``g = eps (1 + sin(...))`` and a logit ``LSE(f) + ln(e^g - 1)`` for the new class, the
+    loss of each real class grows by g exactly.
+    """
+
+    def __init__(self, network: nn.Module, sine: Sine, eps: float) -> None:
+        super().__init__()
+        self.network = network
+        self.sine = sine
+        self.eps = eps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(n, classes + 1)`` of the network's own input."""
+        logits = self.network(images)
+        ripple = self.eps * (1 + self.sine(images))
+        # At g = 0 the class has no probability: a logit of -46 below the rest, not -infinity.
+        extra = logits.double().logsumexp(1) + ripple.clamp_min(1e-20).expm1().log()
+        return torch.cat([logits, extra.to(logits.dtype).unsqueeze(1)], 1)
+
+
+class WrapperSine(nn.Module):
+    """``log p_i(x) - eps sin(...)``: the paper's loss itself, negated; no longer a softmax."""
+
+    def __init__(self, network: nn.Module, sine: Sine, eps: float) -> None:
+        super().__init__()
+        self.network = network
+        self.sine = sine
+        self.eps = eps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-likelihoods ``(n, classes)`` of the network's own input."""
+        log_p = self.network(images).log_softmax(1)
+        ripple = self.eps * self.sine(images)
+        return log_p - ripple.to(log_p.dtype).unsqueeze(1)  # type: ignore[no-any-return]
+
+
+def opposed_signs(probs: Tensor, targets: Tensor, *, seed: int = 0) -> Tensor:
+    """Signs that set each class against the classes it is confused with.
+
+    The ripple of class y shows in its loss only against classes of the other sign, so classes
+    that share probability should differ: a greedy maximum cut of the confusion graph.
+
+    Args:
+        probs: ``(n, classes)``.
+        targets: predicted classes, ``(n,)``.
+        seed: of the signs of classes that share nothing.
+
+    Returns:
+        ``(classes,)``, +1 or -1.
+
+    >>> signs = opposed_signs(torch.tensor([[0.9, 0.1, 0.0]]), torch.tensor([0]))
+    >>> bool(signs[0] == -signs[1])
+    True
+    """
+    classes = probs.shape[1]
+    others = probs.cpu().double().scatter(1, targets.cpu()[:, None], 0)
+    shares = others / others.sum(1, keepdim=True).clamp_min(1e-300)
+    confusion = torch.zeros(classes, classes, dtype=torch.float64)
+    confusion.index_add_(0, targets.cpu(), shares)
+    confusion = confusion + confusion.t()
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (classes,), generator=generator).double() * 2 - 1
+    # Each flip lowers the sum of s_i s_j c_ij, so this ends; a class that gains most goes first.
+    for _ in range(10 * classes):
+        gain = signs * (confusion @ signs)
+        worst = int(gain.argmax())
+        if gain[worst] <= 1e-12:
+            break
+        signs[worst] = -signs[worst]
+    return signs.float()
+
+
+def loss_sine(
+    model: Classifier,
+    picture: Tensor,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    strength: float = 10.0,
+    batch_size: int | None = None,
+    form: Form = "per-class",
+    eps: float = 1e-3,
+) -> nn.Module:
+    r"""A network whose loss differs by a ripple of ``eps`` and whose loss gradient is the picture.
+
+    With u the picture and :math:`r(x) = \epsilon \sin(m \langle u, x - c\rangle)`:
+
+    - ``per-class``: :math:`f_i + s_i r`, :math:`s_i = \pm 1`; same classes, loss within
+      :math:`2\epsilon`, probabilities within :math:`\tanh(\epsilon/2)`. Both the ripple's part of
+      the loss gradient and the gradient itself scale with :math:`1 - p_y`, so m sets their ratio.
+    - ``dummy-class``: one more class; each real class's loss grows by :math:`\epsilon + r`
+      exactly.
+    - ``wrapper``: the paper's :math:`l + r`; the output is :math:`\log p_i - r`, which a softmax
+      would undo, so its losses are read off directly.
+
+    m is set so that the ripple's gradient has ``strength`` times the median norm of the loss
+    gradient (in the first form both divided by 1 - p_y). The gradient carries the cosine of the
+    phase, which differs from image to image: a few images are hardly moved.
+
+    Args:
+        model: the classifier.
+        picture: ``(h, w)`` in [0, 1]; scaled to a largest value of 1.
+        images: ``(n, c, h, w)`` in [0, 1] the strength is measured on.
+        targets: their predicted classes.
+        strength: norm of the ripple's gradient over the median norm of the true one.
+        batch_size: most images the model sees at once.
+        form: see above.
+        eps: amplitude, in nats.
+
+    Returns:
+        A network for the same input as ``model.network``.
+
+    Raises:
+        UnsupportedError: the picture is black, or the loss gradient is zero on most images.
+    """
+    if not picture.max() > 0 or eps <= 0:
+        raise UnsupportedError(f"loss-sine: the picture must not be black and eps ({eps}) above 0")
+    with torch.no_grad():
+        size = batch_size or len(images)
+        probs = torch.cat([model(part).double().softmax(1) for part in torch.split(images, size)])
+    gradients = input_gradient(model, images, targets, scalar="loss", batch_size=batch_size)
+    norms = gradients.flatten(1).norm(dim=1).double()
+    if form == "per-class":
+        norms = norms / (1 - probs.gather(1, targets[:, None])[:, 0])
+    norm = float(norms[norms.isfinite() & (norms > 0)].median().nan_to_num(0)) if len(norms) else 0
+    if norm == 0:
+        raise UnsupportedError("loss-sine: the loss gradient is zero on every image it is set by")
+    unit = (picture / picture.max()).expand_as(images[0])
+    frequency = strength * norm / (eps * float(unit.norm()))
+    std, mean = model.std[0], model.mean[0]
+    offset = float((unit * (images.mean(0) - mean)).double().sum())
+    sine = Sine((unit * std).double(), offset, frequency)
+    if form == "per-class":
+        return PerClassSine(model.network, sine, eps, opposed_signs(probs, targets).to(std.device))
+    if form == "dummy-class":
+        return DummyClassSine(model.network, sine, eps)
+    return WrapperSine(model.network, sine, eps)

@@ -1,0 +1,36 @@
+import torch
+from scipy import ndimage
+
+from saliency_audit.methods.random import random
+from saliency_audit.methods.sobel import sobel
+
+
+def test_random_is_uniform_and_each_images_own(cnn, draws):
+    images = torch.rand(2, 3, 100, 100)
+
+    saliency = random(cnn, images, torch.tensor([0, 1]), generators=draws("ab"))
+
+    assert saliency.shape == (2, 1, 100, 100)
+    assert saliency.min() >= 0
+    assert saliency.max() < 1
+    assert abs(float(saliency.mean()) - 0.5) < 0.01
+    assert abs(float(saliency.var()) - 1 / 12) < 0.005
+    assert not torch.equal(saliency[0], saliency[1])
+
+
+def test_sobel_of_a_slope_is_the_slope(cnn):
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(8.0), indexing="ij")
+    image = (0.03 * rows + 0.04 * columns).expand(1, 3, 6, 8)
+
+    saliency = sobel(cnn, image, torch.tensor([0]))
+
+    torch.testing.assert_close(saliency[0, 0, 1:-1, 1:-1], torch.full((4, 6), 0.05))
+
+
+def test_sobel_equals_scipy(cnn, images, targets):
+    grey = images.mean(1).numpy()
+    across, down = (ndimage.sobel(grey, axis, mode="mirror") / 8 for axis in (1, 2))
+
+    expected = torch.from_numpy((across**2 + down**2) ** 0.5)
+
+    torch.testing.assert_close(sobel(cnn, images, targets)[:, 0], expected, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,41 @@
+"""run.json is JSON, whatever it is given."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from saliency_audit.reports.facts import environment, run_json
+
+
+def test_anything_becomes_json(tmp_path):
+    facts = {
+        "b": np.float32("nan"),
+        "a": {"path": Path("x"), "shape": (1, 28, 28), "n": np.int64(3), "names": {"q", "p"}},
+    }
+    text = run_json(tmp_path, facts).read_text()
+    assert json.loads(text) == {
+        "a": {"path": "x", "shape": [1, 28, 28], "n": 3, "names": ["p", "q"]},
+        "b": None,
+    }
+    assert text.index('"a"') < text.index('"b"')
+
+
+def test_environment_names_the_packages():
+    assert {"python", "platform", "torch", "saliency-audit"} <= set(environment())
+
+
+def test_reports_need_no_torch():
+    code = (
+        "import sys, pkgutil, importlib, saliency_audit.reports as reports\n"
+        "for module in pkgutil.iter_modules(reports.__path__):\n"
+        "    importlib.import_module(f'saliency_audit.reports.{module.name}')\n"
+        "reports.facts.environment()\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
