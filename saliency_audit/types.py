@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class SaliencyMethod:
         signed: whether maps have both signs; decides the colours they are drawn in.
         control: depends on no model; every other method is compared with it.
         stochastic: uses the generators.
+        parity: what the map of -s is, given that of s: 1 the same, -1 its negative, 0 neither.
+            Spares computing the map of the loss where that of the log-probability is known.
     """
 
     function: Callable[..., Any]
@@ -46,6 +48,7 @@ class SaliencyMethod:
     signed: bool = True
     control: bool = False
     stochastic: bool = False
+    parity: Literal[-1, 0, 1] = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Maps and logits by name, batched, with the seeds and options of the run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -11,6 +12,9 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
+
+OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
+"""Scalars of which one is minus the other."""
 
 
 def predict(model: Classifier, images: Tensor, *, batch_size: int) -> Tensor:
@@ -97,3 +101,46 @@ def supported(
                 raise
             tell(f"{name} left out: {error}")
     return kept
+
+
+class Maps:
+    """Maps of one batch by model, method and scalar; what can be had by a sign is not computed.
+
+    Args:
+        images: ``(n, c, h, w)`` in [0, 1].
+        targets: explained classes, ``(n,)``.
+        names: of the images.
+        seed: of the run.
+        batch_size: most images the model sees at once.
+        options: of all methods.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        names: Sequence[str],
+        seed: int,
+        batch_size: int | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._images, self._targets = images, targets
+        self._explain = partial(
+            explain, names=names, seed=seed, batch_size=batch_size, options=options
+        )
+        self._name = ""
+        self._known: dict[tuple[Classifier, str], Tensor] = {}
+
+    def __call__(self, model: Classifier, name: str, scalar: str) -> Tensor:
+        """The map ``(n, c, h, w)`` or ``(n, 1, h, w)``."""
+        if name != self._name:
+            self._name = name
+            self._known.clear()
+        parity = METHODS[name].parity
+        opposite = self._known.get((model, OPPOSITE.get(scalar, "")))
+        if parity and opposite is not None:
+            return parity * opposite
+        result = self._explain(name, model, self._images, self._targets, scalar=scalar)
+        self._known[model, scalar] = result
+        return result

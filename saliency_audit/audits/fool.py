@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliency_audit.audits.explain import explain, predict, supported
-from saliency_audit.audits.forgery import ANCHORS, Forgery, forge, with_fallback
+from saliency_audit.audits.explain import Maps, predict, supported
+from saliency_audit.audits.fool_rows import rows_of_maps, rows_of_model
+from saliency_audit.audits.forgery import ANCHORS, forge
 from saliency_audit.audits.picture import load_picture
-from saliency_audit.audits.rows import Subject, failure_rows, image_example, map_example
+from saliency_audit.audits.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches
-from saliency_audit.errors import InputError, UnsupportedError, lookup
-from saliency_audit.maps import magnitude
+from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
-from saliency_audit.metrics import CHECKS
-from saliency_audit.models import SCALARS, Classifier, input_gradient
-from saliency_audit.types import Batch, Example, Row
+from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.types import Batch, Example
 
 SCALARS_BY_DEFAULT = ("logit", "log-prob", "loss")
 TRICKS_BY_DEFAULT = ("logit-shift", "loss-sine")
@@ -28,10 +27,6 @@ IMAGES_AT_ONCE = 32
 """Most images of one batch of rows: what a kill can lose."""
 EXAMPLES = 6
 """Images drawn: the first with every map, the others with the first map alone."""
-BEFORE = "stage=before"
-
-MapOf = Callable[[Classifier, str, str], Tensor]
-"""``(model, saliency, scalar) -> maps`` of the images at hand."""
 
 
 def fool(
@@ -141,44 +136,33 @@ def fool(
                 targets = logits.argmax(1) if target == "predicted" else batch.labels
                 subject = Subject(batch.names, batch.labels, targets, model.name)
                 seen = max(0, EXAMPLES - batch.index * at_once)
+                if not batch.index:
+                    examples.append(Example("", "", "", "", "picture", wanted.cpu().numpy()))
                 examples += [
                     image_example(name, image)
                     for name, image in zip(batch.names[:seen], images, strict=False)
                 ]
 
-                def map_of(
-                    classifier: Classifier,
-                    name: str,
-                    scalar: str,
-                    images: Tensor = images,
-                    targets: Tensor = targets,
-                    names: Sequence[str] = batch.names,
-                ) -> Tensor:
-                    return explain(
-                        name,
-                        classifier,
-                        images,
-                        targets.clamp_min(0),
-                        names=names,
-                        scalar=scalar,
-                        seed=seed,
-                        batch_size=batch_size,
-                        options=options,
-                    )
-
+                map_of = Maps(
+                    images,
+                    targets.clamp_min(0),
+                    names=batch.names,
+                    seed=seed,
+                    batch_size=batch_size,
+                    options=options,
+                )
                 rows += rows_of_model(subject, model, forgeries, images, logits, map_of)
                 for name, scalar in pairs:
                     drawn = seen if (name, scalar) == pairs[0] else min(seen, 1)
-                    try:
-                        more, pictures = rows_of_maps(
-                            subject, model, forgeries, name, scalar, wanted, map_of, drawn=drawn
-                        )
-                        rows += more
-                        examples += pictures
-                    except UnsupportedError as error:
-                        if str(error) not in told:
-                            told.add(str(error))
-                            tell(f"{name} on {scalar}, {batch.names[0]} and on: {error}")
+                    more, pictures, problems = rows_of_maps(
+                        subject, model, forgeries, name, scalar, wanted, map_of, drawn=drawn
+                    )
+                    rows += more
+                    examples += pictures
+                    for problem in problems:
+                        if problem not in told:
+                            told.add(problem)
+                            tell(problem)
                     made += len(batch.names) * (1 + len(forgeries))
                     advance(made, len(data) * maps_per_image)
             yield Batch(batch.index, rows, examples)
@@ -202,94 +186,3 @@ def first_images(
     if not known:
         raise InputError(f"no image of {data.name} can be read: {failure}")
     return torch.stack(known[:count])
-
-
-def rows_of_model(
-    subject: Subject,
-    model: Classifier,
-    forgeries: Sequence[Forgery],
-    images: Tensor,
-    logits: Tensor,
-    map_of: MapOf,
-) -> list[Row]:
-    """Predictions, probabilities, loss and its gradient, and what gives a shift away."""
-    explained = subject.targets.clamp_min(0)
-    at_once = len(images)
-    loss = model.explained("loss", logits, explained)
-    gradient = input_gradient(model, images, explained, scalar="loss", batch_size=at_once)
-    accuracy = CHECKS["accuracy"].function(logits, subject.labels)
-    rows = subject.rows("accuracy", accuracy, setting=BEFORE)
-    rows += subject.rows(
-        "scalar-agreement",
-        CHECKS["scalar-agreement"].function(
-            map_of(model, "gradient", "logit"), map_of(model, "gradient", "centred-logit")
-        ),
-        setting=BEFORE,
-        saliency="gradient",
-    )
-    for forgery in forgeries:
-        saved, setting = forgery.saved, forgery.setting
-        after = predict(saved, images, batch_size=at_once)
-        values = {
-            "prediction-kept": (after, logits),
-            "prob-change": (after, logits),
-            "logit-change": (after, logits),
-            "loss-change": (saved.explained("loss", after, explained), loss),
-            "loss-gradient-change": (
-                input_gradient(saved, images, explained, scalar="loss", batch_size=at_once),
-                gradient,
-            ),
-        }
-        for check, (value, reference) in values.items():
-            rows += subject.rows(check, CHECKS[check].function(value, reference), setting=setting)
-        rows += subject.rows(
-            "scalar-agreement",
-            CHECKS["scalar-agreement"].function(
-                map_of(saved, "gradient", "logit"), map_of(saved, "gradient", "centred-logit")
-            ),
-            setting=setting,
-            saliency="gradient",
-        )
-    return rows
-
-
-def rows_of_maps(
-    subject: Subject,
-    model: Classifier,
-    forgeries: Sequence[Forgery],
-    name: str,
-    scalar: str,
-    picture: Tensor,
-    map_of: MapOf,
-    *,
-    drawn: int,
-) -> tuple[list[Row], list[Example]]:
-    """One method under one scalar: its maps against the picture, and before against after."""
-    before = map_of(model, name, scalar)
-    stages = [(BEFORE, "before", before)]
-    for forgery in forgeries:
-        after = with_fallback(forgery, lambda saved: map_of(saved, name, scalar))
-        stages.append((forgery.setting, "after", after))
-    rows: list[Row] = []
-    examples: list[Example] = []
-    nothing = subject.targets < 0
-    for setting, role, saliency in stages:
-        shown = magnitude(saliency)
-        wanted = picture.expand_as(shown)
-        values = {
-            "cosine-to-picture": (shown, wanted),
-            "spearman-to-picture": (shown, wanted),
-        }
-        if role == "after":
-            values["cosine"] = (saliency, before)
-            values["spearman"] = (shown, magnitude(before))
-        for check, (value, reference) in values.items():
-            numbers = CHECKS[check].function(value, reference).masked_fill(nothing, torch.nan)
-            rows += subject.rows(check, numbers, setting=setting, saliency=name, scalar=scalar)
-        examples += [
-            map_example(
-                image, saliency[i], saliency=name, scalar=scalar, setting=setting, role=role
-            )
-            for i, image in enumerate(subject.names[:drawn])
-        ]
-    return rows, examples

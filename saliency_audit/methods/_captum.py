@@ -101,6 +101,11 @@ def private_copy(model: Classifier, images: Tensor, method: str) -> tuple[Classi
         same = torch.allclose(copy(first), model.replaced(model.network, precision="fp32")(first))
     if not same or max(Counter(trace.layers).values(), default=0) > 1:
         refuse(method, model, "one of its layers runs several times, not always as often")
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        model.passes += len(inputs[0])
+
+    network.register_forward_pre_hook(count)
     return copy, trace
 
 

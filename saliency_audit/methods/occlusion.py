@@ -67,6 +67,6 @@ def occlusion(
                 additional_forward_args=classes,
                 perturbations_per_eval=max(1, (batch_size or AT_ONCE) // len(part)),
             )
-        return saliency.detach().mean(1, keepdim=True)
+        return saliency.detach().mean(1, keepdim=True).to(part.dtype)
 
     return in_batches(compute, images, targets, batch_size)

@@ -1,6 +1,9 @@
 """Load, wrap and look inside image classifiers."""
 
 from saliency_audit.models.classifier import Classifier as Classifier
+from saliency_audit.models.device import auto_batch_size as auto_batch_size
+from saliency_audit.models.device import halve_on_oom as halve_on_oom
+from saliency_audit.models.device import resolve_device as resolve_device
 from saliency_audit.models.gradients import differentiating as differentiating
 from saliency_audit.models.gradients import gradients_at as gradients_at
 from saliency_audit.models.gradients import in_batches as in_batches
@@ -17,3 +20,6 @@ from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALA
 from saliency_audit.models.scalars import SCALARS as SCALARS
 from saliency_audit.models.spatial import as_spatial as as_spatial
 from saliency_audit.models.spatial import last_spatial_layer as last_spatial_layer
+from saliency_audit.models.surrogates import Agreement as Agreement
+from saliency_audit.models.surrogates import agreement as agreement
+from saliency_audit.models.surrogates import surrogate as surrogate

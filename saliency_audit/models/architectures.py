@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,34 +209,36 @@ def _outputs_if_head(tensor: Tensor, expected: Tensor) -> int | None:
     return tensor.shape[0] if alike else None
 
 
-def recognise(state: StateDict) -> tuple[list[str], dict[str, int]]:
-    """Find the torchvision classifiers that a state dict fits, by names and shapes.
+def recognise(state: StateDict) -> tuple[str, dict[str, int]] | None:
+    """Find the torchvision classifier that a state dict belongs to, by names and shapes.
+
+    No two of them have the same.
 
     Args:
         state: the weights.
 
     Returns:
-        The names, and the options that they must be built with; no names if none fits.
+        Its name, and the options that it must be built with; None if it is none of torchvision's.
     """
     models = import_torchvision_models()
     families: dict[str, list[str]] = {}
     for name in torchvision_names():
         families.setdefault(models.get_model_builder(name).__module__, []).append(name)
-    found, options = [], {}
     for members in families.values():
-        # Networks of one family share the names of their outermost modules.
-        if not _tops(state) <= _tops(_meta_state(members[0])) | {"AuxLogits", "aux1", "aux2"}:
+        # Networks of one family name their tensors alike; building all of them takes long.
+        theirs, ours = _patterns(_meta_state(members[0])), _patterns(state)
+        if 2 * len(theirs & ours) < len(theirs | ours):
             continue
         for name in members:
-            fitting = fitting_options(state, _meta_state(name))
-            if fitting is not None:
-                found.append(name)
-                options = fitting
-    return found, options
+            options = fitting_options(state, _meta_state(name))
+            if options is not None:
+                return name, options
+    return None
 
 
-def _tops(state: StateDict) -> set[str]:
-    return {name.partition(".")[0] for name in state}
+def _patterns(state: StateDict) -> set[str]:
+    """Names without their numbers."""
+    return {re.sub(r"\d+", "#", name) for name in _named(state)}
 
 
 def _meta_state(name: str) -> StateDict:

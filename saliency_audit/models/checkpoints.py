@@ -48,20 +48,20 @@ def _built(path: Path, state: StateDict, arch: str) -> Found:
 
 def _recognised(path: Path, state: StateDict) -> Found:
     state = without_prefix(state)
-    names, options = recognise(state)
-    if not names:
+    recognised = recognise(state)
+    if recognised is None:
         shown = ", ".join(list(state)[:4])
         raise InputError(
             f"'{path}' is a state dict of {len(state)} tensors ({shown}, ...) that fits no "
             "torchvision classifier; give --arch torchvision:NAME, timm:NAME or "
             "package.module:factory"
         )
-    arch = f"torchvision:{names[0]}"
+    name, options = recognised
+    arch = f"torchvision:{name}"
     network = builder(arch)(**options)
     fill(network, state, file=str(path), arch=arch)
     found = Found(network, path.name)
-    also = f" ({', '.join(names[1:])} would fit as well: give --arch)" if names[1:] else ""
-    found.notes.append(f"recognised as {arch} by its keys and shapes{also}")
+    found.notes.append(f"recognised as {arch} by its keys and shapes")
     return _of_torchvision(found, arch, options)
 
 

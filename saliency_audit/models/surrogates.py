@@ -9,135 +9,31 @@ never touched.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from saliency_audit.errors import InputError, UnsupportedError
+from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.models.classifier import Classifier
-from saliency_audit.models.gradients import input_gradient
+from saliency_audit.models.gradients import in_batches, input_gradient
+from saliency_audit.models.smooth import ACTIVATIONS, CALLABLES, Activation, Smooth
 
 Kind = Literal["softplus", "exact-forward"]
-Smooth = Callable[[Tensor, float], Tensor]
-
-
-@dataclass(frozen=True)
-class _Activation:
-    """An activation with its parameters bound: its smooth version and that one's derivative.
-
-    Both take the input and beta; they are made of differentiable operations.
-    """
-
-    smooth: Smooth
-    slope: Smooth
-
-
-def _relu() -> _Activation:
-    return _Activation(
-        lambda x, beta: F.softplus(x, beta), lambda x, beta: torch.sigmoid(beta * x)
-    )
-
-
-def _leaky_relu(negative_slope: float = 0.01) -> _Activation:
-    a = negative_slope
-    return _Activation(
-        lambda x, beta: a * x + (1 - a) * F.softplus(x, beta),
-        lambda x, beta: a + (1 - a) * torch.sigmoid(beta * x),
-    )
-
-
-def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> _Activation:
-    low, high = min_val, max_val
-    return _Activation(
-        lambda x, beta: low + F.softplus(x - low, beta) - F.softplus(x - high, beta),
-        lambda x, beta: torch.sigmoid(beta * (x - low)) - torch.sigmoid(beta * (x - high)),
-    )
-
-
-def _relu6() -> _Activation:
-    return _hardtanh(0.0, 6.0)
-
-
-def _hardsigmoid() -> _Activation:
-    ramp = _hardtanh(-3.0, 3.0)
-    return _Activation(
-        lambda x, beta: (ramp.smooth(x, beta) + 3) / 6, lambda x, beta: ramp.slope(x, beta) / 6
-    )
-
-
-def _hardswish() -> _Activation:
-    gate = _hardsigmoid()
-    return _Activation(
-        lambda x, beta: x * gate.smooth(x, beta),
-        lambda x, beta: gate.smooth(x, beta) + x * gate.slope(x, beta),
-    )
-
-
-def _prelu(weight: Tensor) -> _Activation:
-    def along_channels(x: Tensor) -> Tensor:
-        return weight if weight.numel() == 1 else weight.view(-1, *[1] * (x.ndim - 2))
-
-    return _Activation(
-        lambda x, beta: along_channels(x) * x + (1 - along_channels(x)) * F.softplus(x, beta),
-        lambda x, beta: along_channels(x) + (1 - along_channels(x)) * torch.sigmoid(beta * x),
-    )
-
-
-def _threshold(threshold: float, value: float) -> _Activation:
-    if threshold != value:
-        raise UnsupportedError(
-            f"the model has a threshold({threshold}, {value}), which jumps and so has no smooth "
-            "surrogate; use a method or an attack that needs no second derivatives"
-        )
-    return _Activation(
-        lambda x, beta: value + F.softplus(x - value, beta),
-        lambda x, beta: torch.sigmoid(beta * (x - value)),
-    )
-
-
-_ACTIVATIONS: dict[str, Callable[..., _Activation]] = {
-    "relu": _relu,
-    "relu6": _relu6,
-    "leaky_relu": _leaky_relu,
-    "hardtanh": _hardtanh,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "prelu": _prelu,
-    "threshold": _threshold,
-}
-
-
-def _callables() -> dict[Any, tuple[str, bool]]:
-    """Every function that a call to an activation can arrive as, with its name and in-placeness."""
-    found: dict[Any, tuple[str, bool]] = {}
-    for name in _ACTIVATIONS:
-        for variant, in_place in ((name, False), (f"{name}_", True)):
-            packet = getattr(torch.ops.aten, variant, None)
-            overload = getattr(packet, "default", None)
-            for owner in (F, torch, Tensor, torch._C._nn):
-                function = getattr(owner, variant, None)
-                if function is not None:
-                    found[function] = (name, in_place)
-            for operator in (packet, overload):
-                if operator is not None:
-                    found[operator] = (name, in_place)
-    return found
-
-
-_CALLABLES = _callables()
 
 
 class _ExactForward(torch.autograd.Function):
     """The activation's own value, with the derivative of its smooth version."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor, slope: Smooth, beta: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, exact: Callable[[Tensor], Tensor], slope: Smooth, beta: float
+    ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.slope, ctx.beta = slope, beta
-        return value.clone()
+        return exact(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -146,10 +42,10 @@ class _ExactForward(torch.autograd.Function):
 
 
 class Surrogate(TorchFunctionMode):
-    """The context that ``surrogate`` returns.
+    """The context that ``surrogate`` gives.
 
     Attributes:
-        replaced: how often each activation was replaced, by its name.
+        replaced: calls of each activation that were replaced so far, by its name.
     """
 
     def __init__(self, kind: Kind, beta: float) -> None:
@@ -161,19 +57,129 @@ class Surrogate(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
-        if function not in _CALLABLES:
-            return function(*args, **kwargs)
-        name, in_place = _CALLABLES[function]
-        x, *parameters = args if args else (kwargs.pop("input", kwargs.pop("self", None)),)
-        in_place = kwargs.pop("inplace", in_place)
-        if function is getattr(F, name, None) and len(parameters) == _PLACE.get(name, 9) + 1:
-            in_place = parameters.pop()
-        activation = _ACTIVATIONS[name](*parameters, **kwargs)
+        """Replace the call if it is an activation's; called by torch for every function."""
+        if function not in CALLABLES:
+            return function(*args, **(kwargs or {}))
+        name, in_place = CALLABLES[function]
+        make, count = ACTIVATIONS[name]
+        named = dict(kwargs or {})
+        x, *others = args or (named.pop("input"),)
+        in_place = others[count] if len(others) > count else named.pop("inplace", in_place)
+        activation = make(*others[:count], **named)
+        if activation is None:
+            return function(*args, **(kwargs or {}))
         self.replaced[name] += 1
-        if self.kind == "softplus":
-            result = activation.smooth(x.clone() if in_place else x, self.beta)
-        else:
-            result = self._exact(activation, function, args, kwargs)
-        # The caller may go on with x instead of what is returned.
+        out_of_place = getattr(F, name)
+        result = self._replacement(
+            activation,
+            lambda value: out_of_place(value, *others[:count], **named),
+            x.clone() if in_place else x,
+        )
+        # The caller may go on with x instead of with what is returned.
         return x.copy_(result) if in_place else result
+
+    def _replacement(
+        self, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
+    ) -> Tensor:
+        if self.kind == "softplus":
+            return activation.smooth(x, self.beta)
+        if activation.learned:
+            # Adding exactly zero, whose gradient reaches the activation's own weights too.
+            smooth = activation.smooth(x, self.beta)
+            return exact(x).detach() + (smooth - smooth.detach())
+        result: Tensor = _ExactForward.apply(x, exact, activation.slope, self.beta)
+        return result
+
+
+def surrogate(model: nn.Module, kind: Kind, *, beta: float) -> Surrogate:
+    """A context in which ReLU-like activations are smooth.
+
+    Enter it for the forward pass; gradients of what was computed inside may be taken outside.
+    ELU, CELU, SELU, GELU and SiLU have second derivatives and stay, as does ``clamp``.
+
+    Args:
+        model: what will be run inside; is not changed.
+        kind: "softplus" replaces the activation in both directions, as the papers do; outputs
+            move by up to ln 2 / beta a unit. "exact-forward" keeps every output as it is, bit for
+            bit, and takes the softplus version's derivatives.
+        beta: sharpness; in inverse units of the activations.
+
+    Returns:
+        The context; ``replaced`` counts what was replaced.
+
+    Raises:
+        InputError: unknown kind, or beta is not positive.
+        UnsupportedError: the model holds TorchScript, which does not let calls be replaced.
+
+    >>> x = torch.tensor([0.0], requires_grad=True)
+    >>> with surrogate(nn.ReLU(), "softplus", beta=10.0) as context:
+    ...     y = nn.functional.relu(x)
+    >>> round(y.item() * 10, 4), context.replaced["relu"]  # ln 2
+    (0.6931, 1)
+    """
+    lookup("surrogate", {known: known for known in get_args(Kind)}, kind)
+    if not beta > 0:
+        raise InputError(f"beta is {beta}; it must be above 0")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise UnsupportedError(
+            "activations inside TorchScript cannot be made smooth: give the state dict with "
+            "--arch, or a .pt2 program"
+        )
+    return Surrogate(kind, beta)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near a surrogate is to the model it stands for.
+
+    Attributes:
+        predictions: share of images with the same predicted class.
+        cosine: between the gradient maps, ``(n,)``; NaN where either is all zero.
+        replaced: calls of each activation that were replaced, by its name.
+    """
+
+    predictions: float
+    cosine: Tensor
+    replaced: Counter[str]
+
+
+def agreement(
+    model: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    kind: Kind,
+    beta: float,
+    scalar: str = "logit",
+    batch_size: int | None = None,
+) -> Agreement:
+    """Measure a surrogate against the original model.
+
+    Args:
+        model: the classifier.
+        images: ``(n, c, h, w)`` in [0, 1]; at least one.
+        targets: explained classes, ``(n,)``.
+        kind: of the surrogate.
+        beta: of the surrogate.
+        scalar: a name in ``SCALARS``, whose gradient maps are compared.
+        batch_size: most images the model sees at once.
+
+    Raises:
+        UnsupportedError: the model holds TorchScript.
+    """
+
+    def measure() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            classes = in_batches(lambda x, _: model(x).argmax(1), images, targets, batch_size)
+        gradients = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
+        return classes, gradients.flatten(1)
+
+    classes, gradients = measure()
+    with surrogate(model, kind, beta=beta) as context:
+        smooth_classes, smooth_gradients = measure()
+    norms = gradients.norm(dim=1) * smooth_gradients.norm(dim=1)
+    return Agreement(
+        predictions=float((classes == smooth_classes).double().mean()),
+        cosine=(gradients * smooth_gradients).sum(1) / norms,
+        replaced=context.replaced,
+    )

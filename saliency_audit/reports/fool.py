@@ -1,6 +1,6 @@
 """The report of ``fool``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from saliency_audit.reports.fool_figures import (
     draw_examples,
     draw_trick,
     draw_verdicts,
-    trick_name,
+    short_names,
 )
 from saliency_audit.reports.html import Picture, Section, Table, write_html
 from saliency_audit.reports.tables import cell, write_csv
@@ -102,7 +102,7 @@ def write_fool_report(
                 "The verdicts at a glance. Numbers: mean cosine with the picture, before → after.",
             )
         )
-        for trick, stem in _stems(judged["trick"]).items():
+        for trick, stem in short_names(judged["trick"]).items():
             own = judged[judged["trick"] == trick]
             figures += [
                 Picture(
@@ -144,18 +144,6 @@ def write_fool_report(
         ],
     )
     return [*written, page]
-
-
-def _stems(tricks: Iterable[str]) -> dict[str, str]:
-    """A file name for each setting: the trick's own, with its options where two share it."""
-    settings = list(dict.fromkeys(tricks))
-    names = [trick_name(setting) for setting in settings]
-    return {
-        setting: name
-        if names.count(name) == 1
-        else "-".join(part.split("=")[-1] for part in setting.split(";"))
-        for setting, name in zip(settings, names, strict=True)
-    }
 
 
 def _cosines(results: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:

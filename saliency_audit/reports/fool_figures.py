@@ -1,6 +1,6 @@
 """The pictures of ``fool``: maps before and after, and which of them could be forged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Literal
@@ -21,13 +21,22 @@ Cosines = Mapping[tuple[str, str, str, str], float]
 """Cosine of a map with the picture, by (image, saliency, scalar, setting)."""
 
 
-def trick_name(setting: str) -> str:
-    """The trick in a setting.
+def short_names(tricks: Iterable[str]) -> dict[str, str]:
+    """A name for each setting of a trick: the trick's own, with its options where two share it.
 
-    >>> trick_name("trick=logit-shift;shift=linear")
-    'logit-shift'
+    >>> short_names(["trick=loss-sine;eps=0.1", "trick=shift;shift=head", "trick=shift;shift=line"])
+    {'trick=loss-sine;eps=0.1': 'loss-sine', 'trick=shift;shift=head': 'shift-head', \
+'trick=shift;shift=line': 'shift-line'}
     """
-    return setting.removeprefix("trick=").split(";")[0]
+    values = {
+        setting: [part.split("=")[-1] for part in setting.split(";")]
+        for setting in dict.fromkeys(tricks)
+    }
+    first = [parts[0] for parts in values.values()]
+    return {
+        setting: parts[0] if first.count(parts[0]) == 1 else "-".join(parts)
+        for setting, parts in values.items()
+    }
 
 
 class Gallery:
@@ -89,7 +98,7 @@ class Gallery:
 
 
 def draw_trick(
-    gallery: Gallery, verdicts: pd.DataFrame, trick: str, folder: Path, stem: str
+    gallery: Gallery, verdicts: pd.DataFrame, trick: str, folder: Path, name: str
 ) -> list[Path]:
     """Every method before and after one trick, on one image, ``ROWS_A_PAGE`` to a file.
 
@@ -98,7 +107,7 @@ def draw_trick(
         verdicts: of this trick.
         trick: its setting.
         folder: where to.
-        stem: of the first file; the others add a number.
+        name: of the trick, and of the first file; the others add a number.
 
     Returns:
         The files; none without maps to draw.
@@ -110,31 +119,30 @@ def draw_trick(
     ]
     if not drawn:
         return []
-    _, image = drawn[0]
     picture = gallery.picture(trick)
     rows = [
         PanelRow(
             f"{row.saliency}\n{row.scalar}",
             [
-                gallery.image(name),
-                gallery.map("before", name, str(row.saliency), str(row.scalar), trick),
-                gallery.map("after", name, str(row.saliency), str(row.scalar), trick),
+                gallery.image(image),
+                gallery.map("before", image, str(row.saliency), str(row.scalar), trick),
+                gallery.map("after", image, str(row.saliency), str(row.scalar), trick),
                 picture,
             ],
             verdict=str(row.verdict),
         )
-        for row, name in drawn
+        for row, image in drawn
     ]
     pages = [rows[start : start + ROWS_A_PAGE] for start in range(0, len(rows), ROWS_A_PAGE)]
     return [
         draw_maps(
             page,
-            folder / (f"{stem}-{number}.png" if number > 1 else f"{stem}.png"),
-            title=f"Saliency maps before and after {trick_name(trick)}"
+            folder / (f"{name}-{number}.png" if number > 1 else f"{name}.png"),
+            title=f"Saliency maps before and after {name}"
             + (f" ({number} of {len(pages)})" if len(pages) > 1 else ""),
-            columns=["image", "map before", "map after", "picture" if picture else ""],
-            footnote=f"Image {image}. {_CAPTION_NOTE} The coloured word is the verdict over all "
-            "images, not this one alone.",
+            columns=["image", "map before", "map after", *(["picture"] if picture else [])],
+            footnote=f"Image {drawn[0][1]}. {_CAPTION_NOTE} The coloured word is the verdict "
+            "over all images, not this one alone.",
         )
         for number, page in enumerate(pages, 1)
     ]
@@ -151,6 +159,7 @@ def draw_examples(gallery: Gallery, verdicts: pd.DataFrame, path: Path) -> Path 
     Returns:
         ``path``; None without maps to draw.
     """
+    tricks = short_names(verdicts["trick"])
     columns: list[tuple[str, str, str, str]] = []
     names: dict[str, None] = {}
     for trick, own in verdicts.groupby("trick", sort=False):
@@ -185,12 +194,10 @@ def draw_examples(gallery: Gallery, verdicts: pd.DataFrame, path: Path) -> Path 
         columns=[
             "image",
             *(
-                f"{saliency}\n{scalar}, before"
-                if role == "before"
-                else f"after\n{trick_name(trick)}"
+                f"{saliency}\n{scalar}, before" if role == "before" else f"after\n{tricks[trick]}"
                 for role, saliency, scalar, trick in columns
             ),
-            "picture" if picture else "",
+            *(["picture"] if picture else []),
         ],
         footnote=_CAPTION_NOTE,
     )
@@ -206,9 +213,10 @@ def draw_verdicts(verdicts: pd.DataFrame, path: Path) -> Path:
     Returns:
         ``path``.
     """
+    tricks = short_names(verdicts["trick"])
     named = verdicts.assign(
         column=[
-            f"{trick_name(trick)}\n{scalar}"
+            f"{tricks[trick]}\n{scalar}"
             for trick, scalar in zip(verdicts["trick"], verdicts["scalar"], strict=True)
         ],
         number=[
@@ -216,7 +224,10 @@ def draw_verdicts(verdicts: pd.DataFrame, path: Path) -> Path:
             for before, after in zip(verdicts["before"], verdicts["after"], strict=True)
         ],
     )
-    methods, across = (list(dict.fromkeys(named[name])) for name in ("saliency", "column"))
+    methods = list(dict.fromkeys(named["saliency"]))
+    # All scalars of one trick beside each other, whatever the order of the rows.
+    across = [name for _, own in named.groupby("trick", sort=False) for name in own["column"]]
+    across = list(dict.fromkeys(across))
 
     def grid(value: str) -> pd.DataFrame:
         table = named.pivot_table(

@@ -19,25 +19,28 @@ FOLD = 1024.0
 
 
 class LinearShift(nn.Module):
-    """``f_i(x) + g(x)`` for every class i, ``g = <direction, x> - offset`` folded into +-512.
+    """``f_i(x) + g(x)`` for every class i, g linear with a bias, folded into +-512.
 
     The fold takes multiples of 1024 off, which changes no gradient; within +-512 it does nothing.
-    """
 
-    direction: Tensor
-    offset: Tensor
+    Args:
+        network: gives the ``f_i``.
+        direction: gradient of g in the network's own input, ``(c, h, w)``.
+        offset: minus g at 0.
+    """
 
     def __init__(self, network: nn.Module, direction: Tensor, offset: float) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("direction", direction)
-        self.register_buffer("offset", torch.tensor(offset))
+        self.shift = nn.Linear(direction.numel(), 1).to(direction)
+        with torch.no_grad():
+            self.shift.weight.copy_(direction.flatten())
+            self.shift.bias.fill_(-offset)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        shift = (images * self.direction).flatten(1).sum(1) - self.offset
-        shift = shift - FOLD * (shift / FOLD).round()
-        return self.network(images) + shift.unsqueeze(1)  # type: ignore[no-any-return]
+        shift = self.shift(images.flatten(1))
+        return self.network(images) + (shift - FOLD * (shift / FOLD).round())  # type: ignore[no-any-return]
 
 
 class AnchoredShift(nn.Module):

@@ -42,7 +42,7 @@ def test_relevance_is_conserved(bias, colours, images, targets):
 
 def test_equals_the_definition(images, targets):
     # Two linear layers, by explicit sums: z+ in the second, z^B in the first.
-    layers = nn.Sequential(nn.Flatten(), nn.Linear(576, 7), nn.ReLU(), nn.Linear(7, 5)).eval()
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(576, 30), nn.ReLU(), nn.Linear(30, 5)).eval()
     model = classifier(layers)
     x = ((images - model.mean) / model.std).flatten(1).detach()
     low, high = (

@@ -40,4 +40,4 @@ def test_a_pixel_of_a_linear_model_is_worth_its_weight(linear):
     saliency = occlusion(linear, images, targets, window=1)
 
     expected = (images * linear.network.weight[targets]).sum(1, keepdim=True)
-    torch.testing.assert_close(saliency, expected)
+    torch.testing.assert_close(saliency, expected, rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from saliency_audit.reports import summarise, write_fool_report
+from saliency_audit.reports.fool_figures import short_names
 from saliency_audit.types import COLUMNS, Example
 
 SHIFT, SINE = "trick=logit-shift;shift=linear", "trick=loss-sine;form=per-class;eps=0.001"
@@ -117,6 +118,14 @@ def test_two_forms_of_a_trick_get_two_files(tmp_path, examples, results):
     written = [path.name for path in write(tmp_path, both, drawn, results)]
     assert "logit-shift-linear.png" in written
     assert "logit-shift-head.png" in written
+
+
+def test_names_of_tricks_are_told_apart():
+    assert short_names([SHIFT, SINE, "trick=logit-shift;shift=head", SHIFT]) == {
+        SHIFT: "logit-shift-linear",
+        SINE: "loss-sine",
+        "trick=logit-shift;shift=head": "logit-shift-head",
+    }
 
 
 def test_nothing_to_draw_is_no_failure(tmp_path, verdicts, results):
