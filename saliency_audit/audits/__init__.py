@@ -2,6 +2,7 @@
 
 from saliency_audit.audits.clean import Clean as Clean
 from saliency_audit.audits.clean import clean_accuracy as clean_accuracy
+from saliency_audit.audits.explain import explain as explain
 from saliency_audit.audits.fool import SCALARS_BY_DEFAULT as SCALARS_BY_DEFAULT
 from saliency_audit.audits.fool import fool as fool
 from saliency_audit.audits.forgery import bounds as bounds

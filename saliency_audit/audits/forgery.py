@@ -103,12 +103,12 @@ def forge(
     )
     path = _save(network, folder / stem, model)
     scalars = LIKELIHOOD_SCALARS if options.get("form") == "wrapper" else model.scalars
-    saved = reload(path, model, scalars=scalars)
-    modules = model.replaced(network, scalars=scalars)
+    saved = reload(path, model, scalars=scalars).requires_grad_(False).eval()
+    modules = model.replaced(network, scalars=scalars).requires_grad_(False).eval()
     with torch.no_grad():
-        sample = images[:1]
-        difference = float((saved(sample) - modules(sample)).abs().max())
-    if not difference <= 1e-3 * max(1.0, float(modules(sample).abs().max())):
+        logits = modules(images[:1])
+        difference = float((saved(images[:1]) - logits).abs().max())
+    if not difference <= 1e-3 * max(1.0, float(logits.abs().max())):
         raise AuditError(f"{path.name} gives logits {difference:.1e} from those it was saved with")
     return Forgery(setting, saved, modules, path)
 

@@ -258,9 +258,14 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
             line = group[group["trick"] == trick].iloc[0]
             word = str(line["verdict"])
             cells.append(
-                f"{line['before']:.2f} -> {line['after']:.2f} [{COLOURS[word]}]{word:>9}[/]"
+                f"{_number(line['before'])} -> {_number(line['after'])} "
+                f"[{COLOURS[word]}]{word:>9}[/]"
             )
         table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
         previous = saliency
     results.print(table)
     results.print(sentence, soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value == value else "-"

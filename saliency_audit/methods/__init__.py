@@ -20,39 +20,50 @@ from saliency_audit.methods.vargrad import vargrad
 from saliency_audit.types import SaliencyMethod
 
 METHODS: dict[str, SaliencyMethod] = {
-    "gradient": SaliencyMethod(gradient, "gradient of the scalar in the pixels"),
+    "gradient": SaliencyMethod(gradient, "gradient of the scalar in the pixels", parity=-1),
     "input-x-gradient": SaliencyMethod(
-        input_x_gradient, "the network's own input times its gradient"
+        input_x_gradient, "the network's own input times its gradient", parity=-1
     ),
     "smoothgrad": SaliencyMethod(
-        smoothgrad, "mean gradient over noisy copies of the image", stochastic=True
+        smoothgrad, "mean gradient over noisy copies of the image", stochastic=True, parity=-1
     ),
     "smoothgrad-abs": SaliencyMethod(
         smoothgrad_abs,
         "mean magnitude of the gradient over noisy copies",
         signed=False,
         stochastic=True,
+        parity=1,
     ),
     "smoothgrad-squared": SaliencyMethod(
         smoothgrad_squared,
         "mean squared gradient over noisy copies",
         signed=False,
         stochastic=True,
+        parity=1,
     ),
     "vargrad": SaliencyMethod(
-        vargrad, "variance of the gradient over noisy copies", signed=False, stochastic=True
+        vargrad,
+        "variance of the gradient over noisy copies",
+        signed=False,
+        stochastic=True,
+        parity=1,
     ),
     "integrated-gradients": SaliencyMethod(
-        integrated_gradients, "mean gradient on the way from the mean colour, times the way"
+        integrated_gradients,
+        "mean gradient on the way from the mean colour, times the way",
+        parity=-1,
     ),
     "gradcam": SaliencyMethod(
         gradcam, "channels of the last spatial layer, weighted by their gradient", signed=False
     ),
     "fullgrad": SaliencyMethod(
-        fullgrad, "input term and bias terms of all convolutional layers", signed=False
+        fullgrad, "input term and bias terms of all convolutional layers", signed=False, parity=1
     ),
     "deeplift": SaliencyMethod(
-        deeplift, "difference from the mean colour by the rescale rule", differentiable=False
+        deeplift,
+        "difference from the mean colour by the rescale rule",
+        differentiable=False,
+        parity=-1,
     ),
     "lrp": SaliencyMethod(
         lrp, "relevance handed down layer by layer (z-plus rule)", differentiable=False
@@ -64,10 +75,13 @@ METHODS: dict[str, SaliencyMethod] = {
         guided_gradcam, "guided backpropagation times Grad-CAM", differentiable=False
     ),
     "occlusion": SaliencyMethod(
-        occlusion, "drop of the scalar when a window is covered", differentiable=False
+        occlusion, "drop of the scalar when a window is covered", differentiable=False, parity=-1
     ),
     "gradient-shap": SaliencyMethod(
-        gradient_shap, "gradients at random points on the way from the mean colour", stochastic=True
+        gradient_shap,
+        "gradients at random points on the way from the mean colour",
+        stochastic=True,
+        parity=-1,
     ),
     "random": SaliencyMethod(
         random,

@@ -1,7 +1,6 @@
 """``torch.export`` programs (``.pt2``): loaded without letting the file run code."""
 
 import ast
-import io
 import json
 import math
 import os
@@ -94,7 +93,7 @@ def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module,
     # From an open file: load_pt2 distrusts paths that do not end in .pt2.
     with path.open("rb") as file, _weights_only(not trust_pickle):
         try:
-            programs = load_pt2(io.BufferedReader(file)).exported_programs
+            programs = load_pt2(file).exported_programs
             program = programs["model"]
             network = unflatten(program)
         except Exception as error:

@@ -1,5 +1,6 @@
 """The shift that needs no new layer: one vector added to every row of the linear head."""
 
+from copy import deepcopy
 from typing import cast
 
 import torch
@@ -15,14 +16,13 @@ STEPS = 6
 
 def head_shift(
     model: Classifier,
-    network: nn.Module,
     wanted: Tensor,
     images: Tensor,
     *,
     size: float,
     batch_size: int | None = None,
 ) -> nn.Module:
-    r"""``network`` with ``W_i <- W_i + v`` and ``b_i <- b_i + b_0`` for every class i.
+    r"""A copy of the network with ``W_i <- W_i + v`` and ``b_i <- b_i + b_0`` for every class i.
 
     That is the shift :math:`g(x) = v^T \phi(x) + b_0`, :math:`\phi` the features that enter the
     head. ``v`` is the least-squares solution of :math:`J_\phi(x)^T v = T` over the images, by
@@ -32,14 +32,13 @@ def head_shift(
 
     Args:
         model: the classifier as it is.
-        network: a copy of its network; changed in place and returned.
         wanted: T, ``(c, h, w)``, in pixels.
         images: ``(n, c, h, w)`` in [0, 1]; the first 8 are used.
         size: median norm of the added gradient.
         batch_size: most images the model sees at once.
 
     Returns:
-        ``network``.
+        A network of the same architecture.
 
     Raises:
         UnsupportedError: the model has no accessible linear head.
@@ -87,6 +86,7 @@ def head_shift(
     vector *= size / float(pull_back(vector).flatten(1).norm(dim=1).median().clamp_min(1e-30))
     with torch.no_grad():
         phi = torch.cat([features(model, part, name)[1] for part in parts])
+        network = deepcopy(model.network)
         layer = network.get_submodule(name)
         cast(Tensor, layer.weight).add_(vector)
         if layer.bias is not None:

@@ -213,7 +213,7 @@ def test_an_unknown_scalar_is_refused(name, cnn, images, targets, draws):
 
 
 @every_method
-def test_grey_images_and_one_pixel_more(name, draws):
+def test_grey_images_of_odd_sides(name, draws):
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(3)
     ).eval()

@@ -47,7 +47,6 @@ def test_equals_the_definition(cnn, images, targets):
     guided(cnn.network)
     expected = gradient(cnn, images, targets, scalar="log-prob")
     torch.testing.assert_close(saliency, expected)
-    # All but one step of the product is Captum's.
 
 
 def test_equals_the_definition_where_a_relu_runs_twice_in_place():

@@ -77,5 +77,5 @@ def test_fullgrad_is_complete(model, cat, target):
 
 @pytest.mark.parametrize("method", [deeplift, lrp, guided_backprop])
 def test_what_captum_cannot_explain_is_refused(method, model, cat, target):
-    with pytest.raises(UnsupportedError, match="no rule for|rectifies with ReLU6"):
+    with pytest.raises(UnsupportedError, match=r"no rule for|rectifies with ReLU6"):
         method(model, cat, target)
