@@ -39,6 +39,9 @@ def _root(
     del version
 
 
+STOPPED = 130
+"""Exit code after Ctrl-C; Typer turns it into this code itself where it sees it first."""
+
 _UsageProblem = typer.BadParameter.__mro__[1]
 """What Typer raises for wrong usage; its module has moved between releases."""
 
@@ -53,6 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         code = _told(error)
+    if code == STOPPED:
+        errors.print("[bold]stopped[/bold]: finished batches are kept; add --resume to go on")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -61,8 +66,7 @@ def _told(error: BaseException) -> int:
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        errors.print("[bold]stopped[/bold]: finished batches are kept; add --resume to go on")
-        return 130
+        return STOPPED
     if isinstance(error, _UsageProblem):
         line, code = error.format_message(), 2  # type: ignore[attr-defined]
     elif isinstance(error, InputError):

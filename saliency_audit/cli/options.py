@@ -26,14 +26,18 @@ def fraction(text: str | float) -> float:
         ) from None
 
 
-def colour(text: str) -> list[float]:
-    """One number, or one per channel, separated by commas.
+class Colour(tuple[float, ...]):
+    """One number for all channels, or one for each."""
+
+
+def colour(text: str) -> Colour:
+    """Numbers separated by commas.
 
     >>> colour("0.485,0.456,0.406")
-    [0.485, 0.456, 0.406]
+    (0.485, 0.456, 0.406)
     """
     try:
-        return [float(part) for part in str(text).strip("[]() ").split(",")]
+        return Colour(float(part) for part in text.strip("[]() ").split(","))
     except ValueError:
         raise typer.BadParameter(
             f"'{text}' is not a number or a list such as 0.485,0.456,0.406"
@@ -84,7 +88,7 @@ Channels = Annotated[
     int | None, typer.Option(help="Channels of the model's input.", rich_help_panel=MODEL)
 ]
 Mean = Annotated[
-    list[float] | None,
+    Colour | None,
     typer.Option(
         parser=colour,
         metavar="NUMBERS",
@@ -93,7 +97,7 @@ Mean = Annotated[
     ),
 ]
 Std = Annotated[
-    list[float] | None,
+    Colour | None,
     typer.Option(parser=colour, metavar="NUMBERS", help="Divided by.", rich_help_panel=MODEL),
 ]
 TrustPickle = Annotated[

@@ -1,7 +1,7 @@
 """What every command does first: device, model, images, folder, clean accuracy."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +52,8 @@ def prepare(
     arch: str | None,
     size: int | None,
     channels: int | None,
-    mean: list[float] | None,
-    std: list[float] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
     trust_pickle: bool,
     precision: str,
     layer: str | None,
@@ -142,13 +142,16 @@ def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
 
 @contextmanager
 def nothing_written_on_bad_input(folder: Path) -> Iterator[None]:
-    """Take away what a run left in a folder that it made, if it turns out not to be possible."""
-    existed = folder.exists()
+    """Take away what a run made before its input turned out to be impossible."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    began = folder / "partial"
+    fresh = not began.exists()
     try:
         yield
     except InputError:
-        if not existed:
-            rmtree(folder, ignore_errors=True)
+        made = missing[-1] if missing else began
+        if missing or fresh:
+            rmtree(made, ignore_errors=True)
         raise
 
 

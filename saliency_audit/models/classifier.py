@@ -13,6 +13,22 @@ from saliency_audit.models.scalars import SCALARS, Scalar
 Format = Literal["module", "exported", "torchscript"]
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Inside: eval mode and frozen weights. Outside: every flag is as it was before."""
+    modes = {module: module.training for module in network.modules()}
+    frozen = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    try:
+        network.eval()
+        network.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, requires_grad in frozen.items():
+            parameter.requires_grad_(requires_grad)
+
+
 class Classifier(nn.Module):
     """A classifier on images in [0, 1]; the normalisation is its first layer.
 
@@ -131,17 +147,8 @@ class Classifier(nn.Module):
     @contextmanager
     def audited(self) -> Iterator["Classifier"]:
         """Inside: eval mode and frozen weights. Outside: every flag is as the user left it."""
-        modes = {module: module.training for module in self.modules()}
-        frozen = {parameter: parameter.requires_grad for parameter in self.parameters()}
-        try:
-            self.eval()
-            self.requires_grad_(False)
+        with evaluating(self):
             yield self
-        finally:
-            for module, training in modes.items():
-                module.training = training
-            for parameter, requires_grad in frozen.items():
-                parameter.requires_grad_(requires_grad)
 
     def check(self, images: Tensor) -> int:
         """Run a first batch and return the number of classes.

@@ -52,16 +52,13 @@ def kind_of(path: Path) -> Kind:
             raise InputError(f"model file '{path}' {what}")
     if start.startswith(b"PK"):
         return _kind_of_zip(path)
-    # Protocol 2 and later; torch.save has never written an older one.
-    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
-        return "checkpoint"
-    if _is_safetensors(start) or path.suffix == ".safetensors":
-        header = int.from_bytes(start[:8], "little")
-        if not _is_safetensors(start):
-            raise InputError(f"model file '{path}' is no safetensors file{_look(start)}")
-        if 8 + header > size:
+    if _is_safetensors(start):
+        if 8 + int.from_bytes(start[:8], "little") > size:
             raise InputError(f"model file '{path}' is a truncated safetensors file")
         return "safetensors"
+    # Pickle protocol 2 and later; torch.save has never written an older one.
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "checkpoint"
     raise InputError(f"model file '{path}' is no model that is known here{_look(start)}; {_FIX}")
 
 

@@ -63,7 +63,6 @@ def load(
         if value is not None and value < 1:
             raise InputError(f"--{option} is {value}; it must be at least 1")
     found = _find(spec, arch=arch, trust_pickle=trust_pickle)
-    found.network.eval()
     _refuse_broken_weights(found)
     shape = _input_shape(found, size=size, channels=channels)
     _say_normalisation(found, mean, std, channels=shape[0])
@@ -82,7 +81,7 @@ def load(
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
-    return classifier
+    return classifier.eval()
 
 
 def reload(
@@ -112,7 +111,7 @@ def reload(
         format=found.format,
         name=path.stem,
         scalars=model.scalars if scalars is None else scalars,
-    )
+    ).eval()
 
 
 def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:

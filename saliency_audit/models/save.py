@@ -1,9 +1,10 @@
 """Write networks to disk, each file whole or not at all."""
 
-import copy
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from saliency_audit.errors import UnsupportedError
-from saliency_audit.models.classifier import Format
+from saliency_audit.models.classifier import Format, evaluating
 from saliency_audit.models.files import one_line
 
 
@@ -22,8 +23,8 @@ def save(
     """Write a network as a program that runs without its Python code.
 
     Args:
-        network: ``(n, c, h, w)`` to ``(n, classes)``; stays as it is. It is saved in eval mode and
-            on the CPU.
+        network: ``(n, c, h, w)`` to ``(n, classes)``, on one device; is as before afterwards. It
+            is saved in eval mode and on the CPU.
         path: where to; an existing file is replaced.
         format: what the user's model came as: "torchscript" is written as TorchScript, anything
             else as a ``torch.export`` program (``.pt2``) that takes any number of images.
@@ -33,11 +34,10 @@ def save(
         UnsupportedError: the network cannot be captured in that format.
         OSError: the file cannot be written.
     """
-    network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
     # Two images: torch takes sizes of one for constants.
     example = torch.zeros(2, *input_shape)
     capture = _torchscript if format == "torchscript" else _exported
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), evaluating(network), _on_cpu(network):
         warnings.simplefilter("ignore")
         data = capture(network, example)
     _write(path, data)
@@ -59,6 +59,17 @@ def save_state_dict(network: nn.Module, path: Path) -> None:
         for name, tensor in network.state_dict().items()
     }
     _write(path, to_safetensors(tensors))
+
+
+@contextmanager
+def _on_cpu(network: nn.Module) -> Iterator[None]:
+    """Lend the network to the CPU: a loaded program cannot be copied."""
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    try:
+        network.cpu()
+        yield
+    finally:
+        network.to(device)
 
 
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:

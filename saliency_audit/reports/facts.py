@@ -17,7 +17,6 @@ PACKAGES = (
     "captum",
     "timm",
     "safetensors",
-    "accelerate",
     "numpy",
     "pandas",
     "pillow",

@@ -509,7 +509,7 @@ def test_torchvision_weights_bring_their_preprocessing(monkeypatch):
     assert len(model.sha256) == 64
     images = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
-        expected = network.eval()(weights.transforms()(images))
+        expected = network.eval()(weights.transforms(resize_size=224)(images))
         assert torch.allclose(model(images), expected, atol=1e-4)
     other = load("torchvision:resnet18", size=64, mean=0.5)
     assert (other.input_shape, other.resize) == ((3, 64, 64), None)

@@ -1,0 +1,206 @@
+"""`saliency-audit fool` from the first word to the exit code."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from saliency_audit.assets import bundled_images, bundled_model
+from saliency_audit.reports.folder import RunFolder
+
+FEW = ("--max-samples", 6, "--saliency", "gradient", "--saliency", "random", "--scalar", "logit")
+FILES = {
+    "results.csv",
+    "summary.csv",
+    "verdicts.csv",
+    "verdicts.png",
+    "examples.png",
+    "logit-shift.png",
+    "logit-shift.pt2",
+    "loss-sine.png",
+    "loss-sine.pt2",
+    "report.html",
+    "run.json",
+}
+
+
+def test_no_model_and_no_data_audit_the_bundled_ones(run):
+    ran = run("fool", *FEW)
+    assert ran.code == 0, ran.err
+    folder = Path("saliency-audit-report/fool")
+    assert {path.name for path in folder.iterdir()} == FILES
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    forged = verdicts[
+        (verdicts["saliency"] == "gradient") & verdicts["trick"].str.contains("shift")
+    ]
+    assert forged["verdict"].tolist() == ["forged"]
+    assert "forged" in ran.out
+    assert "without changing one prediction on 6 images" in ran.out
+    assert "clean accuracy" in ran.err
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["clean_accuracy_n"] == 6
+    assert facts["model_passes"] > 0
+    assert len(facts["model_sha256"]) == 64
+    summary = pd.read_csv(folder / "summary.csv").set_index(["check", "saliency", "setting"])
+    line = summary.loc[("cosine-to-picture", "gradient", "stage=before")]
+    control = summary.loc[("cosine-to-picture", "random", "stage=before"), "mean"]
+    assert line["control"] == pytest.approx(control, abs=1e-5)
+    assert line["ci_low"] < line["mean"] < line["ci_high"]
+
+
+def test_the_same_seed_writes_the_same_bytes(run):
+    for name in ("a", "b"):
+        assert run("fool", *FEW, "--output-dir", name, "--seed", 3).code == 0
+    for file in ("results.csv", "summary.csv", "verdicts.csv"):
+        assert Path("a", file).read_bytes() == Path("b", file).read_bytes()
+
+
+def test_a_manipulated_model_is_a_model_like_any_other(run):
+    assert run("fool", *FEW).code == 0
+    again = run("fool", "saliency-audit-report/fool/logit-shift.pt2", *FEW, "--output-dir", "again")
+    assert again.code == 0, again.err
+    rows = pd.read_csv("again/results.csv")
+    agreement = rows[(rows["check"] == "scalar-agreement") & (rows["setting"] == "stage=before")]
+    assert agreement["value"].mean() < 0.5  # the shift that was put in is found
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "state dict", "safetensors"])
+def test_other_model_files_without_data(run, kind):
+    model = bundled_model()
+    path, arch = Path("model.pt"), ["--arch", "saliency_audit.assets:FashionMnistCnn"]
+    if kind == "torchscript":
+        scripted = torch.jit.script(model)
+        scripted.save(path)
+        arch = ["--channels", "1"]
+    elif kind == "state dict":
+        torch.save({"state_dict": model.state_dict()}, path)
+    else:
+        from safetensors.torch import save_file
+
+        path = Path("model.safetensors")
+        save_file(model.state_dict(), path)
+    ran = run("fool", path, *arch, *FEW, "--trick", "logit-shift")
+    assert ran.code == 0, ran.err
+    folder = Path("saliency-audit-report/fool")
+    suffix = ".pt" if kind == "torchscript" else ".pt2"
+    assert (folder / f"logit-shift{suffix}").exists()
+    assert pd.read_csv(folder / "verdicts.csv")["verdict"].tolist()[0] == "forged"
+
+
+def test_head_is_saved_as_weights_of_the_same_architecture(run):
+    ran = run("fool", *FEW, "--trick", "logit-shift", "--shift", "head", "--saliency", "gradcam")
+    assert ran.code == 0, ran.err
+    saved = load_file("saliency-audit-report/fool/logit-shift-head.safetensors")
+    model = bundled_model()
+    model.load_state_dict(saved)  # strict: the same names and shapes
+    images = torch.from_numpy(bundled_images("test")[0][:8]).float()[:, None] / 255
+    with torch.no_grad():
+        before, after = bundled_model()(images), model(images)
+    assert (before.softmax(1) - after.softmax(1)).abs().max() < 1e-5
+    assert (before - after).abs().max() > 1e-2
+
+
+def test_photographs_serve_a_colour_model_without_data(run):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 7, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+    )
+    program = torch.export.export(
+        model, (torch.rand(2, 3, 64, 64),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
+    torch.export.save(program, "model.pt2")
+    ran = run("fool", "model.pt2", *FEW)
+    assert ran.code == 0, ran.err
+    assert "photographs" in ran.err
+    assert "no labels" in ran.err
+    rows = pd.read_csv("saliency-audit-report/fool/results.csv")
+    assert set(rows.loc[rows["check"] == "accuracy", "status"]) == {"undefined"}
+
+
+def test_unreadable_images_become_rows(run):
+    folder = Path("data")
+    folder.mkdir()
+    pixels = bundled_images("test")[0]
+    for i in range(4):
+        Image.fromarray(pixels[i]).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    ran = run("fool", *FEW, "--data", "data")
+    assert ran.code == 0, ran.err
+    rows = pd.read_csv("saliency-audit-report/fool/results.csv")
+    broken = rows[rows["status"] == "error"]
+    assert broken["image"].tolist() == ["broken.png"]
+    assert set(rows.loc[rows["status"] == "ok", "image"]) == {f"{i}.png" for i in range(4)}
+
+
+def test_fail_on_turns_the_verdict_into_the_exit_code(run):
+    shift = (*FEW, "--trick", "logit-shift")
+    assert run("fool", *shift, "--fail-on", "forged").code == 1
+    unmoved = ("--max-samples", 6, "--saliency", "gradient", "--scalar", "margin")
+    assert run("fool", *unmoved, "--trick", "logit-shift", "--fail-on", "disturbed").code == 0
+
+
+def test_a_picture_of_ones_own(run):
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).convert("RGB").save("mine.png")
+    ran = run("fool", *FEW, "--picture", "mine.png", "--trick", "logit-shift")
+    assert ran.code == 0, ran.err
+    assert pd.read_csv("saliency-audit-report/fool/verdicts.csv")["verdict"][0] == "forged"
+
+
+BATCHED = (*FEW, "--batch-size", 2, "--max-samples", 8)
+
+
+@pytest.mark.parametrize(
+    "stopped_by", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")]
+)
+def test_what_was_finished_is_kept_and_resumed_to_the_same_bytes(run, monkeypatch, stopped_by):
+    assert run("fool", *BATCHED, "--output-dir", "whole").code == 0
+    written = RunFolder.write
+    replace = os.replace
+
+    def stop(folder, batch):
+        if batch.index == 2:
+            if isinstance(stopped_by, KeyboardInterrupt):
+                raise stopped_by
+
+            def full(*_):
+                raise stopped_by
+
+            monkeypatch.setattr(os, "replace", full)
+        written(folder, batch)
+
+    monkeypatch.setattr(RunFolder, "write", stop)
+    ran = run("fool", *BATCHED, "--output-dir", "parts")
+    monkeypatch.setattr(RunFolder, "write", written)
+    monkeypatch.setattr(os, "replace", replace)
+    assert ran.code == (130 if isinstance(stopped_by, KeyboardInterrupt) else 3)
+    assert "--resume" in ran.err
+    assert "Traceback" not in ran.err
+    assert len(list(Path("parts/partial").glob("*.csv"))) == 2
+    resumed = run("fool", *BATCHED, "--output-dir", "parts", "--resume")
+    assert resumed.code == 0, resumed.err
+    for file in ("results.csv", "summary.csv", "verdicts.csv"):
+        assert Path("parts", file).read_bytes() == Path("whole", file).read_bytes()
+    assert not Path("parts/partial").exists()
+    # Once more: nothing is left to do, and the same answer is given.
+    again = run("fool", *BATCHED, "--output-dir", "parts", "--resume")
+    assert again.code == 0
+    assert again.out == resumed.out
+
+
+def test_resuming_with_other_options_is_refused(run):
+    assert run("fool", *FEW, "--output-dir", "done").code == 0
+    ran = run("fool", *FEW, "--output-dir", "done", "--resume", "--seed", 5)
+    assert ran.code == 2
+    assert "cannot resume" in ran.err

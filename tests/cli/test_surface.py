@@ -1,0 +1,81 @@
+"""Help, list, version and start-up: what a newcomer meets first."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+
+from saliency_audit.cli import app, main
+from saliency_audit.methods import METHODS
+from saliency_audit.metrics import CHECKS
+from saliency_audit.tricks import TRICKS
+
+COMMANDS = {
+    command.name or command.callback.__name__: command for command in app.registered_commands
+}
+
+
+def test_help_does_not_import_torch_and_is_quick():
+    check = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from saliency_audit.cli import main\n"
+        "try: main(['fool', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "print('seconds', time.perf_counter() - start)"
+    )
+    times = []
+    for _ in range(3):
+        ran = subprocess.run(
+            [sys.executable, "-c", check], capture_output=True, text=True, check=True
+        )
+        times.append(float(ran.stdout.split()[-1]))
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_that_works(name, run):
+    text = COMMANDS[name].callback.__doc__
+    example = re.search(r"Example: saliency-audit (.+)", text)
+    assert example
+    ran = run(*shlex.split(example[1]))
+    assert ran.code == 0, ran.err
+    assert example[1].split()[0] == name
+
+
+def test_list_names_everything_that_can_be_named(run):
+    ran = run("list")
+    assert ran.code == 0
+    for registry in (METHODS, TRICKS, CHECKS):
+        for name in registry:
+            assert name in ran.out
+    assert "logit-shift" not in run("list", "saliency").out
+
+
+def test_commands_that_are_not_there_are_not_listed(run):
+    shown = run("--help").out
+    assert "fool" in shown
+    for missing in ("attack", "finetune", "gate"):
+        assert f" {missing} " not in shown
+
+
+def test_version(run):
+    assert run("--version").out.startswith("saliency-audit 0.")
+
+
+def test_python_m_works():
+    start = time.perf_counter()
+    ran = subprocess.run(
+        [sys.executable, "-m", "saliency_audit", "--version"], capture_output=True, text=True
+    )
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("saliency-audit")
+    assert time.perf_counter() - start < 10
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch):
+    with pytest.raises(Exception, match="no-such-model"):
+        main(["fool", "no-such-model.pt", "--debug"])
