@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
-from saliency_audit.models import Classifier
+from saliency_audit.models import Classifier, halve_on_oom
 from saliency_audit.seeding import generators
 
 OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
@@ -113,6 +113,10 @@ class Maps:
         seed: of the run.
         batch_size: most images the model sees at once.
         options: of all methods.
+        tell: called with a line when the batch had to be made smaller.
+
+    Attributes:
+        batch_size: as given, or what was found to fit into memory.
     """
 
     def __init__(
@@ -122,12 +126,14 @@ class Maps:
         *,
         names: Sequence[str],
         seed: int,
-        batch_size: int | None,
+        batch_size: int,
         options: Mapping[str, Any],
+        tell: Callable[[str], None],
     ) -> None:
-        self._images, self._targets = images, targets
+        self.batch_size = batch_size
+        self._tell = tell
         self._explain = partial(
-            explain, names=names, seed=seed, batch_size=batch_size, options=options
+            explain, images=images, targets=targets, names=names, seed=seed, options=options
         )
         self._name = ""
         self._known: dict[tuple[Classifier, str], Tensor] = {}
@@ -137,10 +143,17 @@ class Maps:
         if name != self._name:
             self._name = name
             self._known.clear()
+        if (model, scalar) in self._known:
+            return self._known[model, scalar]
         parity = METHODS[name].parity
         opposite = self._known.get((model, OPPOSITE.get(scalar, "")))
         if parity and opposite is not None:
             return parity * opposite
-        result = self._explain(name, model, self._images, self._targets, scalar=scalar)
+
+        def compute(batch_size: int) -> Tensor:
+            self.batch_size = batch_size
+            return self._explain(name, model, scalar=scalar, batch_size=batch_size)
+
+        result = halve_on_oom(compute, self.batch_size, tell=self._tell)
         self._known[model, scalar] = result
         return result

@@ -42,7 +42,7 @@ def fool(
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     seed: int = 0,
-    batch_size: int | None = None,
+    batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     done: Container[int] = (),
     tell: Callable[[str], None] = lambda line: None,
@@ -62,7 +62,7 @@ def fool(
         options: of saliency methods, given to those that have them.
         folder: where manipulated models are saved; None means nowhere that lasts.
         seed: of every random draw.
-        batch_size: most images the model sees at once; None means 32.
+        batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         done: indices of batches that need no work.
         tell: called with lines the user should read.
@@ -82,7 +82,7 @@ def fool(
         lookup("saliency method", METHODS, name)
     for scalar in scalars:
         lookup("scalar", SCALARS, scalar)
-    at_once = min(IMAGES_AT_ONCE, batch_size or IMAGES_AT_ONCE)
+    at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
 
     with model.audited(), TemporaryDirectory() as scratch:
@@ -150,6 +150,7 @@ def fool(
                     seed=seed,
                     batch_size=batch_size,
                     options=options,
+                    tell=tell,
                 )
                 rows += rows_of_model(subject, model, forgeries, images, logits, map_of)
                 for name, scalar in pairs:
@@ -165,6 +166,7 @@ def fool(
                             tell(problem)
                     made += len(batch.names) * (1 + len(forgeries))
                     advance(made, len(data) * maps_per_image)
+                batch_size = map_of.batch_size
             yield Batch(batch.index, rows, examples)
 
 

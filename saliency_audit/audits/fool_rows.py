@@ -11,7 +11,7 @@ from saliency_audit.audits.rows import Subject, map_example
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import magnitude
 from saliency_audit.metrics import CHECKS
-from saliency_audit.models import Classifier, input_gradient
+from saliency_audit.models import Classifier
 from saliency_audit.types import Example, Row
 
 BEFORE = "stage=before"
@@ -29,7 +29,7 @@ def rows_of_model(
     explained = subject.targets.clamp_min(0)
     at_once = len(images)
     loss = model.explained("loss", logits, explained)
-    gradient = input_gradient(model, images, explained, scalar="loss", batch_size=at_once)
+    gradient = map_of(model, "gradient", "loss")
     accuracy = CHECKS["accuracy"].function(logits, subject.labels)
     rows = subject.rows("accuracy", accuracy, setting=BEFORE)
     rows += subject.rows(
@@ -49,7 +49,7 @@ def rows_of_model(
             "logit-change": (after, logits),
             "loss-change": (saved.explained("loss", after, explained), loss),
             "loss-gradient-change": (
-                input_gradient(saved, images, explained, scalar="loss", batch_size=at_once),
+                map_of(saved, "gradient", "loss"),
                 gradient,
             ),
         }

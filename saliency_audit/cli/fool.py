@@ -105,7 +105,7 @@ def fool(
     data: o.Data = None,
     classes: o.Classes = None,
     resize: o.Resize = None,
-    max_samples: o.MaxSamples = 32,
+    max_samples: o.MaxSamples = 24,
     arch: o.Arch = None,
     size: o.Size = None,
     channels: o.Channels = None,

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 # Values of one batch at which convolutional networks ran fastest per image; on a GPU what its
 # memory holds with gradients.
-_CPU_VALUES, _CPU_MOST = 600_000, 1024
+_CPU_VALUES, _CPU_MOST = 4 * 3 * 224 * 224, 64
 _GPU_VALUES, _GPU_MOST = 256 * 3 * 224 * 224, 4096
 
 
@@ -53,7 +53,7 @@ def auto_batch_size(input_shape: tuple[int, int, int], device: torch.device) -> 
         device: where the model runs.
 
     >>> auto_batch_size((3, 224, 224), torch.device("cpu"))
-    3
+    4
     """
     values, most = (_CPU_VALUES, _CPU_MOST) if device.type == "cpu" else (_GPU_VALUES, _GPU_MOST)
     return min(most, max(1, values // prod(input_shape)))

@@ -4,7 +4,9 @@ import ast
 import json
 import math
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -91,11 +93,14 @@ def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module,
     if not trust_pickle:
         _refuse_code(path)
     # From an open file: load_pt2 distrusts paths that do not end in .pt2.
-    with path.open("rb") as file, _weights_only(not trust_pickle):
+    with path.open("rb") as file, _weights_only(not trust_pickle), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             programs = load_pt2(file).exported_programs
             program = programs["model"]
             network = unflatten(program)
+        except pickle.UnpicklingError as error:
+            raise _unsafe(path, "holds pickled Python objects") from error
         except Exception as error:
             raise _unloadable(path, error) from error
     _refuse_training(path, program)
@@ -106,7 +111,7 @@ def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module,
 def _unloadable(path: Path, error: Exception) -> InputError:
     return InputError(
         f"'{path}' cannot be loaded by torch {torch.__version__} ({one_line(error)}); "
-        "export the model again with this version of torch"
+        "export the model again with this version, on the CPU"
     )
 
 

@@ -85,6 +85,8 @@ def input_gradient(
     def compute(part: Tensor, classes: Tensor) -> Tensor:
         with differentiating(part, graph=graph) as pixels:
             value = model.explained(scalar, model(pixels), classes).sum()
+            if not value.requires_grad:
+                return torch.zeros_like(part)
             (gradient,) = torch.autograd.grad(
                 value, pixels, create_graph=graph, allow_unused=True, materialize_grads=True
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import isqrt
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
@@ -19,6 +20,7 @@ from saliency_audit.models.exported import load_exported
 from saliency_audit.models.files import Kind, kind_of, sha256_of
 from saliency_audit.models.found import Found
 from saliency_audit.models.named import bundled, from_timm, from_torchvision
+from saliency_audit.models.save import save
 from saliency_audit.models.scalars import Scalar
 from saliency_audit.models.tensors import fill, read_checkpoint
 from saliency_audit.models.torchscript import load_torchscript
@@ -114,6 +116,17 @@ def reload(
     ).eval()
 
 
+def copied(model: Classifier) -> nn.Module:
+    """A copy of the model's network with weights of its own."""
+    if model.format != "exported":
+        return copy.deepcopy(model.network)
+    # A loaded program refuses to be copied in memory.
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "copy.pt2"
+        save(model.network, path, format=model.format, input_shape=model.input_shape)
+        return reload(path, model).network
+
+
 def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:
     where, _, name = (spec or BUNDLED).partition(":")
     by_name = {"torchvision": from_torchvision, "timm": from_timm}
@@ -127,7 +140,7 @@ def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:
         hint = (
             f"did you mean torchvision:{near[0]}?"
             if near
-            else f"or give torchvision:NAME, timm:NAME or {BUNDLED}"
+            else f"give a file, torchvision:NAME, timm:NAME or {BUNDLED}"
         )
         raise InputError(f"model file '{spec}' does not exist; {hint}")
     kind = kind_of(path)
@@ -150,7 +163,9 @@ def _from_program(path: Path, kind: Kind, *, trust_pickle: bool) -> Found:
     network, (channels, height, width), most = load_exported(path, trust_pickle=trust_pickle)
     found = Found(network, path.name, format="exported", shape=(channels, height, width))
     if most is not None:
-        found.notes.append(f"{path.name} takes {most} images at a time: give --batch-size {most}")
+        found.notes.append(
+            f"{path.name} takes at most {most} images at a time: give --batch-size {most}"
+        )
     return found
 
 
@@ -182,7 +197,9 @@ def _input_shape(found: Found, *, size: int | None, channels: int | None) -> tup
     side = size or seen_side or (28 if chosen == 1 else 224)
     if size is not None:
         return chosen, size, size
-    if (height or seen_side) is None:
+    if height is None and seen_side is not None:
+        found.notes.append(f"{chosen}x{side}x{side} read off the weight of the first layer")
+    elif height is None:
         found.notes.append(f"size {side} assumed: give --size if the model takes another")
     return chosen, height or side, width or side
 
@@ -195,7 +212,8 @@ def _read_from_weights(network: nn.Module) -> tuple[int | None, int | None]:
         if weight.ndim == 2 and name.endswith("weight"):
             for channels in (1, 3):
                 side = isqrt(weight.shape[1] // channels)
-                if channels * side * side == weight.shape[1]:
+                # A few inputs are pooled features rather than an image.
+                if channels * side * side == weight.shape[1] and side >= 8:
                     return channels, side
             return None, None
     return None, None

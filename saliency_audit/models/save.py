@@ -75,9 +75,11 @@ def _on_cpu(network: nn.Module) -> Iterator[None]:
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
     buffer = io.BytesIO()
     try:
-        batch = {0: torch.export.Dim("batch")}
+        shapes: Any = ({0: torch.export.Dim("batch")},)
+        if isinstance(network, torch.export.UnflattenedModule):
+            shapes = (shapes,)  # a loaded program takes *args
         with torch.no_grad():
-            program = torch.export.export(network, (example,), dynamic_shapes=(batch,))
+            program = torch.export.export(network, (example,), dynamic_shapes=shapes)
         torch.export.save(program, buffer)
     # Anything can go wrong inside: it runs the user's forward under a tracer.
     except Exception as error:

@@ -1,12 +1,11 @@
 """The shift that needs no new layer: one vector added to every row of the linear head."""
 
-from copy import deepcopy
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from saliency_audit.models import Classifier, features, head
+from saliency_audit.models import Classifier, copied, features, head
 
 IMAGES = 8
 """Images of the least squares: the vector has as many entries as the head has features."""
@@ -86,7 +85,7 @@ def head_shift(
     vector *= size / float(pull_back(vector).flatten(1).norm(dim=1).median().clamp_min(1e-30))
     with torch.no_grad():
         phi = torch.cat([features(model, part, name)[1] for part in parts])
-        network = deepcopy(model.network)
+        network = copied(model)
         layer = network.get_submodule(name)
         cast(Tensor, layer.weight).add_(vector)
         if layer.bias is not None:

@@ -114,9 +114,7 @@ def logit_shift(
     wanted = picture.expand_as(images[0])
     wanted = wanted * (strength * norm / wanted.norm())
     if shift == "head":
-        return head_shift(
-            model, wanted, images, size=strength * norm, batch_size=batch_size
-        )
+        return head_shift(model, wanted, images, size=strength * norm, batch_size=batch_size)
     # The network sees (x - mean) / std, so a gradient in pixels is std times it in there.
     std, mean = model.std[0], model.mean[0]
     if shift == "linear":

@@ -1,5 +1,6 @@
 """The whole audit from Python: the user's own module and tensors, rows out."""
 
+from importlib import import_module
 from math import tanh
 
 import pytest
@@ -235,3 +236,26 @@ def test_maps_of_the_loss_follow_from_those_of_the_log_probability(model, data):
                 for scalar in ("loss", "log-prob")
             }
             torch.testing.assert_close(maps["loss"], method.parity * maps["log-prob"])
+
+
+def test_running_out_of_memory_halves_the_batch_and_says_so(model, data, monkeypatch):
+    forward = Classifier.forward
+
+    def small(self, images):
+        if len(images) > 4:
+            raise torch.OutOfMemoryError
+        return forward(self, images)
+
+    monkeypatch.setattr(
+        import_module("saliency_audit.audits.fool"),
+        "predict",
+        lambda model, images, batch_size: torch.cat([model(part) for part in images.split(2)]),
+    )
+    expected = rows(model, data, tricks=[], saliency=["smoothgrad"], batch_size=16)
+    monkeypatch.setattr(Classifier, "forward", small)
+    monkeypatch.setattr(Classifier, "check", lambda self, images: 4)
+    told: list[str] = []
+    got = rows(model, data, tricks=[], saliency=["smoothgrad"], batch_size=16, tell=told.append)
+    assert any("--batch-size 4" in line for line in told)
+    gap = (expected["value"].astype(float) - got["value"].astype(float)).abs().max()
+    assert gap < 1e-5

@@ -66,9 +66,8 @@ def test_tf32_is_off_on_cuda(gpus, monkeypatch):
 @pytest.mark.parametrize(
     ("shape", "device", "size"),
     [
-        ((3, 224, 224), "cpu", 3),
-        ((1, 28, 28), "cpu", 765),
-        ((1, 4, 4), "cpu", 1024),
+        ((3, 224, 224), "cpu", 4),
+        ((1, 28, 28), "cpu", 64),
         ((3, 2000, 2000), "cpu", 1),
         ((3, 224, 224), "cuda", 256),
         ((1, 28, 28), "cuda", 4096),

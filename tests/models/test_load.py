@@ -64,10 +64,15 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def exported(network: nn.Module, path: Path, *, shape=(3, 16, 20), dynamic=True, batch=2) -> Path:
     dynamic_shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
-    program = torch.export.export(
-        network, (torch.rand(batch, *shape),), dynamic_shapes=dynamic_shapes
-    )
-    torch.export.save(program, path)
+    return export(network, torch.rand(batch, *shape), path=path, dynamic_shapes=dynamic_shapes)
+
+
+def export(network: nn.Module, *inputs: Tensor, path: Path, dynamic_shapes=None) -> Path:
+    with warnings.catch_warnings():
+        # torch 2.11 warns of itself.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes)
+        torch.export.save(program, path)
     return path
 
 
@@ -134,7 +139,7 @@ def test_what_was_assumed_is_said_with_the_option_that_changes_it(toy, folder):
     assert load(str(scripted(grey, folder / "grey.pt"))).input_shape == (1, 28, 28)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 4))
     assert load(str(scripted(flat, folder / "flat.pt"))).input_shape == (3, 12, 12)
-    blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     notes = load(str(scripted(blind, folder / "blind.pt"))).notes
     assert any("3 channels assumed: give --channels" in note for note in notes)
 
@@ -326,7 +331,7 @@ def malicious_records(marker: Path) -> dict:
             config = json.loads(content)
             next(iter(config["config"].values()))["use_pickle"] = True
             return json.dumps(config).encode()
-        return evil if "/weights/weight_" in name else content
+        return evil if name.endswith("/weights/weight_0") else content
 
     return {
         "call": in_program(call),
@@ -343,10 +348,8 @@ def test_an_exported_program_that_would_run_code_is_refused(how, toy, tmp_path):
     path = exported(toy, tmp_path / "good.pt2")
     load(str(rewritten(path, tmp_path / "same.pt2", lambda name, content: content)))
     evil = rewritten(path, tmp_path / "evil.pt2", malicious_records(marker)[how])
-    message = refusal(str(evil))
+    assert "--trust-pickle" in refusal(str(evil))
     assert not marker.exists()
-    if how in ("call", "size", "tree"):
-        assert "--trust-pickle" in message
 
 
 def test_an_exported_program_with_foreign_records_is_refused(toy, tmp_path):
@@ -385,8 +388,10 @@ def test_a_fixed_batch_size_is_refused_with_the_export_that_works(toy, tmp_path)
     assert "takes 4 images at a time" in message
     call = message[message.index("torch.export.export(") :].partition("), images being")[0] + ")"
     images = torch.rand(2, 3, 16, 20)
-    program = eval(call, {"torch": torch, "model": toy, "images": images})
-    torch.export.save(program, tmp_path / "again.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = eval(call, {"torch": torch, "model": toy, "images": images})
+        torch.export.save(program, tmp_path / "again.pt2")
     assert load(str(tmp_path / "again.pt2")).check(torch.rand(3, 3, 16, 20)) == 5
 
 
@@ -399,8 +404,7 @@ def test_a_program_in_training_mode_is_refused(toy, tmp_path):
 
 def test_a_program_knows_its_size_and_its_largest_batch(toy, tmp_path):
     batch = torch.export.Dim("batch", min=1, max=8)
-    program = torch.export.export(toy, (torch.rand(2, 3, 9, 9),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, tmp_path / "m.pt2")
+    export(toy, torch.rand(2, 3, 9, 9), path=tmp_path / "m.pt2", dynamic_shapes=({0: batch},))
     assert any("--batch-size 8" in note for note in load(str(tmp_path / "m.pt2")).notes)
     assert "--size is 16" in refusal(str(tmp_path / "m.pt2"), size=16)
     assert "--channels is 1" in refusal(str(tmp_path / "m.pt2"), channels=1)
@@ -411,11 +415,9 @@ def test_a_program_of_other_input_is_refused(tmp_path):
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
             return a + b
 
-    two = torch.export.export(Two(), (torch.rand(2, 3), torch.rand(2, 3)))
-    torch.export.save(two, tmp_path / "two.pt2")
+    export(Two(), torch.rand(2, 3), torch.rand(2, 3), path=tmp_path / "two.pt2")
     assert "takes 2 inputs" in refusal(str(tmp_path / "two.pt2"))
-    one = torch.export.export(nn.Linear(3, 2), (torch.rand(2, 3),))
-    torch.export.save(one, tmp_path / "one.pt2")
+    export(nn.Linear(3, 2), torch.rand(2, 3), path=tmp_path / "one.pt2")
     assert "shape ('2', '3')" in refusal(str(tmp_path / "one.pt2"))
 
 

@@ -8,7 +8,7 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import magnitude
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics.cosine import cosine
-from saliency_audit.models import Classifier, activations, input_gradient
+from saliency_audit.models import Classifier, activations, input_gradient, reload, save
 from saliency_audit.seeding import generators
 from saliency_audit.tricks.logit_shift import logit_shift
 
@@ -185,3 +185,16 @@ def test_the_model_given_is_not_touched(model, images):
 def test_a_black_picture_is_refused(model, images):
     with pytest.raises(UnsupportedError, match="black"):
         logit_shift(model, torch.zeros(12, 12), images, model(images).argmax(1))
+
+
+def test_head_of_a_loaded_program(model, images, tmp_path):
+    single = model.replaced(model.network.float()).float()
+    save(single.network, tmp_path / "m.pt2", format="module", input_shape=(3, 12, 12))
+    loaded = reload(tmp_path / "m.pt2", single).requires_grad_(False)
+    pixels, picture = images.float(), PICTURE.float()
+    targets = loaded(pixels).argmax(1)
+    network = logit_shift(loaded, picture, pixels, targets, shift="head")
+    after = loaded.replaced(network)
+    assert (after(pixels).softmax(1) - single(pixels).softmax(1)).abs().max() < 1e-5
+    assert (after(pixels) - single(pixels)).abs().max() > 1e-3
+    assert torch.equal(loaded(pixels), single(pixels))
