@@ -49,20 +49,42 @@ def explain(
         options: of all methods.
 
     Returns:
-        ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached.
+        ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached; NaN for images that the method refuses.
+
+    Raises:
+        UnsupportedError: the method refuses every image.
     """
     function = METHODS[name].function
     known = signature(function).parameters
-    result: Tensor = function(
+    compute = partial(
+        function,
         model,
-        images,
-        targets,
         scalar=scalar or "logit",
-        generators=generators(seed, names, name, images.device),
         batch_size=batch_size,
         **{key: value for key, value in options.items() if key in known},
     )
-    return result.detach()
+    seeds = generators(seed, names, name, images.device)
+    try:
+        result: Tensor = compute(images, targets, generators=seeds)
+        return result.detach()
+    except UnsupportedError as error:
+        if len(images) == 1:
+            raise
+        refusal = error
+    # One image may be to blame: the others have a right to their map.
+    parts: list[Tensor | None] = []
+    for i in range(len(images)):
+        seeds = generators(seed, names[i : i + 1], name, images.device)
+        try:
+            part = compute(images[i : i + 1], targets[i : i + 1], generators=seeds)
+            parts.append(part.detach())
+        except UnsupportedError:
+            parts.append(None)
+    made = next((part for part in parts if part is not None), None)
+    if made is None:
+        raise refusal
+    blank = torch.full_like(made, torch.nan)
+    return torch.cat([blank if part is None else part for part in parts])
 
 
 def supported(

@@ -125,7 +125,7 @@ def fool(
             for scalar in ([""] if METHODS[name].control else scalars)
         ]
         maps_per_image = len(pairs) * (1 + len(forgeries))
-        made, told = 0, set[str]()
+        made, told = 0, set[tuple[str, str]]()
 
         for batch in batches(data, batch_size=at_once, workers=workers, device=device, skip=done):
             rows = failure_rows(batch, model.name)
@@ -160,10 +160,10 @@ def fool(
                     )
                     rows += more
                     examples += pictures
-                    for problem in problems:
-                        if problem not in told:
-                            told.add(problem)
-                            tell(problem)
+                    for where, problem in problems.items():
+                        if (name, where) not in told:
+                            told.add((name, where))
+                            tell(f"{name} is undefined at {where}: {problem}")
                     made += len(batch.names) * (1 + len(forgeries))
                     advance(made, len(data) * maps_per_image)
                 batch_size = map_of.batch_size

@@ -76,15 +76,15 @@ def rows_of_maps(
     map_of: Maps,
     *,
     drawn: int,
-) -> tuple[list[Row], list[Example], list[str]]:
+) -> tuple[list[Row], list[Example], dict[str, UnsupportedError]]:
     """One method under one scalar: its maps against the picture, and before against after.
 
     Returns:
-        Rows, the first ``drawn`` maps to draw, and why maps are undefined, if any are.
+        Rows, the first ``drawn`` maps to draw, and by setting why maps are undefined.
     """
     rows: list[Row] = []
     examples: list[Example] = []
-    problems: list[str] = []
+    problems: dict[str, UnsupportedError] = {}
     before, missing = None, subject.targets < 0
     for forgery in (None, *forgeries):
         setting, role = (forgery.setting, "after") if forgery else (BEFORE, "before")
@@ -94,7 +94,7 @@ def rows_of_maps(
             else:
                 saliency = with_fallback(forgery, lambda saved: map_of(saved, name, scalar))
         except UnsupportedError as error:
-            problems.append(f"{name} of {scalar} undefined at {setting}: {error}")
+            problems[setting] = error
             saliency = torch.full_like(wanted, torch.nan).expand(len(missing), 1, *wanted.shape)
         shown = magnitude(saliency)
         picture = wanted.expand_as(shown)

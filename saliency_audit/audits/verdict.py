@@ -109,26 +109,26 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool], *, images: i
     """The answer in one or two sentences.
 
     Args:
-        verdicts: of `fool_verdicts`, without controls.
+        verdicts: of `fool_verdicts`.
         kept: by setting, whether predictions and probabilities stayed.
         images: audited images.
     """
     parts = []
     for setting, kept_all in kept.items():
         name = setting.removeprefix("trick=").split(";")[0]
-        mine = verdicts[verdicts["trick"] == setting]
-        forged = mine[mine["verdict"] == FORGED]
-        methods = ", ".join(dict.fromkeys(forged["saliency"]))
+        mine = verdicts[(verdicts["trick"] == setting) & (verdicts["scalar"] != "")]
+        count = {word: int((mine["verdict"] == word).sum()) for word in FOOL_WORDS}
+        methods = ", ".join(dict.fromkeys(mine.loc[mine["verdict"] == FORGED, "saliency"]))
         price = (
             f"without changing one prediction on {images} images"
             if kept_all
-            else "but predictions or probabilities changed, so this forgery would be noticed"
+            else f"but predictions or probabilities changed on {images} images: it would be noticed"
         )
-        counts = ", ".join(
-            f"{int((mine['verdict'] == word).sum())} {word}"
-            for word in (FORGED, DISTURBED, UNMOVED, UNDEFINED)
-            if (mine["verdict"] == word).any()
+        others = ", ".join(f"{n} {word}" for word, n in count.items() if n and word != FORGED)
+        parts.append(
+            f"{name} forged {count[FORGED]} of {len(mine)} maps"
+            + (f" ({methods})" if methods else "")
+            + f" {price}"
+            + (f"; {others}." if others else ".")
         )
-        found = f"forged: {methods}" if methods else "nothing was forged"
-        parts.append(f"{name} {price}: {counts} of {len(mine)} maps ({found}).")
     return " ".join(parts)

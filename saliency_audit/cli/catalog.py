@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from saliency_audit.cli.console import results
 
@@ -56,10 +56,13 @@ def catalog(
                 for name, entry in CHECKS.items()
             },
         )
+    if kind is not Kind.SALIENCY:
+        results.print("P0 to P4 are the papers cited at the end of the README.")
 
 
 def _show(title: str, columns: tuple[str, ...], rows: Mapping[str, Any]) -> None:
-    table = Table("name", "what it is", *columns, title=title, title_justify="left", box=None)
+    names = Column("name", min_width=max(map(len, rows)), no_wrap=True)
+    table = Table(names, "what it is", *columns, title=title, title_justify="left", box=None)
     for name, cells in rows.items():
         table.add_row(name, *cells)
     results.print(table)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from saliency_audit.cli import options as o
@@ -242,13 +243,17 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
     judged = verdicts[verdicts["scalar"] != ""]
     tricks = list(dict.fromkeys(judged["trick"]))
     table = Table(
-        title="cosine of the map with the wanted picture, before -> after", title_justify="left"
+        title="cosine of the map with the wanted picture, before -> after",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        collapse_padding=True,
     )
     table.add_column("saliency")
     table.add_column("scalar")
     for trick in tricks:
         name, _, options = trick.removeprefix("trick=").partition(";")
-        table.add_column(f"{name}\n{options.split(';')[0].split('=')[1]}", justify="right")
+        table.add_column(f"{name}\n{options.split(';')[0].split('=')[1]}", justify="left")
     previous = None
     for (saliency, scalar), group in judged.groupby(["saliency", "scalar"], sort=False):
         if previous not in (None, saliency):
@@ -259,7 +264,7 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
             word = str(line["verdict"])
             cells.append(
                 f"{_number(line['before'])} -> {_number(line['after'])} "
-                f"[{COLOURS[word]}]{word:>9}[/]"
+                f"[{COLOURS[word]}]{word:<9}[/]"
             )
         table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
         previous = saliency
@@ -268,4 +273,4 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if value == value else "-"
+    return f"{value:4.2f}" if value == value else "   -"

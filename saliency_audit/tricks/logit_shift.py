@@ -13,14 +13,14 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier, input_gradient
 from saliency_audit.tricks.head_shift import head_shift
 
-FOLD = 2048.0
+FOLD = 1024.0
 """Period of the fold of a linear shift: shifts of 4000 would cost the fp32 softmax 1e-5."""
 
 
 class LinearShift(nn.Module):
-    """``f_i(x) + g(x)`` for every class i, g linear with a bias, folded into +-1024.
+    """``f_i(x) + g(x)`` for every class i, g linear with a bias, folded into +-512.
 
-    The fold takes multiples of 2048 off, which changes no gradient; within +-1024 it does nothing.
+    The fold takes multiples of 1024 off, which changes no gradient; within +-512 it does nothing.
 
     Args:
         network: gives the ``f_i``.
@@ -84,7 +84,7 @@ def logit_shift(
     r"""A network with the same softmax whose logit gradient is the picture (P0 section 2).
 
     ``linear``: :math:`g(x) = \alpha \langle T, x - c\rangle`, c the mean image, which only keeps
-    g small; where it passes +-1024 it is folded back, which no gradient sees. Every logit gradient
+    g small; where it passes +-512 it is folded back, which no gradient sees. Every logit gradient
     becomes :math:`\nabla f_y + \alpha T`. ``cancel``: also subtracts the true gradient around
     each given image, so that the gradient there is exactly :math:`\alpha T`; one anchor per image
     is stored. ``head``: no new layer, one vector is added to every row of the last linear layer,

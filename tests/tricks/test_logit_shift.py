@@ -171,7 +171,7 @@ def test_a_shift_far_out_is_folded_and_stays_exact_in_fp32(model, images):
     network = logit_shift(single, PICTURE.float(), pixels, targets, strength=1e6)
     after = single.replaced(network)
     far = after(pixels) - single(pixels)
-    assert 10 < far.abs().max() <= 1024.01
+    assert 10 < far.abs().max() <= 512.01
     assert (after(pixels).softmax(1) - single(pixels).softmax(1)).abs().max() < 1e-4
 
 

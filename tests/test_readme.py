@@ -1,0 +1,78 @@
+"""Every `saliency-audit ...` line and every Python block of the README runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from saliency_audit.assets import bundled_images, bundled_model
+from tests.cli.conftest import run as run
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+COMMANDS = sorted(
+    set(re.findall(r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|list)[^`\n]*)", README))
+)
+DOWNLOADS = ("torchvision:", "timm:")
+QUICK = {"--max-samples": "2", "--samples": "2", "--steps": "2"}
+
+
+@pytest.fixture
+def files(run, monkeypatch):
+    """What the README's reader has: a model in each format, and labelled images."""
+    model = bundled_model()
+    program = torch.export.export(
+        model, (torch.rand(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    torch.export.save(program, "model.pt2")
+    torch.jit.script(model).save("model.pt")
+    save_file(model.state_dict(), "weights.safetensors")
+    Path("my_package").mkdir()
+    Path("my_package/models.py").write_text(
+        "from saliency_audit.assets import FashionMnistCnn as build\n"
+    )
+    images, labels, _ = bundled_images("test")
+    for label in range(10):
+        folder = Path(f"validation/{label}")
+        folder.mkdir(parents=True)
+        Image.fromarray(images[labels == label][0]).save(folder / "0.png")
+
+
+def test_the_readme_has_commands():
+    assert "fool" in COMMANDS
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in COMMANDS if not any(d in line for d in DOWNLOADS)]
+)
+@pytest.mark.usefixtures("files")
+def test_command_runs(run, line):
+    words = shlex.split(line)
+    if words[0] == "fool":  # as written, but on fewer images and points
+        for option, value in QUICK.items():
+            if option in words:
+                words[words.index(option) + 1] = value
+            else:
+                words += [option, value]
+    ran = run(*words)
+    assert ran.code == 0, ran.err
+
+
+def test_python_blocks_run(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    runnable = [block for block in blocks if block.startswith("import")]
+    assert runnable
+    for block in runnable:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "cosine-to-picture" in capsys.readouterr().out
+
+
+def test_the_listed_tricks_are_what_list_prints(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run("list", "tricks").out
+    for line in shown.splitlines():
+        assert line.rstrip() in README
