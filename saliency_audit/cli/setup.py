@@ -86,7 +86,8 @@ def prepare(
         trust_pickle=trust_pickle,
         precision="bf16" if precision == "bf16" else "fp32",
         layer=layer,
-    ).to(place)
+        device=place,
+    )
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
     images = open_data(

@@ -72,12 +72,15 @@ _SIZE_FUNCTIONS = {
 _TRAINING_ARGUMENT = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
 
 
-def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module, Any, int | None]:
+def load_exported(
+    path: Path, *, trust_pickle: bool = False, device: torch.device | str = "cpu"
+) -> tuple[nn.Module, Any, int | None]:
     """Load a program as a module whose submodules have the names they were exported with.
 
     Args:
         path: the ``.pt2`` archive.
         trust_pickle: let the archive run code.
+        device: where it will run; programs name the device they were exported on.
 
     Returns:
         The module; the shape it takes, ``(c, h, w)`` with None for a size that is dynamic; the
@@ -87,7 +90,8 @@ def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module,
         InputError: it cannot be loaded, would run code, or takes something other than images.
         UnsupportedError: it was exported with a fixed batch size or in training mode.
     """
-    # Imported here: it brings torch's compiler along.
+    # Imported here: they bring torch's compiler along.
+    from torch.export.passes import move_to_device_pass
     from torch.export.pt2_archive._package import load_pt2
 
     if not trust_pickle:
@@ -97,7 +101,7 @@ def load_exported(path: Path, *, trust_pickle: bool = False) -> tuple[nn.Module,
         warnings.simplefilter("ignore")
         try:
             programs = load_pt2(file).exported_programs
-            program = programs["model"]
+            program = move_to_device_pass(programs["model"], str(device))
             network = unflatten(program)
         except pickle.UnpicklingError as error:
             raise _unsafe(path, "holds pickled Python objects") from error

@@ -39,8 +39,9 @@ def load(
     trust_pickle: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
+    device: torch.device | str = "cpu",
 ) -> Classifier:
-    """Load any classifier, on the CPU.
+    """Load any classifier.
 
     Args:
         spec: None or ``bundled:fashion-mnist``, a model file, ``torchvision:NAME[@WEIGHTS]`` or
@@ -54,6 +55,7 @@ def load(
         trust_pickle: run code that the file asks to be run.
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
+        device: where it will run.
 
     Returns:
         The classifier. Its ``notes`` are lines that tell the user what was found and assumed.
@@ -64,7 +66,7 @@ def load(
     for option, value in (("size", size), ("channels", channels)):
         if value is not None and value < 1:
             raise InputError(f"--{option} is {value}; it must be at least 1")
-    found = _find(spec, arch=arch, trust_pickle=trust_pickle)
+    found = _find(spec, arch=arch, trust_pickle=trust_pickle, device=device)
     _refuse_broken_weights(found)
     shape = _input_shape(found, size=size, channels=channels)
     _say_normalisation(found, mean, std, channels=shape[0])
@@ -83,7 +85,7 @@ def load(
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
-    return classifier.eval()
+    return classifier.eval().to(device)
 
 
 def reload(
@@ -101,7 +103,7 @@ def reload(
     """
     kind = kind_of(path)
     if kind in ("exported", "torchscript"):
-        found = _from_program(path, kind, trust_pickle=False)
+        found = _from_program(path, kind, trust_pickle=False, device=model.mean.device)
     else:
         state, _ = read_checkpoint(path, kind)
         found = Found(copy.deepcopy(model.network), path.name, format=model.format)
@@ -127,7 +129,9 @@ def copied(model: Classifier) -> nn.Module:
         return reload(path, model).network
 
 
-def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:
+def _find(
+    spec: str | None, *, arch: str | None, trust_pickle: bool, device: torch.device | str
+) -> Found:
     where, _, name = (spec or BUNDLED).partition(":")
     by_name = {"torchvision": from_torchvision, "timm": from_timm}
     if spec is None or spec == BUNDLED or (where in by_name and name):
@@ -145,7 +149,7 @@ def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:
         raise InputError(f"model file '{spec}' does not exist; {hint}")
     kind = kind_of(path)
     if kind in ("exported", "torchscript"):
-        found = _from_program(path, kind, trust_pickle=trust_pickle)
+        found = _from_program(path, kind, trust_pickle=trust_pickle, device=device)
         if arch is not None:
             raise InputError(
                 f"--arch is for state dicts, and '{path}' is a {kind} program; leave it"
@@ -156,11 +160,15 @@ def _find(spec: str | None, *, arch: str | None, trust_pickle: bool) -> Found:
     return found
 
 
-def _from_program(path: Path, kind: Kind, *, trust_pickle: bool) -> Found:
+def _from_program(
+    path: Path, kind: Kind, *, trust_pickle: bool, device: torch.device | str
+) -> Found:
     if kind == "torchscript":
         network = load_torchscript(path, trust_pickle=trust_pickle)
         return Found(network, path.name, format="torchscript")
-    network, (channels, height, width), most = load_exported(path, trust_pickle=trust_pickle)
+    network, (channels, height, width), most = load_exported(
+        path, trust_pickle=trust_pickle, device=device
+    )
     found = Found(network, path.name, format="exported", shape=(channels, height, width))
     if most is not None:
         found.notes.append(

@@ -3,8 +3,6 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ def save(
 
     Args:
         network: ``(n, c, h, w)`` to ``(n, classes)``, on one device; is as before afterwards. It
-            is saved in eval mode and on the CPU.
+            is saved in eval mode; a ``.pt2`` is saved for the CPU.
         path: where to; an existing file is replaced.
         format: what the user's model came as: "torchscript" is written as TorchScript, anything
             else as a ``torch.export`` program (``.pt2``) that takes any number of images.
@@ -35,9 +33,10 @@ def save(
         OSError: the file cannot be written.
     """
     # Two images: torch takes sizes of one for constants.
-    example = torch.zeros(2, *input_shape)
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    example = torch.zeros(2, *input_shape, device=device)
     capture = _torchscript if format == "torchscript" else _exported
-    with warnings.catch_warnings(), evaluating(network), _on_cpu(network):
+    with warnings.catch_warnings(), evaluating(network):
         warnings.simplefilter("ignore")
         data = capture(network, example)
     _write(path, data)
@@ -61,18 +60,10 @@ def save_state_dict(network: nn.Module, path: Path) -> None:
     _write(path, to_safetensors(tensors))
 
 
-@contextmanager
-def _on_cpu(network: nn.Module) -> Iterator[None]:
-    """Lend the network to the CPU: a loaded program cannot be copied."""
-    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
-    try:
-        network.cpu()
-        yield
-    finally:
-        network.to(device)
-
-
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
+    # Imported here: it brings torch's compiler along.
+    from torch.export.passes import move_to_device_pass
+
     buffer = io.BytesIO()
     try:
         shapes: Any = ({0: torch.export.Dim("batch")},)
@@ -80,7 +71,8 @@ def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
             shapes = (shapes,)  # a loaded program takes *args
         with torch.no_grad():
             program = torch.export.export(network, (example,), dynamic_shapes=shapes)
-        torch.export.save(program, buffer)
+        # Programs name their device; a file should not depend on where it was written.
+        torch.export.save(move_to_device_pass(program, "cpu"), buffer)
     # Anything can go wrong inside: it runs the user's forward under a tracer.
     except Exception as error:
         raise _uncaptured("torch.export program with any number of images", error) from error

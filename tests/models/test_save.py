@@ -159,3 +159,19 @@ def test_a_full_disk_leaves_the_old_file(step, what, network, tmp_path, monkeypa
         write()
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.pt2"]
+
+
+class NamesItsDevice(nn.Module):
+    """Double precision and ranges: exported programs write the device into both."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        places = torch.arange(images[0].numel(), device=images.device)
+        return (images.double().flatten(1) * places).cumsum(1)[:, :3].float()
+
+
+def test_a_program_runs_on_another_device_than_it_was_saved_on(tmp_path):
+    path = tmp_path / "model.pt2"
+    save(NamesItsDevice(), path, format="module", input_shape=(1, 4, 4))
+    # "meta" stands in for a GPU: tensors there have shapes and a device and nothing else.
+    model = load(str(path), device="meta")
+    assert model(torch.empty(3, 1, 4, 4, device="meta")).shape == (3, 3)
