@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
 
+# Tests are many small steps: one thread is as fast, and stays so beside other processes.
+torch.set_num_threads(1)
+
 COLOURS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25)}
 
 
