@@ -6,9 +6,11 @@ from saliency_audit.audits.explain import explain as explain
 from saliency_audit.audits.fool import SCALARS_BY_DEFAULT as SCALARS_BY_DEFAULT
 from saliency_audit.audits.fool import fool as fool
 from saliency_audit.audits.forgery import bounds as bounds
+from saliency_audit.audits.picture import load_picture as load_picture
 from saliency_audit.audits.picture import picture_sha256 as picture_sha256
 from saliency_audit.audits.table import table as table
 from saliency_audit.audits.verdict import FOOL_WORDS as FOOL_WORDS
+from saliency_audit.audits.verdict import all_kept as all_kept
 from saliency_audit.audits.verdict import fool_sentence as fool_sentence
 from saliency_audit.audits.verdict import fool_verdicts as fool_verdicts
 from saliency_audit.audits.verdict import kept_promises as kept_promises

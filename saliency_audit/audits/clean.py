@@ -18,6 +18,7 @@ class Clean:
         readable: images that could be read.
         unreadable: images that could not.
         classes: number of outputs.
+        first_failure: name of the first image that could not be read, and why.
     """
 
     right: int
@@ -25,6 +26,7 @@ class Clean:
     readable: int
     unreadable: int
     classes: int
+    first_failure: str = ""
 
     @property
     def accuracy(self) -> float | None:
@@ -59,12 +61,15 @@ def clean_accuracy(
         workers: processes that read images.
         advance: called with (images done, all images).
     """
+    first_failure = ""
     right = n = readable = unreadable = classes = 0
     with model.audited():
         for batch in batches(
             data, batch_size=batch_size, workers=workers, device=model.mean.device
         ):
             unreadable += len(batch.failures)
+            if batch.failures and not first_failure:
+                first_failure = f"{batch.failures[0].name}: {batch.failures[0].message}"
             readable += len(batch.names)
             advance(readable + unreadable, len(data))
             if batch.names:
@@ -72,4 +77,4 @@ def clean_accuracy(
                 classes = logits.shape[1]
                 n += int((batch.labels >= 0).sum())
                 right += int((logits.argmax(1) == batch.labels).sum())
-    return Clean(right, n, readable, unreadable, classes)
+    return Clean(right, n, readable, unreadable, classes, first_failure)

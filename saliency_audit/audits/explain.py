@@ -18,9 +18,13 @@ OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
 
 
 def predict(model: Classifier, images: Tensor, *, batch_size: int) -> Tensor:
-    """Logits ``(n, classes)`` without a graph."""
-    with torch.no_grad():
-        return torch.cat([model(part) for part in torch.split(images, batch_size)])
+    """Logits ``(n, classes)`` without a graph; in smaller parts when memory runs out."""
+
+    def compute(size: int) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([model(part) for part in torch.split(images, size)])
+
+    return halve_on_oom(compute, batch_size, tell=lambda line: None)
 
 
 def explain(
@@ -120,7 +124,7 @@ def supported(
             kept.append(name)
         except UnsupportedError as error:
             if refuse:
-                raise
+                raise UnsupportedError(f"--saliency {name}: {error}") from error
             tell(f"{name} left out: {error}")
     return kept
 

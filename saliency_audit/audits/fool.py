@@ -10,11 +10,11 @@ from torch import Tensor
 
 from saliency_audit.audits.explain import Maps, predict, supported
 from saliency_audit.audits.fool_rows import rows_of_maps, rows_of_model
-from saliency_audit.audits.forgery import ANCHORS, forge
+from saliency_audit.audits.forgery import ANCHORS, copy_whole, forge
 from saliency_audit.audits.picture import load_picture
 from saliency_audit.audits.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches
-from saliency_audit.errors import InputError, lookup
+from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
 from saliency_audit.types import Batch, Example
@@ -44,7 +44,8 @@ def fool(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
-    done: Container[int] = (),
+    skip_impossible: bool = False,
+    begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
 ) -> Iterator[Batch]:
@@ -64,7 +65,9 @@ def fool(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
-        done: indices of batches that need no work.
+        skip_impossible: tell of a trick that this model does not allow and go on with the others.
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
         tell: called with lines the user should read.
         advance: called with (maps made, maps to make).
 
@@ -77,9 +80,10 @@ def fool(
     """
     options = options or {}
     tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
-    asked = list(saliency) if saliency else list(METHODS)
+    asked = list(dict.fromkeys(saliency or METHODS))
     for name in asked:
         lookup("saliency method", METHODS, name)
+    scalars = list(dict.fromkeys(scalars))
     for scalar in scalars:
         lookup("scalar", SCALARS, scalar)
     at_once = min(IMAGES_AT_ONCE, batch_size)
@@ -87,11 +91,13 @@ def fool(
 
     with model.audited(), TemporaryDirectory() as scratch:
         anchored = any(trick.get("shift") == "cancel" for trick in tricks.values())
-        known = first_images(
+        known, labels = first_images(
             data, ANCHORS + 1 if anchored else CALIBRATION, at_once, device=device, workers=workers
         )
         model.check(known[:2])
         classes = predict(model, known, batch_size=at_once).argmax(1)
+        if target == "label":
+            classes = labels.where(labels >= 0, classes)
         if not isinstance(picture, Tensor):
             picture = load_picture(picture, model.input_shape[1:])
         wanted = picture.to(device)
@@ -105,20 +111,31 @@ def fool(
             refuse=saliency is not None,
             tell=tell,
         )
-        forgeries = [
-            forge(
-                model,
-                name,
-                wanted,
-                known,
-                classes,
-                folder=folder or Path(scratch),
-                strength=strength,
-                batch_size=at_once,
-                options=trick,
-            )
-            for name, trick in tricks.items()
-        ]
+        forgeries = []
+        for name, trick in tricks.items():
+            try:
+                forgery = forge(
+                    model,
+                    name,
+                    wanted,
+                    known,
+                    classes,
+                    folder=Path(scratch),
+                    strength=strength,
+                    batch_size=at_once,
+                    options=trick,
+                )
+                forgeries.append(forgery)
+            except UnsupportedError as error:
+                if not skip_impossible:
+                    raise
+                tell(f"{name} left out: {error}")
+        if tricks and not forgeries:
+            raise UnsupportedError("no trick can be played on this model; see the notes above")
+        done = begin()
+        if folder is not None:
+            for forgery in forgeries:
+                copy_whole(forgery.path, folder)
         pairs = [
             (name, scalar)
             for name in methods
@@ -172,19 +189,21 @@ def fool(
 
 def first_images(
     data: ImageData, count: int, at_once: int, *, device: torch.device, workers: int
-) -> Tensor:
-    """The first ``count`` readable images, ``(n, c, h, w)``.
+) -> tuple[Tensor, Tensor]:
+    """The first ``count`` readable images, ``(n, c, h, w)``, and their labels, -1 for none.
 
     Raises:
         InputError: none can be read.
     """
     known: list[Tensor] = []
+    labels: list[Tensor] = []
     failure = "it is empty"
     for batch in batches(data, batch_size=at_once, workers=workers, device=device):
         known += list(batch.images)
+        labels += list(batch.labels)
         failure = batch.failures[0].message if batch.failures else failure
         if len(known) >= count:
             break
     if not known:
         raise InputError(f"no image of {data.name} can be read: {failure}")
-    return torch.stack(known[:count])
+    return torch.stack(known[:count]), torch.stack(labels[:count])

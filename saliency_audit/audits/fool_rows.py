@@ -26,6 +26,7 @@ def rows_of_model(
     map_of: Maps,
 ) -> list[Row]:
     """Predictions, probabilities, loss and its gradient, and what gives a shift away."""
+    missing = subject.targets < 0
     explained = subject.targets.clamp_min(0)
     at_once = len(images)
     loss = model.explained("loss", logits, explained)
@@ -34,14 +35,15 @@ def rows_of_model(
     rows = subject.rows("accuracy", accuracy, setting=BEFORE)
     rows += subject.rows(
         "scalar-agreement",
-        CHECKS["scalar-agreement"].function(
-            map_of(model, "gradient", "logit"), map_of(model, "gradient", "centred-logit")
-        ),
+        CHECKS["scalar-agreement"]
+        .function(map_of(model, "gradient", "logit"), map_of(model, "gradient", "centred-logit"))
+        .masked_fill(missing, torch.nan),
         setting=BEFORE,
         saliency="gradient",
     )
     for forgery in forgeries:
         saved, setting = forgery.saved, forgery.setting
+        shifted = map_of(saved, "gradient", "logit"), map_of(saved, "gradient", "centred-logit")
         after = predict(saved, images, batch_size=at_once)
         values = {
             "prediction-kept": (after, logits),
@@ -54,12 +56,19 @@ def rows_of_model(
             ),
         }
         for check, (value, reference) in values.items():
-            rows += subject.rows(check, CHECKS[check].function(value, reference), setting=setting)
+            numbers = CHECKS[check].function(value, reference)
+            if check.startswith("loss"):
+                numbers = numbers.masked_fill(missing, torch.nan)
+            rows += subject.rows(check, numbers, setting=setting)
+        if forgery.gradient_bound is not None:
+            share = CHECKS["gradient-bound-share"].function(
+                *values["loss-gradient-change"], bound=forgery.gradient_bound
+            )
+            share = share.masked_fill(missing, torch.nan)
+            rows += subject.rows("gradient-bound-share", share, setting=setting)
         rows += subject.rows(
             "scalar-agreement",
-            CHECKS["scalar-agreement"].function(
-                map_of(saved, "gradient", "logit"), map_of(saved, "gradient", "centred-logit")
-            ),
+            CHECKS["scalar-agreement"].function(*shifted).masked_fill(missing, torch.nan),
             setting=setting,
             saliency="gradient",
         )
@@ -95,11 +104,14 @@ def rows_of_maps(
                 saliency = with_fallback(forgery, lambda saved: map_of(saved, name, scalar))
         except UnsupportedError as error:
             problems[setting] = error
-            saliency = torch.full_like(wanted, torch.nan).expand(len(missing), 1, *wanted.shape)
+            blank = wanted.expand(len(missing), 1, *wanted.shape) if before is None else before
+            saliency = torch.full_like(blank, torch.nan)
+            before = saliency if before is None else before
         shown = magnitude(saliency)
         picture = wanted.expand_as(shown)
         values = {"cosine-to-picture": (shown, picture), "spearman-to-picture": (shown, picture)}
-        if forgery is not None and before is not None:
+        if forgery is not None:
+            assert before is not None
             values["cosine"] = (saliency, before)
             values["spearman"] = (shown, magnitude(before))
         for check, (value, reference) in values.items():

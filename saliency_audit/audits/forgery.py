@@ -2,16 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import exp, tanh
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import AuditError, UnsupportedError, lookup
-from saliency_audit.models import LIKELIHOOD_SCALARS, Classifier, reload, save, save_state_dict
+from saliency_audit.models import (
+    LIKELIHOOD_SCALARS,
+    Classifier,
+    halve_on_oom,
+    reload,
+    save,
+    save_state_dict,
+)
 from saliency_audit.tricks import TRICKS
+from saliency_audit.tricks.loss_sine import gradient_bound
 
 ANCHORS = 512
 """Most images ``--shift cancel`` stores in the model."""
@@ -27,20 +37,24 @@ class Forgery:
         modules: the same with its Python modules, for methods that hook into them; its logits
             were checked against ``saved``.
         path: the file.
+        gradient_bound: most that the L1 norm of the loss gradient can change (P0 App. B.1); None
+            for tricks that promise nothing about it.
     """
 
     setting: str
     saved: Classifier
     modules: Classifier
     path: Path
+    gradient_bound: float | None
 
 
-def _variant(trick: str, options: Mapping[str, Any]) -> tuple[str, str, tuple[float, float]]:
-    """File stem, setting, and bounds on probability and loss of a trick with its options."""
+def _variant(trick: str, options: Mapping[str, Any]) -> tuple[str, str, dict[str, float]]:
+    """File stem, setting, and what a trick with its options promises."""
     if trick == "logit-shift":
         shift = options.get("shift", "linear")
         stem = "logit-shift-head" if shift == "head" else "logit-shift"
-        return stem, f"trick=logit-shift;shift={shift}", (1e-5, 1e-4)
+        promised = {"prediction-kept": 1.0, "prob-change": 1e-5, "loss-change": 1e-4}
+        return stem, f"trick=logit-shift;shift={shift}", promised
     form, eps = options.get("form", "per-class"), options.get("eps", 1e-3)
     theory = {
         "per-class": (tanh(eps / 2), 2 * eps),
@@ -49,11 +63,17 @@ def _variant(trick: str, options: Mapping[str, Any]) -> tuple[str, str, tuple[fl
     }
     # 1e-6: the round-off of fp32 logits, on top of the theory.
     prob, loss = theory[form]
-    return "loss-sine", f"trick=loss-sine;form={form};eps={eps:g}", (prob + 1e-6, loss + 1e-5)
+    promised = {
+        "prediction-kept": 1.0,
+        "prob-change": prob + 1e-6,
+        "loss-change": loss + 1e-5,
+        "gradient-bound-share": 1 + 1e-3,
+    }
+    return "loss-sine", f"trick=loss-sine;form={form};eps={eps:g}", promised
 
 
-def bounds(tricks: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """What each trick promises: by setting, the largest change of a probability and of the loss."""
+def bounds(tricks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """What each trick promises: by setting and check, the largest value of any image."""
     variants = [_variant(name, options) for name, options in tricks.items()]
     return {setting: limits for _, setting, limits in variants}
 
@@ -98,8 +118,17 @@ def forge(
             f"not {len(images)}; set --max-samples {ANCHORS}"
         )
     stem, setting, _ = _variant(trick, options)
-    network = lookup("trick", TRICKS, trick).function(
-        model, picture, images, targets, strength=strength, batch_size=batch_size, **options
+    make = partial(
+        lookup("trick", TRICKS, trick).function,
+        model,
+        picture,
+        images,
+        targets,
+        strength=strength,
+        **options,
+    )
+    network = halve_on_oom(
+        lambda size: make(batch_size=size), batch_size or len(images), tell=lambda line: None
     )
     path = _save(network, folder / stem, model)
     scalars = LIKELIHOOD_SCALARS if options.get("form") == "wrapper" else model.scalars
@@ -110,7 +139,7 @@ def forge(
         difference = float((saved(images[:1]) - logits).abs().max())
     if not difference <= 1e-3 * max(1.0, float(logits.abs().max())):
         raise AuditError(f"{path.name} gives logits {difference:.1e} from those it was saved with")
-    return Forgery(setting, saved, modules, path)
+    return Forgery(setting, saved, modules, path, gradient_bound(network, model.std))
 
 
 def _save(network: nn.Module, stem: Path, model: Classifier) -> Path:
@@ -132,3 +161,23 @@ def with_fallback(forgery: Forgery, compute: Callable[[Classifier], Tensor]) -> 
         if forgery.modules.format == forgery.saved.format:
             raise
         return compute(forgery.modules)
+
+
+def copy_whole(path: Path, folder: Path) -> None:
+    """Copy a file into a folder, whole or not at all.
+
+    Raises:
+        AuditError: the disk is full, or the folder cannot be written.
+    """
+    temporary = folder / f".{path.name}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        copyfile(path, temporary)
+        temporary.replace(folder / path.name)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        size = path.stat().st_size / 1e6
+        raise AuditError(
+            f"cannot write {folder / path.name}, {size:.1f} MB ({error.strerror or error}); "
+            "free space, or name another folder with --output-dir"
+        ) from error

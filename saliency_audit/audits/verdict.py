@@ -11,11 +11,14 @@ FORGED, DISTURBED, UNMOVED, UNDEFINED = "forged", "disturbed", "unmoved", "undef
 FOOL_WORDS = {
     FORGED: "the map shows the picture (mean cosine >= 0.9, its interval above that of the "
     "unmanipulated model) while every prediction and probability stayed",
-    DISTURBED: "the map changed (mean cosine before/after < 0.9) but does not show the picture",
+    DISTURBED: "the map changed (mean cosine before/after < 0.9) but is not forged by the "
+    "definition above; the picture may still be recognisable",
     UNMOVED: "the map stayed as it was (mean cosine before/after >= 0.9)",
-    UNDEFINED: "no number: the maps are constant, zero or NaN, or the method failed",
+    UNDEFINED: "no verdict: maps are constant, zero or NaN, the method failed on some images, or "
+    "there are too few images for an interval",
 }
 
+PROMISE_COLUMNS = ("trick", "check", "n", "n_undefined", "worst", "bound", "kept")
 VERDICT_COLUMNS = (
     "trick",
     "saliency",
@@ -28,34 +31,57 @@ VERDICT_COLUMNS = (
     "after_high",
     "cosine",
     "n",
+    "n_undefined",
     "verdict",
 )
 
 
-def kept_promises(
-    results: pd.DataFrame, bounds: Mapping[str, tuple[float, float]]
-) -> dict[str, bool]:
-    """Whether each manipulated model kept all predictions and its bound on probabilities.
+def kept_promises(results: pd.DataFrame, bounds: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """What each manipulated model did to the predictions, beside what its trick promises.
 
     Args:
         results: rows of the run.
-        bounds: by setting, the largest change of a probability and of the loss.
+        bounds: by setting and check, the largest value that the trick promises.
 
     Returns:
-        By setting. False also where nothing was measured.
+        ``trick,check,n,n_undefined,worst,bound,kept``; ``worst`` is the largest value of any image
+        (for prediction-kept the smallest, bound 1). ``kept`` is "yes", "no", or "undefined" where
+        a value is missing.
     """
-    kept = {}
-    for setting, (prob_bound, _) in bounds.items():
-        of_model = results[results["setting"] == setting]
-        predictions = of_model.loc[of_model["check"] == "prediction-kept", "value"].astype(float)
-        probs = of_model.loc[of_model["check"] == "prob-change", "value"].astype(float)
-        kept[setting] = bool(
-            len(predictions) and (predictions == 1).all() and (probs <= prob_bound).all()
-        )
+    rows = []
+    for setting, limits in bounds.items():
+        of_trick = results[(results["setting"] == setting) & (results["saliency"] == "")]
+        for check, bound in limits.items():
+            values = of_trick.loc[of_trick["check"] == check, "value"].astype(float)
+            measured = values.dropna()
+            least = check == "prediction-kept"
+            worst = (measured.min() if least else measured.max()) if len(measured) else np.nan
+            within = worst >= bound if least else worst <= bound
+            whole = len(measured) and len(measured) == len(values)
+            rows.append(
+                {
+                    "trick": setting,
+                    "check": check,
+                    "n": len(measured),
+                    "n_undefined": len(values) - len(measured),
+                    "worst": worst,
+                    "bound": bound,
+                    "kept": ("yes" if within else "no") if whole else "undefined",
+                }
+            )
+    return pd.DataFrame(rows, columns=list(PROMISE_COLUMNS))
+
+
+def all_kept(promises: pd.DataFrame) -> dict[str, bool | None]:
+    """By setting, whether predictions and probabilities stayed; None where one is undefined."""
+    kept: dict[str, bool | None] = {}
+    for setting, group in promises.groupby("trick", sort=False):
+        words = set(group.loc[group["check"].isin(["prediction-kept", "prob-change"]), "kept"])
+        kept[str(setting)] = False if "no" in words else None if "undefined" in words else True
     return kept
 
 
-def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool]) -> pd.DataFrame:
+def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.DataFrame:
     """A verdict for each trick, method and scalar.
 
     Args:
@@ -89,23 +115,31 @@ def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool]) -> pd.DataFra
                 "after_high": after["ci_high"],
                 "cosine": line["mean"],
                 "n": line["n"],
-                "verdict": _verdict(before, after, line["mean"], kept[setting]),
+                "n_undefined": line["n_undefined"],
+                "verdict": _verdict(before, after, line, kept[setting]),
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
 
 
 def _verdict(
-    before: Mapping[Hashable, Any], after: Mapping[Hashable, Any], cosine: float, kept: bool
+    before: Mapping[Hashable, Any],
+    after: Mapping[Hashable, Any],
+    cosine: Mapping[Hashable, Any],
+    kept: bool | None,
 ) -> str:
-    if not np.isfinite([before["mean"], after["mean"], cosine]).all():
+    ends = [before["mean"], before["ci_high"], after["mean"], after["ci_low"], cosine["mean"]]
+    if kept is None or not np.isfinite(np.array(ends, dtype=float)).all():
         return UNDEFINED
     if kept and after["mean"] >= 0.9 and after["ci_low"] > before["ci_high"]:
         return FORGED
-    return DISTURBED if cosine < 0.9 else UNMOVED
+    if cosine["mean"] < 0.9:
+        return DISTURBED
+    # Images without a map were perhaps not unmoved.
+    return UNDEFINED if cosine["n_undefined"] > before["n_undefined"] else UNMOVED
 
 
-def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool], *, images: int) -> str:
+def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, images: int) -> str:
     """The answer in one or two sentences.
 
     Args:
@@ -119,11 +153,11 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool], *, images: i
         mine = verdicts[(verdicts["trick"] == setting) & (verdicts["scalar"] != "")]
         count = {word: int((mine["verdict"] == word).sum()) for word in FOOL_WORDS}
         methods = ", ".join(dict.fromkeys(mine.loc[mine["verdict"] == FORGED, "saliency"]))
-        price = (
-            f"without changing one prediction on {images} images"
-            if kept_all
-            else f"but predictions or probabilities changed on {images} images: it would be noticed"
-        )
+        price = {
+            True: f"without changing one prediction on {images} images",
+            False: f"but predictions or probabilities changed on {images} images",
+            None: f"with predictions undefined on some of {images} images",
+        }[kept_all]
         others = ", ".join(f"{n} {word}" for word, n in count.items() if n and word != FORGED)
         parts.append(
             f"{name} forged {count[FORGED]} of {len(mine)} maps"

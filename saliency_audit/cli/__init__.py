@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from saliency_audit import __version__
 from saliency_audit.cli.catalog import catalog
@@ -77,5 +78,5 @@ def _told(error: BaseException) -> int:
         kind = type(error).__name__
         line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
         code = 3
-    errors.print("[bold red]error[/bold red]:", " ".join(line.split()), soft_wrap=True)
+    errors.print("[bold red]error[/bold red]:", escape(" ".join(line.split())), soft_wrap=True)
     return code

@@ -2,23 +2,29 @@
 
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli import options as o
 from saliency_audit.cli.console import progress, results
 from saliency_audit.cli.setup import (
+    check_writable,
     facts,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
+    remove_earlier,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     import pandas as pd
 
 COLOURS = {"forged": "bold red", "disturbed": "yellow", "unmoved": "green", "undefined": "dim"}
@@ -129,8 +135,10 @@ def fool(
     """
     del debug  # main() looks for it itself.
     from saliency_audit import audits
-    from saliency_audit.errors import InputError
+    from saliency_audit.errors import InputError, lookup
+    from saliency_audit.methods import METHODS
     from saliency_audit.metrics import CHECKS
+    from saliency_audit.models import SCALARS
     from saliency_audit.reports.folder import RunFolder
     from saliency_audit.reports.fool import write_fool_report
     from saliency_audit.reports.summary import summarise
@@ -138,6 +146,11 @@ def fool(
 
     if strength <= 0 or eps <= 0:
         raise InputError(f"--strength ({strength:g}) and --eps ({eps:g}) must be above 0")
+    for name in saliency or ():
+        lookup("saliency method", METHODS, name)
+    for name in scalar or ():
+        lookup("scalar", SCALARS, name)
+    audits.load_picture(picture, (8, 8))
     setup = prepare(
         model,
         data,
@@ -166,29 +179,45 @@ def fool(
     }
     tricks = {str(name): trick_options[name] for name in trick or list(TrickName)}
     settings = {
-        "model": setup.model.sha256,
+        "model": setup.model.name,
+        "model sha256": setup.model.sha256,
+        "arch": arch,
+        "input shape": list(setup.model.input_shape),
         "mean": setup.model.mean.flatten().tolist(),
         "std": setup.model.std.flatten().tolist(),
         "layer": layer,
         "precision": str(precision),
-        "data": setup.data.fingerprint,
+        "data": setup.data.name,
+        "max samples": max_samples,
         "resize": resize,
+        "data fingerprint": setup.data.fingerprint,
         "tricks": tricks,
-        "picture": audits.picture_sha256(picture),
+        "picture": str(picture or "bundled"),
+        "picture sha256": audits.picture_sha256(picture),
         "strength": strength,
-        "saliency": saliency,
+        "saliency": saliency or "all that the model allows",
         "scalars": scalars,
         "target": str(target),
         "method options": method_options,
         "batch size": setup.batch_size,
         "seed": seed,
         "device": setup.model.mean.device.type,
+        "torch": version("torch"),
     }
     path = output_dir or Path("saliency-audit-report/fool")
     with nothing_written_on_bad_input(path):
-        folder = RunFolder(path, settings, resume=resume)
+        check_writable(path)
+        folder = RunFolder(path, settings, resume=True) if resume else None
         clean = measure_clean_accuracy(setup, workers=workers)
-        if not folder.finished:
+        if folder is None or not folder.finished:
+
+            def begin() -> "Container[int]":
+                nonlocal folder
+                folder = folder or RunFolder(path, settings, resume=False)
+                if folder.done:
+                    setup.tell(f"resuming: {len(folder.done)} batches are done")
+                return folder.done
+
             with progress("fool: maps", quiet=quiet) as advance:
                 for batch in audits.fool(
                     setup.model,
@@ -204,42 +233,65 @@ def fool(
                     seed=seed,
                     batch_size=setup.batch_size,
                     workers=workers,
-                    done=folder.done,
+                    skip_impossible=trick is None,
+                    begin=begin,
                     tell=setup.tell,
                     advance=advance,
                 ):
+                    assert folder is not None
                     folder.write(batch)
+            assert folder is not None
             folder.write_results()
     rows = read_results(folder.results)
     summary = summarise(
         rows, higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()}
     )
-    kept = audits.kept_promises(rows, audits.bounds(tricks))
+    promises = audits.kept_promises(rows, audits.bounds(tricks))
+    promises = promises[promises["n"] + promises["n_undefined"] > 0]
+    kept = audits.all_kept(promises)
     verdicts = audits.fool_verdicts(summary, kept)
     sentence = audits.fool_sentence(verdicts, kept, images=clean.readable)
     if not folder.finished:
         run = facts(setup, clean, sys.argv[1:], settings) | {"answer": sentence}
+        remove_earlier(path, list(TrickName), since=setup.started - 1)
         write_fool_report(
             path,
             summary=summary,
             verdicts=verdicts,
+            promises=promises,
             examples=folder.examples(),
             sentence=sentence,
             run=run,
             results=rows,
             words=audits.FOOL_WORDS,
         )
-        folder.close(run | {"verdicts": verdicts.to_dict("records")})
-    _show(verdicts, sentence)
+        tables = {"verdicts": verdicts, "promises": promises}
+        folder.close(run | {name: table.to_dict("records") for name, table in tables.items()})
+    _show(verdicts, promises, sentence)
     if not quiet:
-        results.print(f"report: {path / 'report.html'}", soft_wrap=True)
-    refused = {"forged"} | ({"disturbed"} if fail_on is FailOn.DISTURBED else set())
-    if fail_on and set(verdicts["verdict"]) & (refused | {"undefined"}):
+        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+    refused = {"forged", "undefined"} | ({"disturbed"} if fail_on is FailOn.DISTURBED else set())
+    words = set(verdicts.loc[verdicts["scalar"] != "", "verdict"])
+    # Nothing judged, or a model that changed its predictions, is no pass either.
+    if fail_on and (not words or words & refused or not all(kept.values())):
         raise typer.Exit(1)
 
 
-def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
+def _show(verdicts: "pd.DataFrame", promises: "pd.DataFrame", sentence: str) -> None:
     """The answer as a table: how much each map looks like the picture, before and after."""
+    for trick, group in promises.groupby("trick", sort=False):
+        worst = {line["check"]: (line["worst"], line["bound"]) for _, line in group.iterrows()}
+        results.print(
+            f"{_short(str(trick))}: predictions kept on "
+            f"{'every' if worst['prediction-kept'][0] == 1 else 'not every'} image; "
+            + ", ".join(
+                f"{check} at most {value:.1e} (bound {bound:.1e})"
+                for check, (value, bound) in worst.items()
+                if check != "prediction-kept"
+            ),
+            soft_wrap=True,
+        )
+    results.print()
     judged = verdicts[verdicts["scalar"] != ""]
     tricks = list(dict.fromkeys(judged["trick"]))
     table = Table(
@@ -252,8 +304,7 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
     table.add_column("saliency")
     table.add_column("scalar")
     for trick in tricks:
-        name, _, options = trick.removeprefix("trick=").partition(";")
-        table.add_column(f"{name}\n{options.split(';')[0].split('=')[1]}", justify="left")
+        table.add_column(_short(trick).replace(" ", "\n"), justify="left")
     previous = None
     for (saliency, scalar), group in judged.groupby(["saliency", "scalar"], sort=False):
         if previous not in (None, saliency):
@@ -270,6 +321,11 @@ def _show(verdicts: "pd.DataFrame", sentence: str) -> None:
         previous = saliency
     results.print(table)
     results.print(sentence, soft_wrap=True)
+
+
+def _short(setting: str) -> str:
+    """``trick=logit-shift;shift=linear`` as ``logit-shift linear``."""
+    return " ".join(part.split("=")[1] for part in setting.split(";")[:2])
 
 
 def _number(value: float) -> str:

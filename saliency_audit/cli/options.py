@@ -1,6 +1,7 @@
 """Options that several commands share, spelled and explained once."""
 
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,10 @@ def fraction(text: str | float) -> float:
         return float(text)
     numerator, _, denominator = text.partition("/")
     try:
-        return float(numerator) / float(denominator or 1)
+        number = float(numerator) / float(denominator or 1)
+        if isfinite(number):
+            return number
+        raise ValueError
     except (ValueError, ZeroDivisionError):
         raise typer.BadParameter(
             f"'{text}' is not a number; write 0.03 or a fraction such as 8/255"

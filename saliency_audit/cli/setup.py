@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
 
 from saliency_audit.cli.console import errors, progress
 from saliency_audit.errors import InputError
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from saliency_audit.audits import Clean
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
+
+
+MADE = {".png", ".pt2", ".pt", ".safetensors"}
+"""Suffixes of what runs leave beside their tables."""
 
 
 @dataclass
@@ -35,14 +42,14 @@ class Setup:
     classes: int
     batch_size: int
     quiet: bool
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
     def tell(self, line: str) -> None:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
         if not self.quiet:
-            errors.print(f"[dim]note[/dim] {line}", soft_wrap=True)
+            errors.print(f"[dim]note[/dim] {escape(line)}", soft_wrap=True)
 
 
 def prepare(
@@ -93,7 +100,7 @@ def prepare(
     images = open_data(
         data,
         input_shape=classifier.input_shape,
-        resize=resize or classifier.resize,
+        resize=classifier.resize if resize is None else resize,
         classes_file=classes,
         outputs=outputs,
         max_samples=max_samples,
@@ -124,7 +131,8 @@ def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
     images = f"{len(setup.data)} images of {setup.data.name}"
     if clean.unreadable:
         setup.tell(
-            f"{clean.unreadable} of {images} cannot be read; they are rows with status=error"
+            f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
+            f"the first is {clean.first_failure}"
         )
     if clean.accuracy is None:
         setup.tell(f"clean accuracy: undefined, the {images} have no labels")
@@ -139,6 +147,37 @@ def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
             f"{setup.classes} classes: check --mean, --std and --classes before believing any map"
         )
     return clean
+
+
+def check_writable(folder: Path) -> None:
+    """Try the output folder before anything is computed.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to output folder '{folder}' ({error.strerror or error}); "
+            "name another with --output-dir"
+        ) from error
+
+
+def remove_earlier(folder: Path, names: Sequence[str], *, since: float) -> None:
+    """Remove what an earlier run left of these names, so that no report mixes two models.
+
+    Args:
+        folder: the output folder.
+        names: how the files begin.
+        since: when this run started, seconds of the epoch; what is newer is its own.
+    """
+    for path in folder.iterdir():
+        ours = path.name.startswith(tuple(names)) and path.suffix in MADE
+        if ours and path.stat().st_mtime < since:
+            path.unlink()
 
 
 @contextmanager
@@ -180,7 +219,7 @@ def facts(
         "clean_accuracy": clean.accuracy,
         "clean_accuracy_n": clean.n,
         "device": str(model.mean.device),
-        "seconds": round(time.monotonic() - setup.started, 1),
+        "seconds": round(time.time() - setup.started, 1),
         "model_passes": model.passes,
         "notes": setup.notes,
         "versions": environment(),

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def from_arrays(
         input_shape=request.prepare.input_shape,
         class_names=class_names,
         notes=list(notes),
+        content=sha256(np.ascontiguousarray(images).data).hexdigest(),
     )
 
 

@@ -56,6 +56,7 @@ class ImageData(Dataset[Sample]):
         notes: lines the user must be told.
         extras: the other columns of a manifest, by name of the image.
         positions: which images of the source these are, where it is a subset.
+        content: fingerprint of the pixels, of a source that holds them in memory.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ImageData(Dataset[Sample]):
     notes: list[str] = field(default_factory=list)
     extras: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     positions: Sequence[int] | None = None
+    content: str = ""
 
     @property
     def labelled(self) -> bool:
@@ -76,8 +78,8 @@ class ImageData(Dataset[Sample]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over names, sizes and labels: tells data sets apart without reading the images."""
-        digest = sha256()
+        """sha256 over names, sizes and labels, and over the pixels of what is held in memory."""
+        digest = sha256(self.content.encode())
         for name, size, label in zip(self.names, self.sizes, self.labels.tolist(), strict=True):
             digest.update(f"{name}\0{size}\0{label}\n".encode())
         return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ def from_tensors(
         names=named,
         labels=labels.detach().cpu().numpy().astype(np.int64),
         sizes=[images[0].numel() * images.element_size()] * count,
+        content=sha256(images.detach().cpu().float().contiguous().numpy().data).hexdigest(),
         read=ReadTensor(images.detach().cpu().float()),
         input_shape=(channels, height, width),
     )

@@ -103,7 +103,7 @@ def private_copy(model: Classifier, images: Tensor, method: str) -> tuple[Classi
         refuse(method, model, "one of its layers runs several times, not always as often")
 
     def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        model.passes += len(inputs[0])
+        model.count(len(inputs[0]))
 
     network.register_forward_pre_hook(count)
     return copy, trace

@@ -19,7 +19,8 @@ def gaussian(images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
 
 def noise_scale(images: Tensor, noise_level: float) -> Tensor:
     """``noise_level`` times each image's range (max - min), ``(n, 1, 1, 1)``."""
-    low, high = images.flatten(1).aminmax(dim=1)
+    pixels = images.flatten(1)
+    low, high = pixels.amin(1), pixels.amax(1)  # aminmax has no derivative before torch 2.12
     return (noise_level * (high - low)).view(-1, 1, 1, 1)
 
 

@@ -4,6 +4,7 @@ from math import inf
 
 from saliency_audit.metrics.accuracy import accuracy
 from saliency_audit.metrics.cosine import cosine
+from saliency_audit.metrics.gradient_bound_share import gradient_bound_share
 from saliency_audit.metrics.logit_change import logit_change
 from saliency_audit.metrics.loss_change import loss_change
 from saliency_audit.metrics.loss_gradient_change import loss_gradient_change
@@ -34,6 +35,13 @@ CHECKS: dict[str, Check] = {
     ),
     "loss-gradient-change": Check(
         loss_gradient_change, "relative L2 change of its gradient", None, (0, inf), "P0 B.1"
+    ),
+    "gradient-bound-share": Check(
+        gradient_bound_share,
+        "L1 change of the loss gradient over its bound",
+        None,
+        (0, 1),
+        "P0 App. B.1",
     ),
     "cosine": Check(cosine, "cosine of two signed maps", None, (-1, 1), "the definition"),
     "spearman": Check(

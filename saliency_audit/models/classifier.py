@@ -46,7 +46,6 @@ class Classifier(nn.Module):
         scalars: how explained scalars are read off the output.
 
     Attributes:
-        passes: images that went forward so far, the currency of every audit.
         resize: shorter side that images are resized to before the crop; None means the default.
         notes: lines that tell the user what was found and assumed when the model was loaded.
         source: what was given as the model; empty if it came from Python.
@@ -93,7 +92,7 @@ class Classifier(nn.Module):
         self.precision = precision
         self.layer = layer
         self.scalars = scalars
-        self.passes = 0
+        self._passes = [0]
         self.resize = None
         self.notes = []
         self.source = ""
@@ -101,7 +100,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
-        self.passes += len(images)
+        self.count(len(images))
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         if self.precision == "fp32":
             logits: Tensor = self.network(normalised)
@@ -109,6 +108,15 @@ class Classifier(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16):
             logits = self.network(normalised)
         return logits.float() if isinstance(logits, Tensor) else logits
+
+    def count(self, images: int) -> None:
+        """Count forward passes that were run past this wrapper, or by it."""
+        self._passes[0] += images
+
+    @property
+    def passes(self) -> int:
+        """Images that went forward so far, through this model and those it was replaced by."""
+        return self._passes[0]
 
     def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
         """The explained scalar of each row of logits, ``(n,)``.
@@ -142,6 +150,7 @@ class Classifier(nn.Module):
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize
+        other._passes = self._passes
         return other
 
     @contextmanager

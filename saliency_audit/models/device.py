@@ -76,8 +76,8 @@ def halve_on_oom(
         try:
             return function(batch_size)
         except torch.OutOfMemoryError as error:
-            failed = error
-        # Outside of the except clause, where the traceback no longer holds the tensors.
+            failed = error.with_traceback(None)
+        # Outside of the except clause and without the traceback, which would hold the tensors.
         torch.cuda.empty_cache()
         if batch_size == 1:
             raise AuditError(

@@ -69,6 +69,11 @@ def load(
     found = _find(spec, arch=arch, trust_pickle=trust_pickle, device=device)
     _refuse_broken_weights(found)
     shape = _input_shape(found, size=size, channels=channels)
+    if found.name == BUNDLED and shape != found.shape:
+        raise InputError(
+            f"the bundled model takes 28x28 grey images, not {shape[1]}x{shape[2]} of {shape[0]} "
+            "channels; leave --size and --channels"
+        )
     _say_normalisation(found, mean, std, channels=shape[0])
     classifier = Classifier(
         found.network,

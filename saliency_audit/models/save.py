@@ -92,7 +92,8 @@ def _torchscript(network: nn.Module, example: torch.Tensor) -> bytes:
 
 
 def _traced(network: nn.Module, example: torch.Tensor) -> Any:
-    three = torch.linspace(0, 1, 3 * example[0].numel()).view(3, *example.shape[1:])
+    three = torch.linspace(0, 1, 3 * example[0].numel(), device=example.device)
+    three = three.view(3, *example.shape[1:])
     try:
         with torch.no_grad():
             program = torch.jit.trace(  # type: ignore[no-untyped-call]

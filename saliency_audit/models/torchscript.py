@@ -11,7 +11,8 @@ from saliency_audit.errors import InputError
 from saliency_audit.models.files import one_line
 
 # All that TorchScript can reach outside of tensors: torch.save and mapping a file into memory.
-_TOUCHES_FILES = re.compile(rb"[\w.]*\b(?:save|from_file|load_tensor)\(")
+# The bare names: its grammar allows spaces and line breaks before the parenthesis.
+_TOUCHES_FILES = re.compile(rb"[\w.]*\b(?:save|from_file|load_tensor)\b")
 
 
 def load_torchscript(path: Path, *, trust_pickle: bool = False) -> nn.Module:
@@ -38,7 +39,7 @@ def load_torchscript(path: Path, *, trust_pickle: bool = False) -> nn.Module:
                 )
                 if seen:
                     raise InputError(
-                        f"'{path}' calls {seen[0].decode()}...) in {record}, which reads or writes "
+                        f"'{path}' names {seen[0].decode()} in {record}, which reads or writes "
                         "files, so it was not loaded; if you trust its author, add --trust-pickle"
                     )
         with warnings.catch_warnings():

@@ -65,6 +65,7 @@ def write_fool_report(
     run: Mapping[str, Any],
     results: pd.DataFrame | None = None,
     words: Mapping[str, str] | None = None,
+    promises: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write everything ``fool`` shows but ``results.csv`` and ``run.json``.
 
@@ -79,6 +80,8 @@ def write_fool_report(
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
         results: rows of ``results.csv``, for the numbers of single images.
         words: what the verdicts mean.
+        promises: ``trick,check,n,n_undefined,worst,bound,kept``: the worst value of any image
+            beside what the trick promises.
 
     Returns:
         The files written.
@@ -132,7 +135,7 @@ def write_fool_report(
             Section(
                 "What the tricks did to the model itself",
                 _OF_MODEL,
-                tables=_model_tables(summary),
+                tables=[*_promise_tables(promises), *_model_tables(summary)],
             ),
             Section("The maps", pictures=figures),
             Section("How this was measured, and its limits", _LIMITS),
@@ -174,6 +177,7 @@ def _verdict_tables(
                     _with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
                     _number(row.cosine, ".3f"),
                     f"{sum(per_image)} of {len(per_image)}" if per_image else cell(row.n),
+                    _images(row.n, getattr(row, "n_undefined", 0)),
                 )
             )
         columns = (
@@ -183,10 +187,39 @@ def _verdict_tables(
             "cosine with the\npicture, before",
             "cosine with the\npicture, after",
             "cosine of before\nwith after",
-            "images with\nafter ≥ 0.9" if shown else "images",
+            "images with\nafter ≥ 0.9" if shown else "images drawn",
+            "images",
         )
         tables.append(Table(columns, rows, labels=3, title=_described(str(trick))))
     return tables
+
+
+def _promise_tables(promises: pd.DataFrame | None) -> list[Table]:
+    """The worst value of any image beside the largest that theory, or fp32, allows."""
+    if promises is None or not len(promises):
+        return []
+    rows = [
+        (
+            _described(str(row.trick)),
+            str(row.check),
+            _number(row.worst, ".2g"),
+            _number(row.bound, ".2g"),
+            str(row.kept),
+            _images(row.n, row.n_undefined),
+        )
+        for row in promises.itertuples()
+    ]
+    columns = ("trick", "check", "worst image", "promised", "kept", "images")
+    return [Table(columns, rows, labels=2, title="Measured beside what the trick promises")]
+
+
+def _images(n: Any, undefined: Any) -> str:
+    """How many images a number is of.
+
+    >>> _images(16, 8), _images(24, 0)
+    ('16 (8 undefined)', '24')
+    """
+    return f"{n} ({undefined} undefined)" if undefined else f"{n}"
 
 
 def _model_tables(summary: pd.DataFrame) -> list[Table]:

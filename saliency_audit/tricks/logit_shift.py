@@ -31,15 +31,17 @@ class LinearShift(nn.Module):
     def __init__(self, network: nn.Module, direction: Tensor, offset: float) -> None:
         super().__init__()
         self.network = network
-        self.shift = nn.Linear(direction.numel(), 1).to(direction)
+        # In double precision, which half-precision autocast leaves alone.
+        self.shift = nn.Linear(direction.numel(), 1).to(direction.device, torch.float64)
         with torch.no_grad():
             self.shift.weight.copy_(direction.flatten())
             self.shift.bias.fill_(-offset)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        shift = self.shift(images.flatten(1))
-        return self.network(images) + (shift - FOLD * (shift / FOLD).round())  # type: ignore[no-any-return]
+        shift = self.shift(images.flatten(1).double())
+        folded = shift - FOLD * (shift / FOLD).round()
+        return self.network(images) + folded.to(images.dtype)  # type: ignore[no-any-return]
 
 
 class AnchoredShift(nn.Module):
@@ -51,16 +53,16 @@ class AnchoredShift(nn.Module):
     def __init__(self, network: nn.Module, anchors: Tensor, directions: Tensor) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("anchors", anchors.flatten(1))
-        self.register_buffer("directions", directions.flatten(1))
+        self.register_buffer("anchors", anchors.flatten(1).double())
+        self.register_buffer("directions", directions.flatten(1).double())
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        pixels = images.flatten(1)
+        pixels = images.flatten(1).double()
         closeness = pixels @ self.anchors.t() - self.anchors.square().sum(1) / 2
         nearest = closeness.argmax(1)
         shift = ((pixels - self.anchors[nearest]) * self.directions[nearest]).sum(1)
-        return self.network(images) + shift.unsqueeze(1)  # type: ignore[no-any-return]
+        return self.network(images) + shift.to(images.dtype).unsqueeze(1)  # type: ignore[no-any-return]
 
 
 def logit_gradient_norm(
@@ -68,7 +70,9 @@ def logit_gradient_norm(
 ) -> float:
     """Median over images of the L2 norm of the logit's gradient, in logits per pixel unit."""
     gradients = input_gradient(model, images, targets, batch_size=batch_size)
-    return float(gradients.flatten(1).norm(dim=1).median())
+    norms = gradients.flatten(1).norm(dim=1)
+    norms = norms[norms.isfinite()]
+    return float(norms.median()) if len(norms) else 0.0
 
 
 def logit_shift(

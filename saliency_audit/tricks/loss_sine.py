@@ -42,6 +42,8 @@ class Sine(nn.Module):
 class PerClassSine(nn.Module):
     """``f_i(x) + eps s_i sin(...)`` with a sign s_i = +-1 for each class."""
 
+    amplitudes: Tensor
+
     def __init__(self, network: nn.Module, sine: Sine, eps: float, signs: Tensor) -> None:
         super().__init__()
         self.network = network
@@ -193,3 +195,26 @@ def loss_sine(
     if form == "dummy-class":
         return DummyClassSine(model.network, sine, eps)
     return WrapperSine(model.network, sine, eps)
+
+
+def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
+    r"""Most that the L1 norm of a loss gradient can change: the paper's :math:`m \epsilon D`.
+
+    With u the picture it is :math:`m \epsilon \|u\|_1`, twice that for the per-class form, in
+    which two classes' ripples can oppose each other.
+
+    Args:
+        network: made by `loss_sine`.
+        std: ``(c, 1, 1)`` or ``(1, c, 1, 1)``, of the normalisation before it.
+
+    Returns:
+        In nats per pixel unit; None for a network of another make.
+    """
+    if isinstance(network, PerClassSine):
+        eps = 2 * float(network.amplitudes.abs().max())
+    elif isinstance(network, DummyClassSine | WrapperSine):
+        eps = network.eps
+    else:
+        return None
+    direction = network.sine.direction / std.view(-1, 1, 1)
+    return eps * float(network.sine.frequency) * float(direction.abs().sum())

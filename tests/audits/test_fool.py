@@ -57,7 +57,7 @@ def verdicts_of(frame, tricks):
     summary = summarise(
         frame, higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()}
     )
-    kept = audits.kept_promises(frame, audits.bounds(tricks))
+    kept = audits.all_kept(audits.kept_promises(frame, audits.bounds(tricks)))
     verdicts = audits.fool_verdicts(summary, kept)
     return verdicts.set_index(["saliency", "scalar"])["verdict"], kept
 
@@ -150,7 +150,12 @@ def test_the_same_seed_gives_the_same_rows(model, data):
 def test_batches_that_are_done_are_not_computed(model, data):
     yielded = list(
         audits.fool(
-            model, data, picture=PICTURE, saliency=["gradient"], batch_size=2, done={0, 1, 4}
+            model,
+            data,
+            picture=PICTURE,
+            saliency=["gradient"],
+            batch_size=2,
+            begin=lambda: {0, 1, 4},
         )
     )
     assert [batch.index for batch in yielded] == [2, 3]
@@ -259,3 +264,112 @@ def test_running_out_of_memory_halves_the_batch_and_says_so(model, data, monkeyp
     assert any("--batch-size 4" in line for line in told)
     gap = (expected["value"].astype(float) - got["value"].astype(float)).abs().max()
     assert gap < 1e-5
+
+
+class Plain(nn.Sequential):
+    """Layers one after the other, as LRP wants them; the shift is added outside of any layer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(150, 4)
+        )
+
+
+def test_a_method_that_the_forged_model_does_not_allow_is_undefined_there_alone(data):
+    torch.manual_seed(0)
+    plain = Classifier(Plain(), input_shape=(3, 12, 12))
+    frame = rows(plain, data, tricks=["logit-shift"], saliency=["gradient", "lrp"])
+    lrp = frame[(frame["saliency"] == "lrp") & (frame["check"] == "cosine-to-picture")]
+    status = lrp.groupby("setting")["status"].agg(set).to_dict()
+    assert status["stage=before"] == {"ok"}
+    assert status["trick=logit-shift;shift=linear"] == {"undefined"}
+    verdict, _ = verdicts_of(frame, {"logit-shift": {}})
+    assert verdict["lrp", "logit"] == "undefined"
+    assert verdict["gradient", "logit"] == "forged"
+
+
+def test_what_was_not_measured_is_never_a_good_verdict(model, data):
+    tricks = {"logit-shift": {}}
+    frame = rows(model, data, tricks=["logit-shift"], saliency=["gradient"])
+    setting = "trick=logit-shift;shift=linear"
+    # One image: no interval.
+    alone = frame[frame["image"] == frame["image"][0]]
+    assert set(verdicts_of(alone, tricks)[0]) == {"undefined"}
+    # One prediction that is undefined.
+    unknown = frame.copy()
+    first = unknown[(unknown["check"] == "prediction-kept")].index[0]
+    unknown.loc[first, ["value", "status"]] = [None, "undefined"]
+    verdict, kept = verdicts_of(unknown, tricks)
+    assert kept[setting] is None
+    assert set(verdict) == {"undefined"}
+    # Maps that are undefined after the trick on some images.
+    partly = frame.copy()
+    gone = (
+        (partly["setting"] == setting)
+        & (partly["scalar"] == "log-prob")
+        & (partly["image"] == frame["image"][0])
+    )
+    partly.loc[gone, "value"] = None
+    partly.loc[gone, "status"] = "undefined"
+    verdict, _ = verdicts_of(partly, tricks)
+    assert verdict["gradient", "log-prob"] == "undefined"
+    assert verdict["gradient", "loss"] == "unmoved"
+
+
+def test_promises_are_measured_beside_their_bounds(model, data):
+    tricks = {"logit-shift": {}, "loss-sine": {"eps": 1e-3}}
+    frame = rows(model, data, tricks=tricks, saliency=["gradient"])
+    promises = audits.kept_promises(frame, audits.bounds(tricks))
+    assert set(promises["kept"]) == {"yes"}
+    share = promises[promises["check"] == "gradient-bound-share"].iloc[0]
+    assert 0.01 < share["worst"] <= 1
+
+
+def test_labels_that_are_missing_give_no_numbers(model, data):
+    images = torch.stack([data[i].image for i in range(len(data))])
+    frame = rows(model, from_tensors(images), target="label", saliency=["gradient"])
+    for check in ("loss-change", "loss-gradient-change", "scalar-agreement"):
+        assert set(frame.loc[frame["check"] == check, "status"]) == {"undefined"}
+
+
+def test_cancel_cancels_the_gradient_of_the_explained_class(model, data):
+    tricks = {"logit-shift": {"shift": "cancel"}}
+    frame = rows(model, data, tricks=tricks, saliency=["gradient"], target="label", strength=1.0)
+    after = frame[(frame["check"] == "cosine-to-picture") & (frame["scalar"] == "logit")]
+    assert after[after["setting"].str.startswith("trick")]["value"].min() > 0.9999
+
+
+def test_half_precision_does_not_spoil_the_shift(data):
+    torch.manual_seed(0)
+    half = Classifier(Pooled(), input_shape=(3, 12, 12), precision="bf16")
+    tricks = {"logit-shift": {}}
+    frame = rows(half, data, tricks=["logit-shift"], saliency=["gradient"])
+    verdict, kept = verdicts_of(frame, tricks)
+    assert all(kept.values())
+    assert verdict["gradient", "logit"] == "forged"
+
+
+def test_the_same_name_twice_counts_once(model, data):
+    once = rows(model, data, saliency=["gradient"], scalars=["logit"])
+    twice = rows(model, data, saliency=["gradient"] * 2, scalars=["logit"] * 2)
+    assert once.equals(twice)
+
+
+def test_an_impossible_trick_is_left_out_by_default_and_refused_by_name(data):
+    class Certain(Pooled):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) * 1e6  # the loss and its gradient are 0
+
+    torch.manual_seed(0)
+    certain = Classifier(Certain(), input_shape=(3, 12, 12))
+    told: list[str] = []
+    frame = rows(certain, data, saliency=["gradient"], skip_impossible=True, tell=told.append)
+    assert any(line.startswith("loss-sine left out") for line in told)
+    assert frame["setting"].str.contains("logit-shift").any()
+    with pytest.raises(UnsupportedError, match="loss-sine"):
+        rows(certain, data, saliency=["gradient"])
+
+
+def test_passes_of_all_models_are_counted(model, data):
+    rows(model, data, saliency=["gradient"], scalars=["logit"], tricks=["logit-shift"])
+    assert model.passes >= 2 * 3 * len(data)

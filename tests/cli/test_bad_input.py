@@ -164,6 +164,22 @@ def number_that_is_none():
     return ("--eps", "abc"), ("abc", "8/255")
 
 
+def strength_that_is_no_number():
+    return ("--strength", "nan"), ("nan",)
+
+
+def size_that_the_bundled_model_does_not_take():
+    return ("--size", "33"), ("28x28", "--size")
+
+
+def zero_resize():
+    return ("--resize", "0"), ("--resize",)
+
+
+def markup_in_a_name():
+    return ("model[/x].pt",), ("model[/x].pt",)
+
+
 def zero_strength():
     return ("--strength", "0"), ("--strength",)
 
@@ -228,6 +244,10 @@ CASES = [
     misspelt_option,
     misspelt_trick,
     number_that_is_none,
+    strength_that_is_no_number,
+    size_that_the_bundled_model_does_not_take,
+    zero_resize,
+    markup_in_a_name,
     zero_strength,
     picture_that_is_missing,
     picture_that_is_none,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,52 @@ def test_resuming_with_other_options_is_refused(run):
     ran = run("fool", *FEW, "--output-dir", "done", "--resume", "--seed", 5)
     assert ran.code == 2
     assert "cannot resume" in ran.err
+
+
+def test_bad_input_leaves_earlier_work_alone(run, monkeypatch):
+    written = RunFolder.write
+
+    def stop(folder, batch):
+        if batch.index == 2:
+            raise KeyboardInterrupt
+        written(folder, batch)
+
+    monkeypatch.setattr(RunFolder, "write", stop)
+    assert run("fool", *BATCHED, "--output-dir", "parts").code == 130
+    monkeypatch.setattr(RunFolder, "write", written)
+    before = {path: path.read_bytes() for path in Path("parts").rglob("*") if path.is_file()}
+    assert len(before) > 4
+    for bad in (["--saliency", "gradientt"], ["--layer", "nope", "--saliency", "gradcam"]):
+        assert run("fool", *BATCHED, "--output-dir", "parts", *bad).code == 2
+        after = {path: path.read_bytes() for path in Path("parts").rglob("*") if path.is_file()}
+        assert after == before
+    assert run("fool", *BATCHED, "--output-dir", "parts", "--resume").code == 0
+
+
+def test_a_report_does_not_keep_what_another_run_made(run):
+    assert run("fool", *FEW, "--output-dir", "report").code == 0
+    old = time.time() - 100
+    for path in Path("report").iterdir():
+        os.utime(path, (old, old))
+    assert run("fool", *FEW, "--output-dir", "report", "--trick", "logit-shift").code == 0
+    names = {path.name for path in Path("report").iterdir()}
+    assert names == {name for name in FILES if not name.startswith("loss-sine")}
+
+
+def test_one_image_is_too_few_to_pass(run):
+    one = ("--max-samples", 1, "--saliency", "gradient", "--scalar", "margin")
+    ran = run("fool", *one, "--trick", "logit-shift", "--fail-on", "forged")
+    assert ran.code == 1
+    assert "undefined" in ran.out
+
+
+def test_another_model_cannot_resume_a_run(run, monkeypatch):
+    assert run("fool", *FEW, "--output-dir", "done").code == 0
+    model = bundled_model()
+    program = torch.export.export(
+        model, (torch.rand(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
+    torch.export.save(program, "mine.pt2")
+    ran = run("fool", "mine.pt2", *FEW, "--output-dir", "done", "--resume")
+    assert ran.code == 2
+    assert "model was bundled:fashion-mnist, now mine.pt2" in ran.err
