@@ -17,7 +17,7 @@ COMMANDS = sorted(
     set(re.findall(r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|list)[^`\n]*)", README))
 )
 DOWNLOADS = ("torchvision:", "timm:")
-QUICK = {"--max-samples": "2", "--samples": "2", "--steps": "2"}
+QUICK = {"--max-samples": "4", "--samples": "2", "--steps": "2"}
 
 
 @pytest.fixture
