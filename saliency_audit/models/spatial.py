@@ -6,7 +6,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models.classifier import Classifier
@@ -130,7 +129,7 @@ def _find_last(model: Classifier, image: Tensor) -> str:
         maps.append((tensor, copy, [names[module]]))
         return with_first_tensor(output, copy)
 
-    with hooked(names, keep), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+    with hooked(names, keep), torch.enable_grad():
         logits = model(image.requires_grad_())
     if not maps:
         raise UnsupportedError(
