@@ -176,19 +176,20 @@ def _verdict_tables(
                     _with_interval(row.before, row.before_low, row.before_high, digits=".3f"),
                     _with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
                     _number(row.cosine, ".3f"),
-                    f"{sum(per_image)} of {len(per_image)}" if per_image else cell(row.n),
-                    _images(row.n, getattr(row, "n_undefined", 0)),
+                    _images(
+                        f"{sum(per_image)} of {len(per_image)}" if per_image else cell(row.n),
+                        getattr(row, "n_undefined", 0),
+                    ),
                 )
             )
         columns = (
             "method",
             "explained scalar",
             "verdict",
-            "cosine with the\npicture, before",
-            "cosine with the\npicture, after",
+            "cosine with picture,\nbefore [95 % CI]",
+            "cosine with picture,\nafter [95 % CI]",
             "cosine of before\nwith after",
-            "images with\nafter ≥ 0.9" if shown else "images drawn",
-            "images",
+            "images with\nafter ≥ 0.9" if shown else "images",
         )
         tables.append(Table(columns, rows, labels=3, title=_described(str(trick))))
     return tables
