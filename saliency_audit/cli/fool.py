@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
 from saliency_audit.cli import options as o
 from saliency_audit.cli.console import progress, results
+from saliency_audit.cli.fool_table import show_verdicts
 from saliency_audit.cli.setup import (
     check_writable,
     facts,
@@ -24,10 +23,6 @@ from saliency_audit.cli.setup import (
 
 if TYPE_CHECKING:
     from collections.abc import Container
-
-    import pandas as pd
-
-COLOURS = {"forged": "bold red", "disturbed": "yellow", "unmoved": "green", "undefined": "dim"}
 
 
 class TrickName(StrEnum):
@@ -267,7 +262,7 @@ def fool(
         )
         tables = {"verdicts": verdicts, "promises": promises}
         folder.close(run | {name: table.to_dict("records") for name, table in tables.items()})
-    _show(verdicts, promises, sentence)
+    show_verdicts(verdicts, promises, sentence)
     if not quiet:
         results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
     refused = {"forged", "undefined"} | ({"disturbed"} if fail_on is FailOn.DISTURBED else set())
@@ -275,58 +270,3 @@ def fool(
     # Nothing judged, or a model that changed its predictions, is no pass either.
     if fail_on and (not words or words & refused or not all(kept.values())):
         raise typer.Exit(1)
-
-
-def _show(verdicts: "pd.DataFrame", promises: "pd.DataFrame", sentence: str) -> None:
-    """The answer as a table: how much each map looks like the picture, before and after."""
-    for trick, group in promises.groupby("trick", sort=False):
-        worst = {line["check"]: (line["worst"], line["bound"]) for _, line in group.iterrows()}
-        results.print(
-            f"{_short(str(trick))}: predictions kept on "
-            f"{'every' if worst['prediction-kept'][0] == 1 else 'not every'} image; "
-            + ", ".join(
-                f"{check} at most {value:.1e} (bound {bound:.1e})"
-                for check, (value, bound) in worst.items()
-                if check != "prediction-kept"
-            ),
-            soft_wrap=True,
-        )
-    results.print()
-    judged = verdicts[verdicts["scalar"] != ""]
-    tricks = list(dict.fromkeys(judged["trick"]))
-    table = Table(
-        title="cosine of the map with the wanted picture, before -> after",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        collapse_padding=True,
-    )
-    table.add_column("saliency")
-    table.add_column("scalar")
-    for trick in tricks:
-        table.add_column(_short(trick).replace(" ", "\n"), justify="left")
-    previous = None
-    for (saliency, scalar), group in judged.groupby(["saliency", "scalar"], sort=False):
-        if previous not in (None, saliency):
-            table.add_section()
-        cells = []
-        for trick in tricks:
-            line = group[group["trick"] == trick].iloc[0]
-            word = str(line["verdict"])
-            cells.append(
-                f"{_number(line['before'])} -> {_number(line['after'])} "
-                f"[{COLOURS[word]}]{word:<9}[/]"
-            )
-        table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
-        previous = saliency
-    results.print(table)
-    results.print(sentence, soft_wrap=True)
-
-
-def _short(setting: str) -> str:
-    """``trick=logit-shift;shift=linear`` as ``logit-shift linear``."""
-    return " ".join(part.split("=")[1] for part in setting.split(";")[:2])
-
-
-def _number(value: float) -> str:
-    return f"{value:4.2f}" if value == value else "   -"
