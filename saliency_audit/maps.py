@@ -1,5 +1,6 @@
 """What is done to a saliency map before two of them are compared or one is shown."""
 
+import torch
 from torch import Tensor
 
 
@@ -12,11 +13,50 @@ def magnitude(saliency: Tensor) -> Tensor:
     Returns:
         ``(n, h, w)``, >= 0.
 
-    >>> import torch
     >>> magnitude(torch.tensor([[[[-3.0]], [[1.0]]]]))
     tensor([[[2.]]])
     """
     return saliency.abs().mean(1)
+
+
+def unit_sum(saliency: Tensor) -> Tensor:
+    """Magnitude, scaled to add up to 1 over the image (P2's and Dombrowski's maps).
+
+    Args:
+        saliency: ``(n, c, h, w)``, signed.
+
+    Returns:
+        ``(n, h, w)``, >= 0; all zero where the map is. Differentiable.
+
+    >>> unit_sum(torch.tensor([[[[-3.0, 1.0]]]]))
+    tensor([[[0.7500, 0.2500]]])
+    """
+    shown = magnitude(saliency)
+    return shown / shown.sum((1, 2), keepdim=True).clamp_min(torch.finfo(shown.dtype).tiny)
+
+
+def top_pixels(shown: Tensor, k: int, *, seed: int = 0) -> Tensor:
+    """The k largest pixels of each map; ties go to pixels in an order drawn from the seed.
+
+    The order is the same for every map: equal maps have equal top pixels, however many are tied.
+
+    Args:
+        shown: ``(n, h, w)``.
+        k: pixels, at most h * w.
+        seed: of the order.
+
+    Returns:
+        ``(n, h, w)`` bool, k of them true in each map.
+
+    >>> top_pixels(torch.tensor([[[1.0, 5.0, 3.0]]]), 2)
+    tensor([[[False,  True,  True]]])
+    """
+    flat = shown.flatten(1)
+    order = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(seed))
+    order = order.to(flat.device)
+    first = flat[:, order].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    chosen = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, order[first], True)
+    return chosen.view_as(shown)
 
 
 def is_defined(saliency: Tensor) -> Tensor:
@@ -30,7 +70,6 @@ def is_defined(saliency: Tensor) -> Tensor:
     Returns:
         ``(n,)`` bool.
 
-    >>> import torch
     >>> is_defined(torch.tensor([[0.0, 1.0], [2.0, 2.0], [torch.nan, 1.0]]))
     tensor([ True, False, False])
     """

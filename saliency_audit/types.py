@@ -1,7 +1,8 @@
 """What the folders hand each other: registry entries, and one row per measured value."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -86,6 +87,48 @@ class Trick:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What an attack wants of a map, apart from how it searches.
+
+    Attributes:
+        function: ``(map, reference, **options) -> (n,)``, lower is more of it; differentiable.
+            ``map`` is ``(n, h, w)``, magnitude, adding up to 1.
+        wants: what the reference is: the "clean" map, a "region" (``(n, h, w)`` in [0, 1]), or
+            another "map" that adds up to 1.
+        criterion: likewise, not differentiable: what the best image is chosen by; None means
+            ``function``.
+        floor: least value of the criterion, at which nothing is left to search for.
+    """
+
+    function: Callable[..., Any]
+    wants: Literal["clean", "region", "map"] = "clean"
+    criterion: Callable[..., Any] | None = None
+    floor: float = -inf
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A change of the image within a budget.
+
+    Attributes:
+        function: the search, ``(model, explain, goal, images, targets, *, eps, steps, step_size,
+            generators, **options) -> images``.
+        summary: one line, for ``saliency-audit list``.
+        source: paper and section.
+        goal: None for what does not aim at maps.
+        options: of the search, where they differ from its own defaults.
+        budgeted: whether it needs a budget.
+    """
+
+    function: Callable[..., Any]
+    summary: str
+    source: str
+    goal: Goal | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budgeted: bool = True
+
+
+@dataclass(frozen=True)
 class Example:
     """A picture worth drawing: an image, a map of it, or the picture a map was forged into.
 
@@ -94,7 +137,7 @@ class Example:
         saliency: method of the map, empty for what is no map.
         scalar: scalar of the map, empty likewise.
         setting: what the map was made under, as in ``results.csv``.
-        role: "image", "before", "after", "picture", ...
+        role: "image", "before", "after", "picture", "attacked", "target".
         pixels: ``(h, w)`` or ``(h, w, 3)`` in [0, 1] for images; ``(h, w)``, channel mean, signed
             if the method is, for maps. float32.
     """

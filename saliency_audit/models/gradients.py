@@ -1,13 +1,19 @@
 """Gradients of the explained scalar in the image: what every method of the family is made of."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saliency_audit.models.classifier import Classifier
+
+ENTERED: list[AbstractContextManager[Any]] = []
+"""Contexts such as `surrogate` that are entered now; what is made again is made inside them."""
 
 
 def in_batches(
@@ -107,6 +113,10 @@ def gradients_at(
 ) -> Iterator[Tensor]:
     """Gradients at ``count`` points per image, as many points at a time as ``batch_size`` holds.
 
+    With ``graph``, frozen weights and more points than that, no graph through the network is kept:
+    it is made again, part by part, when the gradients are differentiated. That costs one more
+    pass and bounds the memory.
+
     Args:
         model: the classifier.
         points: ``points(k)`` gives the k-th point of every image, ``(n, c, h, w)``; called once
@@ -122,14 +132,46 @@ def gradients_at(
     """
     images = len(targets)
     at_once = count if batch_size is None else max(1, batch_size // max(images, 1))
+    frozen = not any(parameter.requires_grad for parameter in model.parameters())
     for start in range(0, count, at_once):
         block = torch.stack([points(k) for k in range(start, min(start + at_once, count))])
-        gradients = input_gradient(
+        compute = partial(
+            input_gradient,
             model,
-            block.flatten(0, 1),
-            targets.repeat(len(block)),
+            targets=targets.repeat(len(block)),
             scalar=scalar,
-            graph=graph,
             batch_size=batch_size,
         )
+        flat = block.flatten(0, 1)
+        if graph and frozen and at_once < count:
+            gradients = _Recomputed.apply(flat, compute)
+        else:
+            gradients = compute(flat, graph=graph)
         yield gradients.view_as(block)
+
+
+class _Recomputed(torch.autograd.Function):
+    """Gradients of a block of images, differentiable once, whose graph is made when needed."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, compute: Callable[..., Tensor]) -> Tensor:
+        ctx.save_for_backward(images)
+        ctx.compute = compute
+        ctx.contexts = tuple(ENTERED)
+        return compute(images)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        pixels = ctx.saved_tensors[0].detach().requires_grad_()
+        with ExitStack() as stack, torch.enable_grad():
+            for context in ctx.contexts:
+                stack.enter_context(context)
+            (inner,) = torch.autograd.grad(
+                ctx.compute(pixels, graph=True),
+                pixels,
+                outer[0],
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        return inner, None

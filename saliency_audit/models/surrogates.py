@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.models.classifier import Classifier
-from saliency_audit.models.gradients import in_batches, input_gradient
+from saliency_audit.models.gradients import ENTERED, in_batches, input_gradient
 from saliency_audit.models.smooth import ACTIVATIONS, CALLABLES, Activation, Smooth
 
 Kind = Literal["softplus", "exact-forward"]
@@ -53,6 +53,17 @@ class Surrogate(TorchFunctionMode):
         self.kind = kind
         self.beta = beta
         self.replaced: Counter[str] = Counter()
+
+    def __enter__(self) -> "Surrogate":
+        """Replace from now on."""
+        super().__enter__()
+        ENTERED.append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Replace no more."""
+        ENTERED.remove(self)
+        super().__exit__(*error)
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -1,8 +1,16 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
-from saliency_audit.models import Classifier, gradients_at, in_batches, input_gradient
+from saliency_audit.models import (
+    Classifier,
+    gradients_at,
+    in_batches,
+    input_gradient,
+    surrogate,
+)
 
 
 def test_a_linear_model_has_its_weights_as_gradient(linear):
@@ -110,3 +118,36 @@ def test_results_come_back_in_order():
         result = in_batches(lambda x, y: x.flatten() + y, images, targets, size)
         assert result.tolist() == [0, 2, 4, 6, 8]
     assert in_batches(lambda x, y: x, images[:0], targets[:0], 4).shape == (0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", [None, "softplus", "exact-forward"])
+def test_gradients_made_again_part_by_part_are_those_of_one_graph(kind, cnn, images, targets):
+    weights = torch.randn(6, 1, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+
+    def second(batch_size):
+        pixels = images.clone().requires_grad_()
+        with cnn.audited(), surrogate(cnn, kind, beta=5.0) if kind else nullcontext():
+            points = gradients_at(
+                cnn,
+                lambda k: (k + 1) / 6 * pixels,
+                6,
+                targets,
+                graph=True,
+                batch_size=batch_size,
+                scalar="log-prob",
+            )
+            maps = torch.cat(list(points))
+            (result,) = torch.autograd.grad((weights * maps.square()).sum(), pixels)
+        return maps.detach(), result
+
+    whole, parts = second(None), second(8)
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-5)
+    assert whole[1].abs().max() > 0
+
+
+def test_weights_that_are_trained_keep_their_graph(cnn, images, targets):
+    points = gradients_at(cnn, lambda k: images, 3, targets, graph=True, batch_size=4)
+    total = sum(part.square().sum() for part in points)
+    (gradient,) = torch.autograd.grad(total, cnn.network[0].weight)
+    assert gradient.abs().max() > 0

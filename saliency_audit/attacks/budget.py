@@ -1,0 +1,118 @@
+"""Where an attacked image may be: near the clean one, in [0, 1], on the 8-bit grid."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Norm = Literal["linf", "l2"]
+LEVELS = 255
+
+
+def per_image(value: Tensor, like: Tensor) -> Tensor:
+    """``(n,)`` shaped to multiply ``(n, ...)``."""
+    return value.view(-1, *(1,) * (like.ndim - 1))
+
+
+def lengths(changes: Tensor) -> Tensor:
+    """L2 norm of each change, ``(n,)``."""
+    return torch.linalg.vector_norm(changes.flatten(1), dim=1)
+
+
+def project(images: Tensor, clean: Tensor, *, eps: float | Tensor | None, norm: Norm) -> Tensor:
+    """The nearest images within the budget, then within [0, 1].
+
+    Cutting to [0, 1] never leaves a ball around an image in [0, 1].
+
+    Args:
+        images: ``(n, c, h, w)``.
+        clean: centres of the balls, in [0, 1].
+        eps: radius in pixel units, one for all or ``(n,)``; None means no budget.
+        norm: of the ball.
+
+    Returns:
+        ``(n, c, h, w)``.
+
+    >>> project(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.5, 0.0]]), eps=0.3, norm="linf")
+    tensor([[0.8000, 0.1000]])
+    """
+    if eps is not None:
+        change = images - clean
+        radius = per_image(torch.as_tensor(eps, device=clean.device).to(clean.dtype), clean)
+        if norm == "linf":
+            change = torch.minimum(torch.maximum(change, -radius), radius)
+        else:
+            size = per_image(lengths(change), clean)
+            change = change * (radius / size.clamp_min(1e-12)).clamp_max(1)
+        images = clean + change
+    return images.clamp(0, 1)
+
+
+def rounded(images: Tensor, clean: Tensor, *, eps: float | Tensor | None, norm: Norm) -> Tensor:
+    """The images in 8 bits a channel, as a file can hold them, still within the budget.
+
+    Each pixel goes to its nearest level; in an L2 ball those that grew most by it go one level
+    back, until the ball holds the image again.
+
+    Args:
+        images: ``(n, c, h, w)`` within the budget and in [0, 1].
+        clean: centres of the balls, on the 8-bit grid.
+        eps: radius in pixel units, one for all or ``(n,)``; None means no budget.
+        norm: of the ball.
+
+    Returns:
+        ``(n, c, h, w)``, whole numbers over 255.
+    """
+    start = (clean.double() * LEVELS).round()
+    change = images.double() * LEVELS - start
+    levels = change.round()
+    if eps is not None:
+        # The slack is far below a level and above the round-off of fp32 pixels.
+        radius = torch.as_tensor(eps, device=clean.device).double() * LEVELS + 1e-4
+        if norm == "linf":
+            most = per_image(radius.floor().expand(len(clean)), clean)
+            levels = torch.minimum(torch.maximum(levels, -most), most)
+        else:
+            levels = _shortened(levels.flatten(1), change.flatten(1), radius.expand(len(clean)))
+            levels = levels.view_as(change)
+    return ((start + levels) / LEVELS).to(clean.dtype)
+
+
+def _shortened(levels: Tensor, change: Tensor, radius: Tensor) -> Tensor:
+    """Whole levels no longer than the radius, near a change that is not."""
+    growth, order = (levels.abs() - change.abs()).sort(dim=1, descending=True)
+    gain = (2 * levels.abs().gather(1, order) - 1).clamp_min(0)
+    excess = (levels.square().sum(1) - radius.square()).unsqueeze(1)
+    # A pixel goes back if those before it were not enough.
+    back = (growth > 0) & (gain.cumsum(1) - gain < excess)
+    steps = torch.zeros_like(levels).scatter_(1, order, back.to(levels.dtype))
+    return levels - steps * levels.sign()
+
+
+def random_start(
+    clean: Tensor,
+    *,
+    eps: float | None,
+    norm: Norm,
+    generators: list[torch.Generator],
+) -> Tensor:
+    """A point drawn uniformly from each ball, cut to [0, 1]; without a budget the clean image.
+
+    Args:
+        clean: ``(n, c, h, w)``.
+        eps: radius in pixel units.
+        norm: of the ball.
+        generators: one per image.
+    """
+    if eps is None:
+        return clean.clone()
+    drawn = []
+    for image, generator in zip(clean, generators, strict=True):
+        if norm == "linf":
+            noise = torch.rand(image.shape, generator=generator, device=image.device) * 2 - 1
+        else:
+            noise = torch.randn(image.shape, generator=generator, device=image.device)
+            share = torch.rand(1, generator=generator, device=image.device)
+            noise = noise / noise.norm() * share ** (1 / image.numel())
+        drawn.append(noise.to(clean.dtype))
+    return (clean + eps * torch.stack(drawn)).clamp(0, 1)

@@ -1,0 +1,133 @@
+"""Projected gradient descent on the prediction (Madry et al. 2018; P2, P3, P4)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saliency_audit.attacks.budget import (
+    Norm,
+    lengths,
+    per_image,
+    project,
+    random_start,
+    rounded,
+)
+from saliency_audit.attacks.kept import Kept
+from saliency_audit.errors import InputError, lookup
+from saliency_audit.models import Classifier
+
+Loss = Literal["xent", "cw"]
+
+
+def attack_loss(logits: Tensor, classes: Tensor, *, loss: Loss = "xent") -> Tensor:
+    r"""What is maximised, one value per image.
+
+    Args:
+        logits: ``(n, classes)``.
+        classes: to leave, ``(n,)``.
+        loss: "xent", the cross-entropy; "cw", :math:`\max_{j \ne y} f_j - f_y` (Carlini & Wagner
+            2017), above 0 once the class has changed.
+
+    Returns:
+        ``(n,)``.
+
+    >>> attack_loss(torch.tensor([[-1.0, -3.0]]), torch.tensor([0]), loss="cw")
+    tensor([-2.])
+    """
+    if loss == "xent":
+        return F.cross_entropy(logits, classes, reduction="none")
+    own = classes.unsqueeze(1)
+    # Not 0 for the true class (P3's code): all other logits may be below 0.
+    others = logits.scatter(1, own, -torch.inf).amax(1)
+    return others - logits.gather(1, own).squeeze(1)
+
+
+def pgd(
+    model: Classifier,
+    explain: Any,
+    goal: Any,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    eps: float | None,
+    steps: int,
+    step_size: float | None = None,
+    generators: Sequence[torch.Generator],
+    norm: Norm = "linf",
+    rule: Literal["sign", "normalised"] | None = None,
+    loss: Loss = "xent",
+    momentum: float = 0.0,
+    restarts: int = 1,
+    from_random: bool = True,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    r"""Leave the predicted class: :math:`x \leftarrow \Pi(x + a\,d)`, on the network as it is.
+
+    Args:
+        model: frozen.
+        explain: not used.
+        goal: not used.
+        images: ``(n, c, h, w)`` on the 8-bit grid.
+        targets: not used; the class to leave is the predicted one.
+        eps: budget in pixel units.
+        steps: of one start.
+        step_size: in pixel units; None means 2.5 eps / steps.
+        generators: one per image.
+        norm: of the budget.
+        rule: direction d: the gradient's "sign", or the "normalised" gradient,
+            :math:`g / (\|g\|_2 + 10^{-8})`; None means the first for linf, the second for l2.
+        loss: "xent" or "cw" (see `attack_loss`).
+        momentum: of MI-FGSM.
+        restarts: number of starts.
+        from_random: start at a random point of the ball; otherwise the first start is the image.
+        tick: called after each step.
+
+    Returns:
+        ``(n, c, h, w)``: of the images of another class the one of highest loss, within the
+        budget and on the 8-bit grid; the clean image where the class stayed.
+
+    Raises:
+        InputError: no budget, or an unknown loss.
+    """
+    del explain, goal, targets
+    lookup("loss", {known: known for known in get_args(Loss)}, loss)
+    rule = rule or ("sign" if norm == "linf" else "normalised")
+    lookup("search", {"sign": None, "normalised": None}, rule)
+    if eps is None:
+        raise InputError("pgd needs a budget; give --eps, such as --eps 8/255")
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    kept = Kept(
+        model,
+        images,
+        lambda _, logits: -attack_loss(logits, kept.classes, loss=loss),
+        value=images.new_full((len(images),), torch.inf),
+        changed=True,
+    )
+    for start in range(restarts):
+        pixels = (
+            random_start(images, eps=eps, norm=norm, generators=list(generators))
+            if start or from_random
+            else images.clone()
+        )
+        velocity = torch.zeros_like(images)
+        for _ in range(steps):
+            pixels = pixels.detach().requires_grad_()
+            with torch.enable_grad():
+                total = attack_loss(model(pixels), kept.classes, loss=loss).sum()
+            (gradient,) = torch.autograd.grad(total, pixels)
+            gradient = gradient.nan_to_num()
+            if momentum:
+                gradient = gradient / per_image(gradient.abs().flatten(1).sum(1), gradient)
+                gradient = velocity = momentum * velocity + gradient.nan_to_num()
+            if rule == "sign":
+                direction = gradient.sign()
+            else:
+                direction = gradient / (per_image(lengths(gradient), gradient) + 1e-8)
+            with torch.no_grad():
+                pixels = project(pixels + step_size * direction, images, eps=eps, norm=norm)
+                kept.offer(rounded(pixels, images, eps=eps, norm=norm))
+            tick()
+    return kept.images
