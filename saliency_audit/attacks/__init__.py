@@ -41,5 +41,5 @@ ATTACKS: dict[str, Attack] = {
     "pgd": Attack(pgd, "change the predicted class", "Madry et al. 2018; P2 S2.2, P3 2.1, P4"),
     "random": Attack(random, "noise of the same size: the control", "ours"),
 }
-STEPS = 40
+STEPS = 20
 """Of attacks that do not say."""

@@ -16,7 +16,8 @@ def per_image(value: Tensor, like: Tensor) -> Tensor:
 
 def lengths(changes: Tensor) -> Tensor:
     """L2 norm of each change, ``(n,)``."""
-    return torch.linalg.vector_norm(changes.flatten(1), dim=1)
+    size: Tensor = changes.flatten(1).norm(dim=1)
+    return size
 
 
 def project(images: Tensor, clean: Tensor, *, eps: float | Tensor | None, norm: Norm) -> Tensor:

@@ -1,5 +1,16 @@
 """The use-cases: combine the nouns, yield rows batch by batch, print nothing."""
 
+from saliency_audit.audits.attack import ATTACKS_BY_DEFAULT as ATTACKS_BY_DEFAULT
+from saliency_audit.audits.attack import attack as attack
+from saliency_audit.audits.attack import check_attack as check_attack
+from saliency_audit.audits.attack_files import file_of as file_of
+from saliency_audit.audits.attack_jobs import goals as goals
+from saliency_audit.audits.attack_verdict import ATTACK_WORDS as ATTACK_WORDS
+from saliency_audit.audits.attack_verdict import attack_chances as attack_chances
+from saliency_audit.audits.attack_verdict import attack_controls as attack_controls
+from saliency_audit.audits.attack_verdict import attack_predictions as attack_predictions
+from saliency_audit.audits.attack_verdict import attack_sentence as attack_sentence
+from saliency_audit.audits.attack_verdict import attack_verdicts as attack_verdicts
 from saliency_audit.audits.clean import Clean as Clean
 from saliency_audit.audits.clean import clean_accuracy as clean_accuracy
 from saliency_audit.audits.explain import explain as explain

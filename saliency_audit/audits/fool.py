@@ -5,16 +5,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from saliency_audit.audits.explain import Maps, predict, supported
 from saliency_audit.audits.fool_rows import rows_of_maps, rows_of_model
 from saliency_audit.audits.forgery import ANCHORS, copy_whole, forge
+from saliency_audit.audits.known import first_images
 from saliency_audit.audits.picture import load_picture
 from saliency_audit.audits.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches
-from saliency_audit.errors import InputError, UnsupportedError, lookup
+from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
 from saliency_audit.types import Batch, Example
@@ -91,7 +91,7 @@ def fool(
 
     with model.audited(), TemporaryDirectory() as scratch:
         anchored = any(trick.get("shift") == "cancel" for trick in tricks.values())
-        known, labels = first_images(
+        known, labels, _ = first_images(
             data, ANCHORS + 1 if anchored else CALIBRATION, at_once, device=device, workers=workers
         )
         model.check(known[:2])
@@ -185,25 +185,3 @@ def fool(
                     advance(made, len(data) * maps_per_image)
                 batch_size = map_of.batch_size
             yield Batch(batch.index, rows, examples)
-
-
-def first_images(
-    data: ImageData, count: int, at_once: int, *, device: torch.device, workers: int
-) -> tuple[Tensor, Tensor]:
-    """The first ``count`` readable images, ``(n, c, h, w)``, and their labels, -1 for none.
-
-    Raises:
-        InputError: none can be read.
-    """
-    known: list[Tensor] = []
-    labels: list[Tensor] = []
-    failure = "it is empty"
-    for batch in batches(data, batch_size=at_once, workers=workers, device=device):
-        known += list(batch.images)
-        labels += list(batch.labels)
-        failure = batch.failures[0].message if batch.failures else failure
-        if len(known) >= count:
-            break
-    if not known:
-        raise InputError(f"no image of {data.name} can be read: {failure}")
-    return torch.stack(known[:count]), torch.stack(labels[:count])

@@ -113,7 +113,8 @@ def rows_of_maps(
         if forgery is not None:
             assert before is not None
             values["cosine"] = (saliency, before)
-            values["spearman"] = (shown, magnitude(before))
+            values["spearman"] = (saliency.mean(1), before.mean(1))
+            values["spearman-abs"] = (shown, magnitude(before))
         for check, (value, reference) in values.items():
             numbers = CHECKS[check].function(value, reference).masked_fill(missing, torch.nan)
             rows += subject.rows(check, numbers, setting=setting, saliency=name, scalar=scalar)

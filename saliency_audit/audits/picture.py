@@ -12,12 +12,13 @@ from saliency_audit.assets import picture_path
 from saliency_audit.errors import InputError
 
 
-def load_picture(path: Path | None, size: tuple[int, int]) -> Tensor:
+def load_picture(path: Path | None, size: tuple[int, int], *, option: str = "--picture") -> Tensor:
     """Read a picture as brightness, shrunk or grown to the model's input.
 
     Args:
         path: any image file; None means the bundled one.
         size: height and width in pixels.
+        option: what the user calls it.
 
     Returns:
         ``(h, w)`` in [0, 1], its largest value 1.
@@ -30,12 +31,12 @@ def load_picture(path: Path | None, size: tuple[int, int]) -> Tensor:
         with Image.open(file) as image:
             grey = image.convert("L").resize(size[::-1], Image.Resampling.BILINEAR)
     except FileNotFoundError:
-        raise InputError(f"--picture {file}: no such file") from None
+        raise InputError(f"{option} {file}: no such file") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"--picture {file} is not a readable image ({error})") from None
+        raise InputError(f"{option} {file} is not a readable image ({error})") from None
     pixels = torch.from_numpy(np.asarray(grey, dtype=np.float32) / 255)
     if pixels.max() == pixels.min():
-        raise InputError(f"--picture {file} is the same everywhere; give one that shows something")
+        raise InputError(f"{option} {file} is the same everywhere; give one that shows something")
     return pixels / pixels.max()
 
 

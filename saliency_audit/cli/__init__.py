@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from saliency_audit import __version__
+from saliency_audit.cli.attack import attack
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors
 from saliency_audit.cli.fool import fool
@@ -14,7 +15,7 @@ from saliency_audit.errors import AuditError, InputError
 
 app = typer.Typer(
     name="saliency-audit",
-    help="Audit the saliency maps of an image classifier: can they be forged?",
+    help="Audit the saliency maps of an image classifier: can they be forged, or moved?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(fool)
+app.command()(attack)
 app.command("list")(catalog)
 
 

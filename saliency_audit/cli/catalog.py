@@ -15,6 +15,8 @@ class Kind(StrEnum):
 
     SALIENCY = "saliency"
     TRICKS = "tricks"
+    ATTACKS = "attacks"
+    PRESETS = "presets"
     METRICS = "metrics"
 
 
@@ -23,10 +25,11 @@ def catalog(
         Kind | None, typer.Argument(help="What to list; everything without it.")
     ] = None,
 ) -> None:
-    """List saliency methods, tricks and metrics by name.
+    """List saliency methods, tricks, attacks, presets and metrics by name.
 
     Example: saliency-audit list saliency
     """
+    from saliency_audit.attacks import ATTACKS, PRESETS
     from saliency_audit.methods import METHODS
     from saliency_audit.metrics import CHECKS
     from saliency_audit.tricks import TRICKS
@@ -42,6 +45,14 @@ def catalog(
         )
     if kind in (None, Kind.TRICKS):
         _show("tricks", ("source",), {n: (e.summary, e.source) for n, e in TRICKS.items()})
+    if kind in (None, Kind.ATTACKS):
+        _show("attacks", ("source",), {n: (e.summary, e.source) for n, e in ATTACKS.items()})
+    if kind in (None, Kind.ATTACKS, Kind.PRESETS):
+        _show(
+            "presets of attack",
+            ("what deviates from it here",),
+            {n: (e.summary, e.deviations) for n, e in PRESETS.items()},
+        )
     if kind in (None, Kind.METRICS):
         _show(
             "metrics",

@@ -103,7 +103,7 @@ def fool(
     layer: o.Layer = None,
     samples: o.Samples = None,
     noise_level: o.NoiseLevel = None,
-    steps: o.Steps = None,
+    ig_steps: o.IgSteps = None,
     data: o.Data = None,
     classes: o.Classes = None,
     resize: o.Resize = None,
@@ -165,7 +165,7 @@ def fool(
         seed=seed,
         quiet=quiet,
     )
-    given = {"samples": samples, "noise_level": noise_level, "steps": steps}
+    given = {"samples": samples, "noise_level": noise_level, "steps": ig_steps}
     method_options = {name: value for name, value in given.items() if value is not None}
     scalars = scalar or list(audits.SCALARS_BY_DEFAULT)
     trick_options: dict[str, dict[str, Any]] = {

@@ -169,9 +169,9 @@ NoiseLevel = Annotated[
     float | None,
     typer.Option(min=0, help="Their noise over the image's range.", rich_help_panel=MAPS),
 ]
-Steps = Annotated[
+IgSteps = Annotated[
     int | None,
-    typer.Option(min=1, help="Points of integrated gradients.", rich_help_panel=MAPS),
+    typer.Option("--ig-steps", min=1, help="Points of integrated gradients.", rich_help_panel=MAPS),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
 PrecisionName = Annotated[

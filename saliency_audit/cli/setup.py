@@ -1,5 +1,6 @@
 """What every command does first: device, model, images, folder, clean accuracy."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,14 @@ def remove_earlier(folder: Path, names: Sequence[str], *, since: float) -> None:
     for path in folder.iterdir():
         ours = path.name.startswith(tuple(names)) and path.suffix in MADE
         if ours and path.stat().st_mtime < since:
+            path.unlink()
+
+
+def remove_images(folder: Path, attacks: Sequence[str]) -> None:
+    """Remove the attacked images that an earlier run left, and nothing else in the folder."""
+    made = re.compile(rf".*-[0-9a-f]{{8}}-({'|'.join(map(re.escape, attacks))})-.*\.(png|tmp)")
+    for path in folder.glob("*"):
+        if made.fullmatch(path.name):
             path.unlink()
 
 

@@ -3,14 +3,24 @@
 from math import inf
 
 from saliency_audit.metrics.accuracy import accuracy
+from saliency_audit.metrics.confidence_change import confidence_change
 from saliency_audit.metrics.cosine import cosine
 from saliency_audit.metrics.gradient_bound_share import gradient_bound_share
+from saliency_audit.metrics.l2_distance import l2_distance
+from saliency_audit.metrics.linf_distance import linf_distance
 from saliency_audit.metrics.logit_change import logit_change
 from saliency_audit.metrics.loss_change import loss_change
 from saliency_audit.metrics.loss_gradient_change import loss_gradient_change
+from saliency_audit.metrics.mass_center_shift import mass_center_shift
+from saliency_audit.metrics.mass_in_target import mass_in_target
+from saliency_audit.metrics.mse import mse
+from saliency_audit.metrics.pearson import pearson
 from saliency_audit.metrics.prediction_kept import prediction_kept
 from saliency_audit.metrics.prob_change import prob_change
+from saliency_audit.metrics.retrieval import retrieval
 from saliency_audit.metrics.spearman import spearman
+from saliency_audit.metrics.ssim import ssim
+from saliency_audit.metrics.topk_intersection import topk_intersection
 from saliency_audit.types import Check
 
 CHECKS: dict[str, Check] = {
@@ -45,7 +55,39 @@ CHECKS: dict[str, Check] = {
     ),
     "cosine": Check(cosine, "cosine of two signed maps", None, (-1, 1), "the definition"),
     "spearman": Check(
-        spearman, "rank correlation of two maps", None, (-1, 1), "P2 S3.4, ties at average rank"
+        spearman,
+        "rank correlation of two signed maps, channels averaged",
+        None,
+        (-1, 1),
+        "P2 S3.4, ties at average rank",
+    ),
+    "spearman-abs": Check(
+        spearman,
+        "rank correlation of two maps' magnitudes",
+        True,
+        (-1, 1),
+        "P2 S3.4, ties at average rank",
+    ),
+    "topk-intersection": Check(
+        topk_intersection,
+        "share of the k most salient pixels that two maps have in common",
+        True,
+        (0, 1),
+        "Ghorbani 2019; P2 S3.4",
+    ),
+    "pearson": Check(pearson, "correlation of two maps' magnitudes", True, (-1, 1), "P2 S3.4"),
+    "ssim": Check(
+        ssim, "structural similarity of two maps' magnitudes", True, (-1, 1), "P2 S3.4; Wang 2004"
+    ),
+    "mse": Check(
+        mse, "mean squared difference of two maps that add up to 1", False, (0, inf), "P2 S3.4"
+    ),
+    "mass-center-shift": Check(
+        mass_center_shift,
+        "way of the map's centre of mass, pixels",
+        False,
+        (0, inf),
+        "Ghorbani 2019",
     ),
     "cosine-to-picture": Check(
         cosine, "cosine of the map's magnitude with a wanted picture", None, (0, 1), "P0 section 2"
@@ -59,5 +101,56 @@ CHECKS: dict[str, Check] = {
         True,
         (-1, 1),
         "P0 section 2",
+    ),
+    "mse-to-target": Check(mse, "mse between a map and a wanted one", None, (0, inf), "P2 S2.2"),
+    "pearson-to-target": Check(
+        pearson, "correlation of a map with a wanted one", None, (-1, 1), "P2 S2.2"
+    ),
+    "mass-in-target": Check(
+        mass_in_target, "share of the map's mass in a wanted region", None, (0, 1), "Ghorbani 2019"
+    ),
+    "confidence-change": Check(
+        confidence_change, "change of the predicted class's probability", None, (-1, 1), "ours"
+    ),
+    "l2-distance": Check(
+        l2_distance, "length of the change of an image, pixel units", None, (0, inf), "P2 S3"
+    ),
+    "linf-distance": Check(
+        linf_distance, "largest change of a value of an image", None, (0, inf), "P2 S3"
+    ),
+    "retrieval-clean-clean": Check(
+        retrieval,
+        "prediction survives when the clean image is shown through the clean image's map",
+        None,
+        (0, 1),
+        "P2 (retrieval rate)",
+    ),
+    "retrieval-clean-attacked": Check(
+        retrieval,
+        "prediction survives when the clean image is shown through the attacked image's map",
+        None,
+        (0, 1),
+        "P2 (retrieval rate)",
+    ),
+    "retrieval-attacked-clean": Check(
+        retrieval,
+        "prediction survives when the attacked image is shown through the clean image's map",
+        None,
+        (0, 1),
+        "P2 (retrieval rate)",
+    ),
+    "retrieval-attacked-attacked": Check(
+        retrieval,
+        "prediction survives when the attacked image is shown through the attacked image's map",
+        None,
+        (0, 1),
+        "P2 (retrieval rate)",
+    ),
+    "surrogate-agreement": Check(
+        cosine,
+        "cosine of the gradient map with that of the smooth stand-in",
+        True,
+        (-1, 1),
+        "Dombrowski et al. 2019; ours",
     ),
 }

@@ -56,14 +56,14 @@ class Surrogate(TorchFunctionMode):
 
     def __enter__(self) -> "Surrogate":
         """Replace from now on."""
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         ENTERED.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
         """Replace no more."""
         ENTERED.remove(self)
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

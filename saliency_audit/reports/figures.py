@@ -111,7 +111,7 @@ def draw_maps(
     captioned = any(cell and cell.caption for row in rows for cell in row.cells)
     pitch = _SIDE + _GAP + (0.18 if captioned else 0)
     kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
-    page, top = _framed(
+    page, top = framed(
         width=left + len(columns) * (_SIDE + _GAP) + MARGIN,
         body=len(rows) * pitch + (0.6 if kinds else 0),
         title=title,
@@ -169,9 +169,9 @@ def draw_table(
         AuditError: the file cannot be written.
     """
     width, height = 1.35, 0.46
-    labels = [shorten(str(name), 30) for name in numbers.index]
+    labels = [shorten(str(name), 40) for name in numbers.index]
     left = MARGIN + 0.25 + 0.085 * max(map(len, labels), default=0)
-    page, top = _framed(
+    page, top = framed(
         width=left + len(numbers.columns) * width + MARGIN,
         body=len(labels) * height,
         title=title,
@@ -194,7 +194,7 @@ def draw_table(
     return page.save(path)
 
 
-def _framed(
+def framed(
     *,
     width: float,
     body: float,

@@ -1,7 +1,6 @@
 """The report of ``fool``."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,15 @@ from saliency_audit.reports.fool_figures import (
 )
 from saliency_audit.reports.html import Picture, Section, Table, write_html
 from saliency_audit.reports.tables import cell, write_csv
+from saliency_audit.reports.wording import (
+    facts,
+    facts_table,
+    images,
+    number,
+    subtitle,
+    summary_table,
+    with_interval,
+)
 from saliency_audit.types import Example
 
 WORDS = {
@@ -118,15 +126,11 @@ def write_fool_report(
         if several := draw_examples(gallery, judged, folder / "examples.png"):
             figures.append(Picture(several, "The same method on several images."))
     written += [picture.path for picture in (*overview, *figures)]
-    facts = {str(name).replace("_", " "): value for name, value in run.items()}
+    known = facts(run)
     page = write_html(
         folder / "report.html",
         title="Can these saliency maps be forged?",
-        subtitle=" · ".join(
-            f"{name}: {_fact(facts[name])}"
-            for name in ("model", "data", "clean accuracy")
-            if name in facts
-        ),
+        subtitle=subtitle(known),
         verdict_sentence=sentence,
         sections=[
             Section("The question", _INTRODUCTION),
@@ -139,11 +143,8 @@ def write_fool_report(
             ),
             Section("The maps", pictures=figures),
             Section("How this was measured, and its limits", _LIMITS),
-            Section("All numbers", tables=[_summary_table(summary)], folded=True),
-            Section(
-                "This run",
-                tables=[Table((), [(name, _fact(value)) for name, value in facts.items()], 2)],
-            ),
+            Section("All numbers", tables=[summary_table(summary)], folded=True),
+            Section("This run", tables=[facts_table(known)]),
         ],
     )
     return [*written, page]
@@ -173,11 +174,11 @@ def _verdict_tables(
                     str(row.saliency),
                     str(row.scalar) or "none (control)",
                     str(row.verdict),
-                    _with_interval(row.before, row.before_low, row.before_high, digits=".3f"),
-                    _with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
-                    _number(row.cosine, ".3f"),
-                    _images(
-                        f"{sum(per_image)} of {len(per_image)}" if per_image else cell(row.n),
+                    with_interval(row.before, row.before_low, row.before_high, digits=".3f"),
+                    with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
+                    number(row.cosine, ".3f"),
+                    images(
+                        f"{sum(per_image)} of {len(per_image)}" if per_image else row.n,
                         getattr(row, "n_undefined", 0),
                     ),
                 )
@@ -203,24 +204,15 @@ def _promise_tables(promises: pd.DataFrame | None) -> list[Table]:
         (
             _described(str(row.trick)),
             str(row.check),
-            _number(row.worst, ".2g"),
-            _number(row.bound, ".2g"),
+            number(row.worst, ".2g"),
+            number(row.bound, ".2g"),
             str(row.kept),
-            _images(row.n, row.n_undefined),
+            images(row.n, row.n_undefined),
         )
         for row in promises.itertuples()
     ]
     columns = ("trick", "check", "worst image", "promised", "kept", "images")
     return [Table(columns, rows, labels=2, title="Measured beside what the trick promises")]
-
-
-def _images(n: Any, undefined: Any) -> str:
-    """How many images a number is of.
-
-    >>> _images(16, 8), _images(24, 0)
-    ('16 (8 undefined)', '24')
-    """
-    return f"{n} ({undefined} undefined)" if undefined else f"{n}"
 
 
 def _model_tables(summary: pd.DataFrame) -> list[Table]:
@@ -230,19 +222,13 @@ def _model_tables(summary: pd.DataFrame) -> list[Table]:
         Table(
             ("check", "mean", "images"),
             [
-                (str(row.check), _with_interval(row.mean, row.ci_low, row.ci_high), cell(row.n))
+                (str(row.check), with_interval(row.mean, row.ci_low, row.ci_high), cell(row.n))
                 for row in own.itertuples()
             ],
             title=_described(str(setting)),
         )
         for setting, own in of_model.groupby("setting", sort=False)
     ]
-
-
-def _summary_table(summary: pd.DataFrame) -> Table:
-    columns = [name for name in summary.columns if name != "model"]
-    rows = [[_plain(value) for value in row] for row in summary[columns].itertuples(index=False)]
-    return Table([name.replace("_", " ") for name in columns], rows, labels=4)
 
 
 def _described(setting: str) -> str:
@@ -253,30 +239,3 @@ def _described(setting: str) -> str:
     """
     first, *options = setting.removeprefix("trick=").removeprefix("stage=").split(";")
     return f"{first} ({', '.join(options)})" if options else first
-
-
-def _with_interval(mean: Any, low: Any, high: Any, *, digits: str = ".3g") -> str:
-    if not isfinite(low):
-        return _number(mean, digits)
-    return f"{mean:{digits}} [{low:{digits}}, {high:{digits}}]"
-
-
-def _number(value: Any, digits: str) -> str:
-    return f"{value:{digits}}" if isfinite(value) else "–"
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) and isfinite(value) else _unquoted(value)
-
-
-def _unquoted(value: Any) -> str:
-    return value if isinstance(value, str) else cell(value)
-
-
-def _fact(value: Any) -> str:
-    """A fact about the run for people, nested ones on lines of their own."""
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_fact(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_fact, value))
-    return "not measured" if value is None else _plain(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -88,6 +89,18 @@ class Page:
             )
         )
 
+    def axes(self, x: float, y: float, width: float, height: float, **properties: Any) -> Axes:
+        """A rectangle to draw a chart in."""
+        return self._figure.add_axes(
+            (
+                x / self.width,
+                1 - (y + height) / self.height,
+                width / self.width,
+                height / self.height,
+            ),
+            **properties,
+        )
+
     def picture(
         self,
         x: float,
@@ -102,16 +115,7 @@ class Page:
 
         Pixels fewer than the page's are shown as squares, not smoothed.
         """
-        axes = self._figure.add_axes(
-            (
-                x / self.width,
-                1 - (y + height) / self.height,
-                width / self.width,
-                height / self.height,
-            ),
-            xticks=[],
-            yticks=[],
-        )
+        axes = self.axes(x, y, width, height, xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(linewidth=0.5, edgecolor="#999999")
         if pixels is None:

@@ -1,6 +1,6 @@
 """One row per measured quantity: how many, the mean, how sure, and what it stands beside."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from hashlib import sha256
 from math import nan, sqrt
 
@@ -21,7 +21,18 @@ SUMMARY_COLUMNS = (
     "chance",
     "higher_is_better",
 )
-PROPORTIONS = frozenset({"prediction-kept", "accuracy", "robust-accuracy"})
+PROPORTIONS = frozenset(
+    {
+        "prediction-kept",
+        "attack-success",
+        "accuracy",
+        "robust-accuracy",
+        "retrieval-clean-clean",
+        "retrieval-clean-attacked",
+        "retrieval-attacked-clean",
+        "retrieval-attacked-attacked",
+    }
+)
 """Checks that are 0 or 1 for each image."""
 
 _Z = 1.959963984540054  # 97.5th percentile of the normal distribution
@@ -34,6 +45,7 @@ def summarise(
     higher_is_better: Mapping[str, bool | None],
     chance: Mapping[str, float] | None = None,
     control: str = "random",
+    controls: Mapping[tuple[str, str], str] | None = None,
     proportions: Collection[str] = PROPORTIONS,
     resamples: int = 2000,
     seed: int = 0,
@@ -52,6 +64,8 @@ def summarise(
         higher_is_better: direction by check; None where neither end is better.
         chance: value by check that a map without information would get.
         control: saliency method beside which the others stand, on the same images.
+        controls: by check and setting, another setting of the same method beside which it stands
+            instead, such as noise beside an attack.
         proportions: checks that are 0 or 1 for each image.
         resamples: of the bootstrap.
         seed: of the bootstrap. Each row draws its own numbers: adding rows moves no others.
@@ -61,15 +75,10 @@ def summarise(
     """
     usable = (results["status"] == "ok") & np.isfinite(results["value"].astype(float))
     measured = results.assign(usable=usable)[results["check"] != ""]
-    controls = {
-        key: group.loc[group["usable"]].groupby("image")["value"].mean()
-        for key, group in measured[measured["saliency"] == control].groupby(
-            ["model", "check", "setting"], sort=False
-        )
-    }
+    beside_of = _controls(measured, control, controls)
     rows = []
     for key, group in measured.groupby(list(GROUP), sort=False):
-        model, saliency, _, check, setting = map(str, key)
+        model, saliency, scalar, check, setting = map(str, key)
         good = group.loc[group["usable"]]
         values = good["value"].to_numpy(float)
         low, high = interval(
@@ -78,7 +87,7 @@ def summarise(
             resamples=resamples,
             rng=_rng(seed, *key),
         )
-        beside = controls.get((model, check, setting)) if saliency not in ("", control) else None
+        beside = beside_of(model, saliency, scalar, check, setting)
         rows.append(
             (
                 *key,
@@ -93,6 +102,40 @@ def summarise(
             )
         )
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).astype({"higher_is_better": "boolean"})
+
+
+def _controls(
+    measured: pd.DataFrame, control: str, controls: Mapping[tuple[str, str], str] | None
+) -> Callable[..., pd.Series | None]:
+    """What gives the control's values by image for a row: model, saliency, scalar, check, setting.
+
+    Args:
+        measured: rows with a check, and a column ``usable``.
+        control: the saliency method that is one.
+        controls: the settings that are one, instead; see `summarise`.
+    """
+    if controls is None:
+        columns = ["model", "check", "setting"]
+        chosen = measured["saliency"] == control
+    else:
+        columns = list(GROUP)
+        chosen = measured["setting"].isin(set(controls.values()))
+    known = {
+        key: group.loc[group["usable"]].groupby("image")["value"].mean()
+        for key, group in measured[chosen].groupby(columns, sort=False)
+    }
+
+    def beside(
+        model: str, saliency: str, scalar: str, check: str, setting: str
+    ) -> pd.Series | None:
+        if controls is None:
+            return None if saliency in ("", control) else known.get((model, check, setting))
+        other = controls.get((check, setting))
+        # What was measured of the noise itself explains no scalar.
+        found = known.get((model, saliency, scalar, check, other))
+        return known.get((model, saliency, "", check, other)) if found is None else found
+
+    return beside
 
 
 def paired_difference(

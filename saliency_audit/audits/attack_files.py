@@ -1,0 +1,82 @@
+"""Attacked images as files: written without loss, and read back before anything is measured."""
+
+import re
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from saliency_audit.errors import AuditError, UnsupportedError
+
+
+def file_of(image: str, setting: str, scalar: str) -> str:
+    """Name of the file of one attacked image: readable, and different for different images.
+
+    >>> file_of("cats/1.jpg", "attack=topk;eps=8/255;attacked=gradient", "logit")
+    '1-71d2a8a5-topk-8_255-gradient-logit.png'
+    """
+    values = [part.split("=", 1)[1] for part in setting.split(";")]
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", Path(image).stem)[:40]
+    code = sha256(image.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    words = [stem, code, *values, *([scalar] if scalar else [])]
+    return "-".join(word.replace("/", "_") for word in words) + ".png"
+
+
+def check_channels(channels: int) -> None:
+    """Refuse images that a PNG cannot hold.
+
+    Raises:
+        UnsupportedError: neither 1 nor 3 channels.
+    """
+    if channels not in (1, 3):
+        raise UnsupportedError(
+            f"attacked images are written as PNG, which has 1 or 3 channels, not {channels}"
+        )
+
+
+def write_and_read(images: Tensor, paths: list[Path]) -> Tensor:
+    """Write each image as an 8-bit PNG and give back what the files hold.
+
+    Args:
+        images: ``(n, c, h, w)`` in [0, 1].
+        paths: one per image.
+
+    Returns:
+        ``(n, c, h, w)``, read from the files.
+
+    Raises:
+        AuditError: the disk is full, or the folder cannot be written.
+    """
+    return torch.stack(
+        [_read(_write(image, path), image) for image, path in zip(images, paths, strict=True)]
+    )
+
+
+def _write(image: Tensor, path: Path) -> Path:
+    levels = (image.detach().double().cpu() * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    picture = Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+    buffer = BytesIO()
+    picture.save(buffer, "png")
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise AuditError(
+            f"cannot write {path} ({error.strerror or error}); what was finished is kept, mend "
+            "that and add --resume"
+        ) from error
+    return path
+
+
+def _read(path: Path, like: Tensor) -> Tensor:
+    with Image.open(path) as picture:
+        levels = np.array(picture)
+    pixels = torch.from_numpy(levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1))
+    return (pixels.double() / 255).to(like)

@@ -1,0 +1,140 @@
+"""What is attacked with what: one job for each set of attacked images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from saliency_audit.attacks import ATTACKS
+
+RANDOM, RANDOM_WORST, WORST_CASE = "random", "random-worst", "worst-case"
+CONTROLS = (RANDOM, RANDOM_WORST)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attack with one budget on one method under one scalar.
+
+    Attributes:
+        attack: a name in ``ATTACKS``.
+        eps: budget in pixel units; None for none.
+        norm: of the budget.
+        saliency: the attacked method; empty for attacks on the prediction.
+        scalar: the explained scalar of the attacked map; empty likewise.
+    """
+
+    attack: str
+    eps: float | None
+    norm: str
+    saliency: str = ""
+    scalar: str = ""
+
+    @property
+    def setting(self) -> str:
+        """As ``results.csv`` writes it."""
+        return attack_setting(self.attack, self.eps, self.norm, attacked=self.saliency)
+
+    @property
+    def wants(self) -> str:
+        """What the goal's reference is: "clean", "region", "map", or nothing."""
+        goal = ATTACKS[self.attack].goal
+        return goal.wants if goal else ""
+
+
+def eps_text(eps: float | None) -> str:
+    """A budget as people write it.
+
+    >>> eps_text(8 / 255), eps_text(0.5), eps_text(None), eps_text(0.0)
+    ('8/255', '0.5', 'none', '0')
+    """
+    if eps is None:
+        return "none"
+    levels = eps * 255
+    whole = abs(levels - round(levels)) < 1e-6 and 0 < round(levels) < 255
+    return f"{round(levels)}/255" if whole else f"{eps:g}"
+
+
+def attack_setting(
+    attack: str, eps: float | None, norm: str, *, attacked: str = "", toward: str = ""
+) -> str:
+    """``key=value`` pairs, joined by semicolons.
+
+    >>> attack_setting("topk", 8 / 255, "linf", attacked="gradient")
+    'attack=topk;eps=8/255;attacked=gradient'
+    >>> attack_setting("random", 2.0, "l2", toward="structured")
+    'attack=random;eps=2;norm=l2;toward=structured'
+    """
+    parts = {
+        "attack": attack,
+        "eps": eps_text(eps),
+        "norm": "" if norm == "linf" or eps is None else norm,
+        "attacked": attacked,
+        "toward": toward,
+    }
+    return ";".join(f"{name}={value}" for name, value in parts.items() if value)
+
+
+def control_of(check: str, setting: str) -> str | None:
+    """The setting under which noise of the same size was measured; None for what has none.
+
+    >>> control_of("cosine", "attack=topk;eps=8/255;attacked=gradient")
+    'attack=random;eps=8/255'
+    >>> control_of("pearson-to-target", "attack=structured;eps=none;attacked=gradient")
+    'attack=random;eps=none;attacked=gradient;toward=structured'
+    >>> control_of("surrogate-agreement", "surrogate=softplus;beta=30") is None
+    True
+    """
+    parts = dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
+    attack = parts.pop("attack", None)
+    if attack not in (*ATTACKS, WORST_CASE) or attack in CONTROLS or "step" in parts:
+        return None
+    if parts["eps"] != "none":
+        parts.pop("attacked", None)
+    wanted = check.endswith("-to-target") or check == "mass-in-target"
+    space = parts.pop("space", None)
+    named = {"attack": RANDOM_WORST if attack == WORST_CASE else RANDOM, **parts}
+    if wanted:
+        named["toward"] = attack
+    if space:
+        named["space"] = space
+    return ";".join(f"{name}={value}" for name, value in named.items())
+
+
+def jobs(
+    attacks: Sequence[str],
+    methods: Sequence[str],
+    scalars: Sequence[str],
+    *,
+    eps: Sequence[float] | None,
+    norm: str,
+    default_eps: float,
+) -> list[Job]:
+    """Every combination that makes sense, in the order given.
+
+    Args:
+        attacks: names in ``ATTACKS``; the control is no job.
+        methods: to attack.
+        scalars: explained.
+        eps: budgets; None means ``default_eps``, and none for attacks that need none.
+        norm: of the budgets.
+        default_eps: of attacks that need one.
+    """
+    planned = []
+    for attack in attacks:
+        entry = ATTACKS[attack]
+        if attack == RANDOM:
+            continue
+        budgets: Sequence[float | None] = eps or ([default_eps] if entry.budgeted else [None])
+        pairs: Sequence[tuple[str, str]] = (
+            [(method, scalar) for method in methods for scalar in scalars]
+            if entry.goal
+            else [("", "")]
+        )
+        planned += [Job(attack, size, norm, *pair) for size in budgets for pair in pairs]
+    return planned
+
+
+def goals() -> Mapping[str, str]:
+    """What each attack is after, as ``images/manifest.csv`` says it."""
+    return {
+        name: (entry.goal.function.__name__.replace("_", "-") if entry.goal else "prediction")
+        for name, entry in ATTACKS.items()
+    }

@@ -1,0 +1,223 @@
+"""One word for each attack, method and scalar, with a definition."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saliency_audit.attacks import ATTACKS
+from saliency_audit.audits.attack_jobs import WORST_CASE, control_of
+
+FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
+
+ATTACK_WORDS = {
+    FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
+    "the same size (its interval lies below that of the noise), and less than half as many",
+    SHIFTED: "the same, but at least half as many as under noise",
+    STEADY: "the attack moves the map no further than noise of the same size does",
+    UNDEFINED: "no verdict: maps are constant, zero or NaN on some images, or there are too few "
+    "images for an interval",
+}
+
+SIMILARITY = "topk-intersection"
+
+VERDICT_COLUMNS = (
+    "setting",
+    "attack",
+    "eps",
+    "saliency",
+    "scalar",
+    "similarity",
+    "similarity_low",
+    "similarity_high",
+    "control",
+    "control_low",
+    "control_high",
+    "chance",
+    "success",
+    "l2_min",
+    "l2_mean",
+    "l2_max",
+    "l2_model_min",
+    "l2_model_mean",
+    "l2_model_max",
+    "n",
+    "n_undefined",
+    "verdict",
+)
+PREDICTION_COLUMNS = (
+    "setting",
+    "eps",
+    "success",
+    "success_low",
+    "success_high",
+    "control",
+    "l2_mean",
+    "linf_max",
+    "n",
+)
+
+Line = Mapping[Hashable, Any]
+
+
+def attack_controls(results: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """By check and setting, the setting of the noise beside which it stands.
+
+    Args:
+        results: rows of the run.
+    """
+    pairs = results[["check", "setting"]].drop_duplicates().itertuples(index=False)
+    found = {(check, setting): control_of(check, setting) for check, setting in pairs}
+    return {pair: setting for pair, setting in found.items() if setting is not None}
+
+
+def attack_chances(*, k: int, pixels: int, classes: int) -> dict[str, float]:
+    """What a map without information would get, by check.
+
+    Args:
+        k: most salient pixels.
+        pixels: of a map.
+        classes: of the model.
+    """
+    alike = ("spearman", "spearman-abs", "pearson", "cosine", "pearson-to-target")
+    retrieved = ("clean-clean", "clean-attacked", "attacked-clean", "attacked-attacked")
+    return {
+        SIMILARITY: k / pixels,
+        **dict.fromkeys(alike, 0.0),
+        **{f"retrieval-{pair}": 1 / classes for pair in retrieved},
+    }
+
+
+def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """A verdict for each attack on maps, budget, attacked method and scalar.
+
+    Args:
+        summary: one row per check, with its interval.
+        results: rows of the run, for the smallest and largest distances.
+
+    Returns:
+        ``VERDICT_COLUMNS``; similarity is the mean share of salient pixels kept by the attacked
+        method's own map, control the same under noise; distances are L2, in pixel units and in
+        the network's own.
+    """
+    lines = _by_key(summary)
+    distances = _distances(results)
+    rows = []
+    for (check, setting, saliency, scalar), line in lines.items():
+        parts = dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
+        attack = parts.get("attack", "")
+        on_maps = attack == WORST_CASE or (attack in ATTACKS and ATTACKS[attack].goal)
+        if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
+            continue
+        noise = lines[check, str(control_of(check, setting)), saliency, scalar]
+        success = lines.get(("attack-success", setting, "", scalar))
+        pixel = distances.get((setting, scalar), (np.nan,) * 3)
+        model = distances.get((f"{setting};space=model", scalar), (np.nan,) * 3)
+        rows.append(
+            (
+                setting,
+                attack,
+                parts["eps"],
+                saliency,
+                scalar,
+                *(line[name] for name in ("mean", "ci_low", "ci_high")),
+                *(noise[name] for name in ("mean", "ci_low", "ci_high")),
+                line["chance"],
+                success["mean"] if success else np.nan,
+                *pixel,
+                *model,
+                line["n"],
+                line["n_undefined"],
+                _verdict(line, noise),
+            )
+        )
+    return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """What attacks on the prediction did.
+
+    Args:
+        summary: one row per check, with its interval.
+        results: rows of the run.
+
+    Returns:
+        ``PREDICTION_COLUMNS``; success is the share of images whose class changed, control the
+        same under noise.
+    """
+    lines = _by_key(summary)
+    rows = []
+    for (check, setting, saliency, scalar), line in lines.items():
+        if check != "attack-success" or not setting.startswith("attack=pgd"):
+            continue
+        eps = dict(part.split("=", 1) for part in setting.split(";"))["eps"]
+        noise = lines.get(("prediction-kept", str(control_of(check, setting)), saliency, scalar))
+        largest = results[(results["setting"] == setting) & (results["check"] == "linf-distance")]
+        rows.append(
+            (
+                setting,
+                eps,
+                *(line[name] for name in ("mean", "ci_low", "ci_high")),
+                1 - noise["mean"] if noise else np.nan,
+                lines["l2-distance", setting, saliency, scalar]["mean"],
+                largest["value"].astype(float).max(),
+                line["n"],
+            )
+        )
+    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images: int) -> str:
+    """The answer in a few sentences.
+
+    Args:
+        verdicts: of `attack_verdicts`.
+        predictions: of `attack_predictions`.
+        images: audited images.
+    """
+    parts = []
+    for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
+        budget = "without a budget" if eps == "none" else f"within {eps}"
+        count = own["verdict"].value_counts()
+        named = []
+        for word in ATTACK_WORDS:
+            if count.get(word):
+                methods = ", ".join(dict.fromkeys(own.loc[own["verdict"] == word, "saliency"]))
+                named.append(f"{count[word]} {word} ({methods})")
+        parts.append(f"{attack} {budget}: {'; '.join(named)}.")
+    if len(verdicts):
+        parts.insert(0, f"On {images} images, with every predicted class unchanged:")
+    for line in predictions.itertuples():
+        parts.append(
+            f"pgd within {line.eps} changed the class of {line.success:.0%} of {line.n} images "
+            f"(noise: {line.control:.0%})."
+        )
+    return " ".join(parts)
+
+
+def _by_key(summary: pd.DataFrame) -> dict[tuple[str, str, str, str], Line]:
+    return {
+        (line["check"], line["setting"], line["saliency"], line["scalar"]): line
+        for line in summary.to_dict("records")
+    }
+
+
+def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Smallest, mean and largest L2 distance by setting and scalar."""
+    rows = results[(results["check"] == "l2-distance") & (results["status"] == "ok")]
+    found = {}
+    for (setting, scalar), own in rows.groupby(["setting", "scalar"]):
+        values = own["value"].astype(float)
+        found[str(setting), str(scalar)] = (values.min(), values.mean(), values.max())
+    return found
+
+
+def _verdict(line: Line, noise: Line) -> str:
+    ends = [line["mean"], line["ci_high"], noise["mean"], noise["ci_low"]]
+    if not np.isfinite(np.array(ends, dtype=float)).all():
+        return UNDEFINED
+    if line["ci_high"] >= noise["ci_low"]:
+        # Images that lost their map to the attack were perhaps not steady.
+        return UNDEFINED if line["n_undefined"] > noise["n_undefined"] else STEADY
+    return FRAGILE if line["mean"] < noise["mean"] / 2 else SHIFTED

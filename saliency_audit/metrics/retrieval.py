@@ -1,0 +1,48 @@
+"""Does the prediction survive when an image is shown through a map?"""
+
+import torch
+from torch import Tensor
+
+from saliency_audit.maps import is_defined
+from saliency_audit.metrics.prediction_kept import prediction_kept
+
+
+def revealed(images: Tensor, saliency: Tensor, fill: Tensor) -> Tensor:
+    """Each image as far as its map lets it through: ``fill + m (images - fill)``.
+
+    The map is cut at its 99th percentile, as maps are drawn, and scaled to [0, 1].
+
+    Args:
+        images: ``(n, c, h, w)``.
+        saliency: ``(n, h, w)``, >= 0.
+        fill: ``(1, c, 1, 1)``, the colour of what is hidden; the mean colour is the 0 of the
+            network's own input, with which P2 multiplies.
+
+    Returns:
+        ``(n, c, h, w)``; NaN where the map is undefined (constant, NaN or infinite).
+
+    >>> revealed(torch.ones(1, 1, 1, 2), torch.tensor([[[0.0, 3.0]]]), torch.zeros(1, 1, 1, 1))
+    tensor([[[[0., 1.]]]])
+    """
+    flat = saliency.flatten(1).double()
+    low, top = flat.amin(1, keepdim=True), flat.nan_to_num().quantile(0.99, dim=1, keepdim=True)
+    top = top.where(top > low, flat.amax(1, keepdim=True))
+    opacity = ((flat - low) / (top - low)).clamp(max=1).view_as(saliency).unsqueeze(1)
+    defined = is_defined(saliency).view(-1, 1, 1, 1)
+    return (fill + opacity.to(images.dtype) * (images - fill)).where(defined, torch.nan)
+
+
+def retrieval(logits: Tensor, reference: Tensor) -> Tensor:
+    """1 where an image shown through a map has the predicted class of the whole clean image.
+
+    Args:
+        logits: of `revealed` images, ``(n, classes)``.
+        reference: of the whole clean images.
+
+    Returns:
+        ``(n,)`` float64, 0 or 1; NaN where a logit is not finite. Source: P2's retrieval rate.
+
+    >>> retrieval(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]]))
+    tensor([1.], dtype=torch.float64)
+    """
+    return prediction_kept(logits, reference)

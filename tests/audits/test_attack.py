@@ -1,0 +1,345 @@
+"""The whole attack audit from Python: the user's own module and tensors, rows out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from saliency_audit import audits
+from saliency_audit.assets import bundled_images, bundled_model
+from saliency_audit.audits.attack_jobs import control_of
+from saliency_audit.audits.attack_targets import least_salient_quarter
+from saliency_audit.data import from_tensors
+from saliency_audit.errors import InputError, UnsupportedError
+from saliency_audit.methods.gradient import gradient
+from saliency_audit.metrics import CHECKS
+from saliency_audit.models import Classifier
+from saliency_audit.reports.summary import summarise
+from saliency_audit.types import COLUMNS
+
+EPS = 8 / 255
+ATTACKED = "attack=topk;eps=8/255;attacked=gradient"
+NOISE = "attack=random;eps=8/255"
+MAP_CHECKS = {
+    "topk-intersection", "spearman", "spearman-abs", "pearson", "ssim", "cosine", "mse",
+    "mass-center-shift", "retrieval-clean-clean", "retrieval-clean-attacked",
+    "retrieval-attacked-clean", "retrieval-attacked-attacked",
+}  # fmt: skip
+IMAGE_CHECKS = {"prediction-kept", "confidence-change", "l2-distance", "linf-distance"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    # Twice the deviation and half the first weights: the same network with units of its own.
+    network = bundled_model()
+    network.features[0].weight.data *= 0.5
+    return Classifier(network, input_shape=(1, 28, 28), std=0.5, name="fashion")
+
+
+@pytest.fixture(scope="module")
+def data():
+    pixels, labels, _ = bundled_images("test")
+    return from_tensors(
+        torch.from_numpy(pixels[:6]).unsqueeze(1).float() / 255, torch.from_numpy(labels[:6])
+    )
+
+
+def run(model, data, **options):
+    defaults = {"saliency": ["gradient"], "measure": ["gradient"], "search": {"steps": 8}}
+    return audits.table(audits.attack(model, data, **(defaults | options)))
+
+
+def judged(rows):
+    summary = summarise(
+        rows,
+        higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()},
+        chance=audits.attack_chances(k=16, pixels=784, classes=10),
+        controls=audits.attack_controls(rows),
+    )
+    return summary, audits.attack_verdicts(summary, rows), audits.attack_predictions(summary, rows)
+
+
+def values(rows, check, setting, saliency="gradient", scalar="logit"):
+    found = rows[
+        (rows["check"] == check)
+        & (rows["setting"] == setting)
+        & (rows["saliency"] == saliency)
+        & (rows["scalar"] == scalar)
+    ]
+    assert len(found), (check, setting)
+    return found["value"].astype(float).to_numpy()
+
+
+@pytest.fixture(scope="module")
+def rows(model, data):
+    return run(model, data, measure=["gradient", "gradcam", "occlusion", "sobel"])
+
+
+def test_the_map_is_moved_and_noise_does_not_move_it(rows):
+    assert tuple(rows.columns) == COLUMNS
+    summary, verdicts, _ = judged(rows)
+    line = verdicts.iloc[0]
+    assert (line["attack"], line["eps"], line["saliency"]) == ("topk", "8/255", "gradient")
+    assert line["verdict"] == "fragile"
+    assert line["similarity"] < 0.1 < 0.2 < line["control"]
+    assert line["chance"] == pytest.approx(16 / 784)
+    assert line["success"] == 1
+    assert (values(rows, "prediction-kept", ATTACKED, "") == 1).all()
+    of_maps = summary[(summary["setting"] == ATTACKED) & (summary["saliency"] == "gradient")]
+    assert set(of_maps["check"]) == MAP_CHECKS
+    assert of_maps["control"].notna().all()
+    of_images = summary[(summary["setting"] == ATTACKED) & (summary["saliency"] == "")]
+    assert set(of_images["check"]) == IMAGE_CHECKS | {"attack-success"}
+    assert of_images.loc[of_images["check"] == "l2-distance", "control"].notna().all()
+
+
+def test_every_measured_method_stands_under_every_attack(rows):
+    for name, scalar in (("gradcam", "logit"), ("occlusion", "logit"), ("sobel", "")):
+        for setting in (ATTACKED, NOISE):
+            assert len(values(rows, "cosine", setting, name, scalar)) == 6
+
+
+def test_the_budget_holds_and_distances_are_in_both_units(rows):
+    assert values(rows, "linf-distance", ATTACKED, "").max() <= EPS + 1e-6
+    pixel = values(rows, "l2-distance", ATTACKED, "")
+    model_space = values(rows, "l2-distance", ATTACKED + ";space=model", "")
+    np.testing.assert_allclose(model_space, pixel / 0.5, rtol=1e-5)
+    noise = values(rows, "linf-distance", NOISE, "", "")
+    np.testing.assert_allclose(noise, EPS, rtol=1e-5)
+
+
+def test_what_is_stated_is_what_the_files_show(model, data, tmp_path):
+    rows = run(model, data, folder=tmp_path)
+    clean = torch.stack([data[i].image for i in range(6)])
+    names = [data[i].name for i in range(6)]
+    paths = [tmp_path / "images" / audits.file_of(name, ATTACKED, "logit") for name in names]
+    read = torch.stack(
+        [torch.from_numpy(np.asarray(Image.open(path)) / 255).float()[None] for path in paths]
+    )
+    with model.audited():
+        classes = model(clean).argmax(1)
+        assert torch.equal(model(read).argmax(1), classes)
+        before, after = (gradient(model, images, classes) for images in (clean, read))
+    shared = []
+    for one, other in zip(before.abs().flatten(1), after.abs().flatten(1), strict=True):
+        both = set(one.topk(16).indices.tolist()) & set(other.topk(16).indices.tolist())
+        shared.append(len(both) / 16)
+    np.testing.assert_allclose(values(rows, "topk-intersection", ATTACKED), shared, atol=1e-9)
+    expected = (read - clean).flatten(1).norm(dim=1)
+    np.testing.assert_allclose(values(rows, "l2-distance", ATTACKED, ""), expected, rtol=1e-5)
+
+
+def test_any_batch_size_and_any_neighbours_give_the_same_numbers(model, data):
+    whole, single = (run(model, data, batch_size=size) for size in (32, 1))
+    key = ["image", "saliency", "scalar", "check", "setting"]
+    both = whole.merge(single, on=key, suffixes=("", "_single"))
+    assert len(both) == len(whole) == len(single)
+    of_noise = both[both["setting"].str.startswith("attack=random")]
+    np.testing.assert_allclose(
+        of_noise["value"].astype(float), of_noise["value_single"].astype(float), atol=1e-3
+    )
+    # A sign can tip where a gradient is within round-off of zero; numbers hardly notice.
+    similar = both[both["check"] == "spearman-abs"]
+    gap = (similar["value"] - similar["value_single"]).astype(float).abs()
+    assert gap.max() < 0.05
+
+
+def test_the_same_seed_gives_the_same_rows(model, data):
+    options = {"saliency": ["smoothgrad"], "measure": ["smoothgrad"], "options": {"samples": 3}}
+    one, other = (run(model, data, seed=3, search={"steps": 3}, **options) for _ in range(2))
+    pd.testing.assert_frame_equal(one, other)
+    third = run(model, data, seed=4, search={"steps": 3}, **options)
+    assert not one["value"].equals(third["value"])
+
+
+def test_worst_case_is_the_worst_attack_of_each_image(model, data):
+    rows = run(model, data, attacks=["topk", "mass-center", "target-region"])
+    settings = [
+        f"attack={n};eps=8/255;attacked=gradient" for n in ("topk", "mass-center", "target-region")
+    ]
+    each = np.stack([values(rows, "topk-intersection", setting) for setting in settings])
+    worst = values(rows, "topk-intersection", "attack=worst-case;eps=8/255;attacked=gradient")
+    np.testing.assert_array_equal(worst, each.min(0))
+    _, verdicts, _ = judged(rows)
+    line = verdicts.set_index("attack").loc["worst-case"]
+    noise = values(rows, "topk-intersection", "attack=random-worst;eps=8/255")
+    assert line["control"] == pytest.approx(noise.mean())
+    assert noise.mean() <= values(rows, "topk-intersection", NOISE).mean()
+
+
+def test_mass_center_and_target_region_beat_noise(model, data):
+    rows = run(model, data, attacks=["mass-center", "target-region"], search={"steps": 20})
+    shift = values(rows, "mass-center-shift", "attack=mass-center;eps=8/255;attacked=gradient")
+    assert shift.mean() > 2 * values(rows, "mass-center-shift", NOISE).mean()
+    summary, _, _ = judged(rows)
+    line = summary[
+        (summary["check"] == "mass-in-target")
+        & summary["setting"].str.startswith("attack=target-region")
+    ].iloc[0]
+    assert line["ci_low"] > line["control"]
+    before = values(rows, "mass-in-target", "attack=none;toward=target-region")
+    assert line["mean"] > 1.5 * before.mean()
+
+
+def test_structured_comes_near_the_map_of_another_image(model, data):
+    rows = run(model, data, attacks=["structured"], search={"steps": 60})
+    setting = "attack=structured;eps=none;attacked=gradient"
+    before = values(rows, "pearson-to-target", "attack=none;toward=structured")
+    after = values(rows, "pearson-to-target", setting)
+    noise = values(
+        rows, "pearson-to-target", "attack=random;eps=none;attacked=gradient;toward=structured"
+    )
+    assert after.mean() > 0.4 > noise.mean()
+    assert (after > before).all()
+    # Noise beside it went as far.
+    ours = values(rows, "l2-distance", setting, "")
+    theirs = values(rows, "l2-distance", "attack=random;eps=none;attacked=gradient", "")
+    np.testing.assert_allclose(theirs, ours, rtol=0.3)
+    first, last = (values(rows, "map-term", f"{setting};step={step}", "") for step in (0, 57))
+    assert (last < first).all()
+    assert values(rows, "prediction-term", f"{setting};step=57", "").max() > 0
+
+
+def test_structured_within_a_budget_and_towards_a_picture(model, data):
+    picture = torch.zeros(28, 28)
+    picture[4:10, 4:24] = 1
+    rows = run(
+        model, data, attacks=["structured", "target-region"], eps=[16 / 255], target_map=picture,
+        search={"steps": 30, "rule": "sign"},
+    )  # fmt: skip
+    setting = "attack=structured;eps=16/255;attacked=gradient"
+    assert values(rows, "linf-distance", setting, "").max() <= 16 / 255 + 1e-6
+    after = values(rows, "pearson-to-target", setting)
+    assert (after > values(rows, "pearson-to-target", "attack=none;toward=structured")).all()
+    region = values(rows, "mass-in-target", "attack=target-region;eps=16/255;attacked=gradient")
+    assert (region > values(rows, "mass-in-target", "attack=none;toward=target-region")).all()
+
+
+def test_pgd_changes_classes_and_noise_does_not(model, data):
+    rows = run(model, data, attacks=["pgd"], eps=[EPS, 0.3], search={"steps": 10})
+    _, verdicts, predictions = judged(rows)
+    assert verdicts.empty
+    large = predictions.set_index("eps").loc["0.3"]
+    assert large["success"] == 1
+    assert large["control"] < 1
+    kept = values(rows, "prediction-kept", "attack=pgd;eps=0.3", "", "")
+    success = values(rows, "attack-success", "attack=pgd;eps=0.3", "", "")
+    np.testing.assert_array_equal(kept, 1 - success)
+
+
+def test_no_budget_leaves_every_map_as_it_was(model, data):
+    rows = run(model, data, eps=[0.0])
+    setting = "attack=topk;eps=0;attacked=gradient"
+    assert (values(rows, "topk-intersection", setting) == 1).all()
+    assert (values(rows, "attack-success", setting, "") == 0).all()
+    _, verdicts, _ = judged(rows)
+    assert verdicts["verdict"].tolist() == ["steady"]
+
+
+def test_maps_that_say_nothing_are_undefined(data):
+    class Constant(nn.Module):
+        def forward(self, images):
+            return images.new_tensor([1.0, 0.0]).expand(len(images), 2) + 0 * images.sum()
+
+    rows = run(Classifier(Constant(), input_shape=(1, 28, 28)), data)
+    _, verdicts, _ = judged(rows)
+    assert verdicts["verdict"].tolist() == ["undefined"]
+    assert set(rows.loc[rows["check"] == "cosine", "status"]) == {"undefined"}
+
+
+def test_what_a_stand_in_is_worth_is_measured(rows):
+    agreement = values(rows, "surrogate-agreement", "surrogate=exact-forward;beta=30")
+    assert len(agreement) == 6
+    assert (agreement > 0.2).all()
+
+
+def test_examples_are_the_worst_images(model, data):
+    (batch,) = audits.attack(model, data, saliency=["gradient"], measure=["gradient"],
+                             search={"steps": 8})  # fmt: skip
+    rows = audits.table([batch])
+    kept = rows[(rows["check"] == "topk-intersection") & (rows["setting"] == ATTACKED)]
+    roles = {example.role for example in batch.examples}
+    assert roles == {"image", "attacked", "before", "after"}
+    drawn = {example.image for example in batch.examples if example.role == "attacked"}
+    worst = kept.sort_values("value", kind="stable")["image"].iloc[0]
+    assert worst in drawn
+
+
+def test_what_cannot_be_attacked_is_refused_in_one_line(model, data):
+    with pytest.raises(UnsupportedError, match="--measure deeplift"):
+        run(model, data, saliency=["deeplift"])
+    scripted = Classifier(
+        torch.jit.script(bundled_model()), input_shape=(1, 28, 28), format="torchscript"
+    )
+    with pytest.raises(UnsupportedError, match="--attack pgd works") as refusal:
+        run(scripted, data)
+    assert "\n" not in str(refusal.value)
+    assert len(run(scripted, data, attacks=["pgd"], search={"steps": 2}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attacks": ["topkk"]}, "topk"),
+        ({"saliency": ["gradients"]}, "gradient"),
+        ({"eps": [-1.0]}, "eps is -1"),
+        ({"norm": "l2"}, "--eps 2"),
+        ({"norm": "l1"}, "l1"),
+        ({"k": 0.0}, "k"),
+        ({"k": 1000}, "784"),
+        ({"search": {"steps": 0}}, "--steps"),
+        ({"search": {"beta": -1.0}}, "--beta"),
+        ({"search": {"smooth": "softmax"}}, "softplus"),
+        ({"attacks": ["structured"], "search": {"momentum": 1.0}}, "momentum"),
+        ({"attacks": ["pgd"], "search": {"rule": "adam"}}, "pgd"),
+    ],
+)
+def test_wrong_input_is_named(model, data, options, message):
+    with pytest.raises(InputError, match=message):
+        run(model, data, **options)
+
+
+def test_structured_needs_another_image_or_a_picture(model, data):
+    alone = from_tensors(data[0].image[None])
+    with pytest.raises(InputError, match="--target-map"):
+        run(model, alone, attacks=["structured"])
+
+
+def test_images_off_the_grid_are_brought_to_it(model):
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    rows = run(model, from_tensors(images), search={"steps": 2})
+    assert values(rows, "linf-distance", ATTACKED, "").max() <= EPS + 1e-6
+
+
+def test_bfloat16_is_attacked_in_full_precision(data):
+    model = Classifier(bundled_model(), input_shape=(1, 28, 28), precision="bf16")
+    rows = run(model, data, search={"steps": 4})
+    assert values(rows, "topk-intersection", ATTACKED).mean() < 0.9
+
+
+def test_the_least_salient_quarter():
+    clean = torch.ones(1, 6, 8)
+    clean[0, 3:, 4:] = 0
+    region = least_salient_quarter(clean)
+    assert region[0, 3:, 4:].eq(1).all()
+    assert float(region.sum()) == 12
+
+
+def test_nothing_is_the_control_of_a_control():
+    assert control_of("cosine", NOISE) is None
+    assert control_of("map-term", f"{ATTACKED};step=3") is None
+    assert (
+        control_of("l2-distance", f"{ATTACKED};space=model")
+        == "attack=random;eps=8/255;space=model"
+    )
+
+
+def test_files_of_different_images_have_different_names():
+    names = ["a/1.png", "b/1.png", "ü/1.png", "x" * 300 + ".png"]
+    files = {audits.file_of(name, ATTACKED, "logit") for name in names}
+    assert len(files) == 4
+    assert all(len(file) < 120 and Path(file).name == file for file in files)
