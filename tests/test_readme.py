@@ -14,10 +14,11 @@ from tests.cli.conftest import run as run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 COMMANDS = sorted(
-    set(re.findall(r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|list)[^`\n]*)", README))
+    set(re.findall(r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|list)[^`\n]*)", README))
 )
 DOWNLOADS = ("torchvision:", "timm:")
-QUICK = {"--max-samples": "4", "--samples": "2", "--steps": "2"}
+QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
+STEPS = {"--steps": "4"}
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def test_the_readme_has_commands():
 @pytest.mark.usefixtures("files")
 def test_command_runs(run, line):
     words = shlex.split(line)
-    if words[0] == "fool":  # as written, but on fewer images and points
-        for option, value in QUICK.items():
+    if words[0] in ("fool", "attack"):  # as written, but on fewer images, points and steps
+        for option, value in (QUICK | (STEPS if words[0] == "attack" else {})).items():
             if option in words:
                 words[words.index(option) + 1] = value
             else:

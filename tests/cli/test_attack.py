@@ -55,7 +55,17 @@ def test_the_attacked_images_are_data_like_any_other(run):
     assert run("attack", *FEW).code == 0
     folder = Path("saliency-audit-report/attack/images")
     manifest = pd.read_csv(folder / "manifest.csv", dtype=str)
-    assert list(manifest.columns) == ["path", "label", "image", "attack", "goal", "saliency", "scalar", "eps", "seed"]
+    assert list(manifest.columns) == [
+        "path",
+        "label",
+        "image",
+        "attack",
+        "goal",
+        "saliency",
+        "scalar",
+        "eps",
+        "seed",
+    ]
     assert len(manifest) == len(list(folder.glob("*.png"))) == 6
     assert set(manifest["attack"]) == {"topk"}
     assert set(manifest["eps"]) == {"8/255"}

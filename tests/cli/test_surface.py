@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from saliency_audit.attacks import ATTACKS, PRESETS
 from saliency_audit.cli import app, main
+from saliency_audit.cli.attack import AttackName, PresetName
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
 from saliency_audit.tricks import TRICKS
@@ -50,16 +52,29 @@ def test_every_command_has_help_with_an_example_that_works(name, run):
 def test_list_names_everything_that_can_be_named(run):
     ran = run("list")
     assert ran.code == 0
-    for registry in (METHODS, TRICKS, CHECKS):
+    for registry in (METHODS, TRICKS, ATTACKS, PRESETS, CHECKS):
         for name in registry:
             assert name in ran.out
     assert "logit-shift" not in run("list", "saliency").out
 
 
+def test_the_options_offer_what_the_registries_have():
+    assert set(AttackName) == set(ATTACKS)
+    assert set(PresetName) == set(PRESETS)
+
+
+def test_presets_say_what_deviates(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "4000")
+    shown = run("list", "presets").out
+    for preset in PRESETS.values():
+        assert preset.deviations in shown
+
+
 def test_commands_that_are_not_there_are_not_listed(run):
     shown = run("--help").out
     assert "fool" in shown
-    for missing in ("attack", "finetune", "gate"):
+    assert "attack" in shown
+    for missing in ("finetune", "gate"):
         assert f" {missing} " not in shown
 
 
