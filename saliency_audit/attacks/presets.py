@@ -55,7 +55,8 @@ PRESETS: dict[str, Preset] = {
     "dombrowski": Preset(
         "Dombrowski et al. 2019: 1,500 Adam steps of 2e-4, softplus 10 to 100, weights 1e11, 1e6",
         "Guided backpropagation and LRP cannot be differentiated here. Integrated gradients from "
-        "the mean colour by the midpoint rule. The best of 20 looks is kept, not the last step.",
+        "the mean colour by the midpoint rule. The wanted map is the network's own, not that of "
+        "softplus 1,000. The best of 20 looks is kept, not the last step.",
         ("structured",),
         saliency=("gradient", "input-x-gradient", "integrated-gradients"),
         search={

@@ -11,7 +11,7 @@ from torch import Tensor
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.audits.attack_batch import AttackedBatch, Run
 from saliency_audit.audits.attack_files import check_channels
-from saliency_audit.audits.attack_jobs import Job, jobs
+from saliency_audit.audits.attack_jobs import RANDOM, Job, jobs
 from saliency_audit.audits.attack_search import attackable, search_options
 from saliency_audit.audits.attack_targets import Targets
 from saliency_audit.audits.explain import predict, supported
@@ -128,11 +128,8 @@ def attack(
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
     smooth = str(search.get("smooth", "exact-forward"))
-    precise = (
-        model
-        if model.precision == "fp32"
-        else model.replaced(model.network, precision="fp32").requires_grad_(False).eval()
-    )
+    fast = model.precision != "fp32"
+    precise = model.replaced(model.network, precision="fp32") if fast else model
 
     with model.audited(), ExitStack() as stack:
         known, labels, names = first_images(data, 2, at_once, device=device, workers=workers)
@@ -203,7 +200,8 @@ def attack(
                 for stand_in in stand_ins(work, search):
                     rows += attacked.rows_of_stand_in(*stand_in, scalars[0])
                 for job in work:
-                    rows += attacked.rows_of_job(job)
+                    if job.attack != RANDOM:
+                        rows += attacked.rows_of_job(job)
                 rows += attacked.rows_of_controls(work)
                 rows += attacked.rows_of_worst_case()
                 batch_size = attacked.batch_size

@@ -40,6 +40,8 @@ from saliency_audit.models import Classifier, agreement, halve_on_oom
 from saliency_audit.seeding import generators
 from saliency_audit.types import Example, Row
 
+LOW_AGREEMENT = 0.5
+"""Mean cosine of gradients below which a stand-in is told of."""
 MEASURED_PER_STEP = 8
 """Maps measured in about the time of one step of a search."""
 
@@ -109,6 +111,7 @@ class Run:
     def work(self, planned: Sequence[Job]) -> float:
         """Work of one image, in steps."""
         controls = {control_key(job): self.scalars_of(job) for job in planned}
+        planned = [job for job in planned if job.attack != RANDOM]
         sets = [self.scalars_of(job) for job in planned]
         sets += [scalars for scalars in controls.values() for _ in range(self.draws)]
         return sum(self.searching(job) for job in planned) + sum(
@@ -136,6 +139,7 @@ class AttackedBatch:
 
     def __init__(self, run: Run, batch: ImageBatch, *, batch_size: int) -> None:
         self.run = run
+        self.index = batch.index
         self.names = batch.names
         self.batch_size = batch_size
         # A file holds 8 bits; pictures that were read from one stay as they are.
@@ -158,11 +162,12 @@ class AttackedBatch:
 
     def rows_of_stand_in(self, smooth: str, beta: float, scalar: str) -> list[Row]:
         """How near the smooth stand-in's gradient map is to the network's."""
+        run = self.run
         if smooth == "none":
             return []
         found = halve_on_oom(
             lambda size: agreement(
-                self.run.precise,
+                run.precise,
                 self.images,
                 self.targets,
                 kind=smooth,  # type: ignore[arg-type]
@@ -171,8 +176,15 @@ class AttackedBatch:
                 batch_size=size,
             ),
             self.batch_size,
-            tell=self.run.tell,
+            tell=run.tell,
         )
+        cosine = float(found.cosine.nanmean())
+        if not self.index and (found.predictions < 1 or cosine < LOW_AGREEMENT):
+            run.tell(
+                f"the stand-in {smooth} at beta {beta:g} predicts as the network on "
+                f"{found.predictions:.0%} of the first images, its gradient has a cosine of "
+                f"{cosine:.2f} with the network's; a steady map may mean no more than that"
+            )
         return rows_of(
             self.subject,
             {"surrogate-agreement": found.cosine.double()},

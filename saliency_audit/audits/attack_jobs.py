@@ -110,7 +110,7 @@ def jobs(
     """Every combination that makes sense, in the order given.
 
     Args:
-        attacks: names in ``ATTACKS``; the control is no job.
+        attacks: names in ``ATTACKS``.
         methods: to attack.
         scalars: explained.
         eps: budgets; None means ``default_eps``, and none for attacks that need none.
@@ -120,8 +120,6 @@ def jobs(
     planned = []
     for attack in attacks:
         entry = ATTACKS[attack]
-        if attack == RANDOM:
-            continue
         budgets: Sequence[float | None] = eps or ([default_eps] if entry.budgeted else [None])
         pairs: Sequence[tuple[str, str]] = (
             [(method, scalar) for method in methods for scalar in scalars]

@@ -13,14 +13,17 @@ FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined
 
 ATTACK_WORDS = {
     FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
-    "the same size (its interval lies below that of the noise), and less than half as many",
-    SHIFTED: "the same, but at least half as many as under noise",
+    "the same size (its interval lies below that of the noise), and less than half as many; or, "
+    "where a map or region was wanted, less than half of the distance to it is left",
+    SHIFTED: "the same, but at least half as many as under noise, or half of the distance",
     STEADY: "the attack moves the map no further than noise of the same size does",
     UNDEFINED: "no verdict: maps are constant, zero or NaN on some images, or there are too few "
     "images for an interval",
 }
 
 SIMILARITY = "topk-intersection"
+WANTED = {"structured": "pearson-to-target", "target-region": "mass-in-target"}
+"""What says how near a map has come to what the attack wants; 1 is there."""
 
 VERDICT_COLUMNS = (
     "setting",
@@ -35,6 +38,10 @@ VERDICT_COLUMNS = (
     "control_low",
     "control_high",
     "chance",
+    "target",
+    "target_low",
+    "target_high",
+    "target_control",
     "success",
     "l2_min",
     "l2_mean",
@@ -98,8 +105,9 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
 
     Returns:
         ``VERDICT_COLUMNS``; similarity is the mean share of salient pixels kept by the attacked
-        method's own map, control the same under noise; distances are L2, in pixel units and in
-        the network's own.
+        method's own map, control the same under noise; target is the correlation with the wanted
+        map, or the mass in the wanted region, where the attack has one; distances are L2, in pixel
+        units and in the network's own.
     """
     lines = _by_key(summary)
     distances = _distances(results)
@@ -111,6 +119,9 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
         if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
             continue
         noise = lines[check, str(control_of(check, setting)), saliency, scalar]
+        wanted = WANTED.get(attack, "")
+        target = lines.get((wanted, setting, saliency, scalar))
+        toward = lines.get((wanted, str(control_of(wanted, setting)), saliency, scalar))
         success = lines.get(("attack-success", setting, "", scalar))
         pixel = distances.get((setting, scalar), (np.nan,) * 3)
         model = distances.get((f"{setting};space=model", scalar), (np.nan,) * 3)
@@ -124,12 +135,17 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
                 *(line[name] for name in ("mean", "ci_low", "ci_high")),
                 *(noise[name] for name in ("mean", "ci_low", "ci_high")),
                 line["chance"],
+                *(target[name] if target else np.nan for name in ("mean", "ci_low", "ci_high")),
+                toward["mean"] if toward else np.nan,
                 success["mean"] if success else np.nan,
                 *pixel,
                 *model,
                 line["n"],
                 line["n_undefined"],
-                _verdict(line, noise),
+                _worse(
+                    _verdict(line, noise),
+                    _verdict(_left(target), _left(toward)) if target and toward else UNDEFINED,
+                ),
             )
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
@@ -193,7 +209,7 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
             f"pgd within {line.eps} changed the class of {line.success:.0%} of {line.n} images "
             f"(noise: {line.control:.0%})."
         )
-    return " ".join(parts)
+    return " ".join(parts) or f"Only noise was tried, on {images} images; see summary.csv."
 
 
 def _by_key(summary: pd.DataFrame) -> dict[tuple[str, str, str, str], Line]:
@@ -211,6 +227,17 @@ def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, floa
         values = own["value"].astype(float)
         found[str(setting), str(scalar)] = (values.min(), values.mean(), values.max())
     return found
+
+
+def _left(line: Line) -> Line:
+    """The distance that is left to what was wanted, of which less is more fragile."""
+    ends = {"mean": "mean", "ci_low": "ci_high", "ci_high": "ci_low"}
+    return {**line, **{name: 1 - line[other] for name, other in ends.items()}}
+
+
+def _worse(one: str, other: str) -> str:
+    """The worse of two verdicts on the same maps; undefined only if both are."""
+    return min(one, other, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
 
 
 def _verdict(line: Line, noise: Line) -> str:

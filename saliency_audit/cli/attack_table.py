@@ -14,7 +14,7 @@ COLOURS = {"fragile": "bold red", "shifted": "yellow", "steady": "green", "undef
 
 
 def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence: str) -> None:
-    """How many of its salient pixels each map keeps, beside noise of the same size."""
+    """How many of its salient pixels each map keeps, and how near it is to what was wanted."""
     if len(verdicts):
         chance = verdicts["chance"].iloc[0]
         table = Table(
@@ -25,7 +25,10 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
             padding=0,
             collapse_padding=True,
         )
-        for name in ("attack", "eps", "saliency", "scalar", "attacked [95 %]", "noise", "found"):
+        wanted = bool(verdicts["target"].notna().any())
+        for name in ("attack", "eps", "saliency", "scalar", "attacked [95 %]", "noise"):
+            table.add_column(name, no_wrap=True)
+        for name in ["wanted", "noise"] * wanted + ["found"]:
             table.add_column(name, no_wrap=True)
         table.add_column("verdict")
         previous = None
@@ -43,11 +46,17 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
                 line["scalar"],
                 _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
                 _number(line["control"]),
+                *([_number(line["target"]), _number(line["target_control"])] if wanted else []),
                 f"{found:4.0%}" if found == found else "",
                 f"[{COLOURS[word]}]{word}[/]",
             )
             previous = group
         results.print(table)
+        if wanted:
+            results.print(
+                "wanted: correlation with the wanted map, or mass in the wanted region\n",
+                soft_wrap=True,
+            )
     if len(predictions):
         table = Table(
             title="images whose predicted class changed",

@@ -1,9 +1,10 @@
 """The pictures of ``attack``: the worst images with their maps, and the verdicts at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -144,10 +145,7 @@ def draw_verdicts(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
             f"{saliency} of {scalar}" if several else saliency
             for saliency, scalar in zip(verdicts["saliency"], verdicts["scalar"], strict=True)
         ],
-        number=[
-            number(own, ".2f") + (f" (noise {noise:.2f})" if is_number(noise) else "")
-            for own, noise in zip(verdicts["similarity"], verdicts["control"], strict=True)
-        ],
+        number=[_numbers(line) for line in verdicts.to_dict("records")],
     )
     named["column"] = named["attack"] + "\n" + named["budget"]
     budgets = named.sort_values("size", ascending=False, kind="stable")["budget"].unique()
@@ -161,10 +159,23 @@ def draw_verdicts(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
             title="Which maps can be moved while the class stays?",
             footnote=f"Columns: the attack and its budget. Numbers: how many of the clean map's "
             f"{pixels_compared(verdicts)} are still among those of the attacked image's map, "
-            "beside the same under noise of the same size; 1 is all of them. Means over images.",
+            "beside the same under noise of the same size; 1 is all of them. Wanted: correlation "
+            "with the wanted map, or mass in the wanted region. Means over images.",
         )
         for i, page in enumerate(pages, 1)
     ]
+
+
+def _numbers(line: Mapping[Hashable, Any]) -> str:
+    """What decided: how near the map is to the wanted one, or how much of it is left."""
+    wanted = is_number(line.get("target", nan))
+    own, noise = (
+        (line["target"], line["target_control"])
+        if wanted
+        else (line["similarity"], line["control"])
+    )
+    beside = f" (noise {noise:.2f})" if is_number(noise) else ""
+    return ("wanted " if wanted else "") + number(own, ".2f") + beside
 
 
 def _grid(named: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The tables on the page of ``attack``; each is left out where nothing was measured for it."""
 
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,8 @@ def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
         "intersection with\nclean map [95 % CI]",
         "the same under\nnoise [95 % CI]",
         "chance",
+        "near the wanted\nmap or region [95 % CI]",
+        "the same\nunder noise",
         "attack found\nan image",
         "images",
     )
@@ -45,6 +48,10 @@ def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
                     for name in ("similarity", "control")
                 ),
                 number(line["chance"], ".2g"),
+                with_interval(
+                    *(line.get("target" + end, nan) for end in ("", "_low", "_high")), digits=".2f"
+                ),
+                number(line.get("target_control", nan), ".2f"),
                 number(line["success"], ".0%"),
                 images(line["n"], line["n_undefined"]),
             )

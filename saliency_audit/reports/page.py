@@ -36,7 +36,7 @@ MARGIN = 0.2
 TITLE, BODY, SMALL, NOTE = 12.0, 9.0, 8.0, 7.5  # points
 _INK, _FAINT = "#222222", "#666666"
 _DPI = 120
-_LARGE = 1 << 20  # bytes
+_LARGE = 3 << 20  # bytes
 
 
 class Page:

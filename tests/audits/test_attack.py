@@ -202,6 +202,11 @@ def test_structured_comes_near_the_map_of_another_image(model, data):
     first, last = (values(rows, "map-term", f"{setting};step={step}", "") for step in (0, 57))
     assert (last < first).all()
     assert values(rows, "prediction-term", f"{setting};step=57", "").max() > 0
+    _, verdicts, _ = judged(rows)
+    line = verdicts.iloc[0]
+    assert line["target"] == pytest.approx(after.mean())
+    assert line["target_control"] == pytest.approx(noise.mean())
+    assert line["verdict"] in ("fragile", "shifted")
 
 
 def test_structured_within_a_budget_and_towards_a_picture(model, data):
@@ -315,10 +320,23 @@ def test_images_off_the_grid_are_brought_to_it(model):
     assert values(rows, "linf-distance", ATTACKED, "").max() <= EPS + 1e-6
 
 
-def test_bfloat16_is_attacked_in_full_precision(data):
+def test_bfloat16_is_attacked_in_full_precision_and_the_model_is_left_as_it_was(data):
     model = Classifier(bundled_model(), input_shape=(1, 28, 28), precision="bf16")
+    model.train().requires_grad_(True)
     rows = run(model, data, search={"steps": 4})
     assert values(rows, "topk-intersection", ATTACKED).mean() < 0.9
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_noise_alone_is_measured(model, data):
+    rows = run(model, data, attacks=["random"], eps=[EPS, 2 / 255])
+    large, small = (
+        values(rows, "topk-intersection", f"attack=random;eps={eps}").mean()
+        for eps in ("8/255", "2/255")
+    )
+    assert large < small < 1
+    assert not rows["setting"].str.contains("topk").any()
 
 
 def test_the_least_salient_quarter():
@@ -327,6 +345,58 @@ def test_the_least_salient_quarter():
     region = least_salient_quarter(clean)
     assert region[0, 3:, 4:].eq(1).all()
     assert float(region.sum()) == 12
+
+
+def summarised(lines):
+    """A summary of the gradient map: (check, setting) to mean, low, high, undefined images."""
+    rows = [
+        {
+            "check": check, "setting": where, "saliency": "gradient", "scalar": "logit",
+            "mean": mean, "ci_low": low, "ci_high": high, "n": 9, "n_undefined": undefined,
+            "chance": 0.02,
+        }
+        for (check, where), (mean, low, high, undefined) in lines.items()
+    ]  # fmt: skip
+    empty = pd.DataFrame(columns=COLUMNS)
+    (word,) = audits.attack_verdicts(pd.DataFrame(rows), empty)["verdict"]
+    return word
+
+
+@pytest.mark.parametrize(
+    ("attacked", "noise", "word"),
+    [
+        ((0.1, 0.0, 0.2, 0), (0.5, 0.4, 0.6, 0), "fragile"),
+        ((0.3, 0.2, 0.35, 0), (0.5, 0.4, 0.6, 0), "shifted"),
+        ((0.1, 0.0, 0.45, 0), (0.5, 0.4, 0.6, 0), "steady"),
+        ((0.6, 0.5, 0.7, 0), (0.5, 0.4, 0.6, 0), "steady"),
+        ((0.6, 0.5, 0.7, 3), (0.5, 0.4, 0.6, 0), "undefined"),
+        ((0.1, float("nan"), float("nan"), 0), (0.5, 0.4, 0.6, 0), "undefined"),
+        ((float("nan"),) * 3 + (9,), (float("nan"),) * 3 + (9,), "undefined"),
+    ],
+)
+def test_the_words_follow_their_definition(attacked, noise, word):
+    lines = {("topk-intersection", ATTACKED): attacked, ("topk-intersection", NOISE): noise}
+    assert summarised(lines) == word
+
+
+@pytest.mark.parametrize(
+    ("target", "noise", "word"),
+    [
+        ((0.8, 0.7, 0.9, 0), (0.2, 0.1, 0.3, 0), "fragile"),
+        ((0.5, 0.4, 0.55, 0), (0.2, 0.1, 0.3, 0), "shifted"),
+        ((0.2, 0.1, 0.4, 0), (0.2, 0.1, 0.3, 0), "steady"),
+    ],
+)
+def test_an_attack_that_reaches_what_it_wants_is_not_steady(target, noise, word):
+    setting = "attack=structured;eps=8/255;attacked=gradient"
+    beside = "attack=random;eps=8/255;toward=structured"
+    lines = {
+        ("topk-intersection", setting): (0.5, 0.4, 0.6, 0),
+        ("topk-intersection", NOISE): (0.5, 0.4, 0.6, 0),
+        ("pearson-to-target", setting): target,
+        ("pearson-to-target", beside): noise,
+    }
+    assert summarised(lines) == word
 
 
 def test_nothing_is_the_control_of_a_control():
