@@ -258,7 +258,7 @@ class AttackedBatch:
                     measured |= self._toward(job, after)
                     rows += self._rows_before(job)
                 self.similar[job] = measured["topk-intersection"]
-                self._drawn[job] = (self._map_before(pair), after)
+                self._drawn[job] = (self._map_before(pair), after.cpu())
                 self._values[job] = measured
             rows += self._rows(pair, measured, job.setting)
         return rows

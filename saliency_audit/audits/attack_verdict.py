@@ -1,6 +1,6 @@
 """One word for each attack, method and scalar, with a definition."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,22 @@ FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined
 
 ATTACK_WORDS = {
     FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
-    "the same size (its interval lies below that of the noise), and less than half as many; or, "
-    "where a map or region was wanted, less than half of the distance to it is left",
-    SHIFTED: "the same, but at least half as many as under noise, or half of the distance",
+    "the same size (its interval lies below that of the noise), and less than half as many; or it "
+    "came nearer to the attack's own aim than noise does: less than half of the distance to the "
+    "wanted map or region is left, or the centre of mass moved more than twice as far",
+    SHIFTED: "the same, but by less than that",
     STEADY: "the attack moves the map no further than noise of the same size does",
     UNDEFINED: "no verdict: maps are constant, zero or NaN on some images, or there are too few "
     "images for an interval",
 }
 
 SIMILARITY = "topk-intersection"
-WANTED = {"structured": "pearson-to-target", "target-region": "mass-in-target"}
-"""What says how near a map has come to what the attack wants; 1 is there."""
+AIMS = {
+    "structured": "pearson-to-target",
+    "target-region": "mass-in-target",
+    "mass-center": "mass-center-shift",
+}
+"""What says how near a map has come to what the attack wants."""
 
 VERDICT_COLUMNS = (
     "setting",
@@ -38,10 +43,10 @@ VERDICT_COLUMNS = (
     "control_low",
     "control_high",
     "chance",
-    "target",
-    "target_low",
-    "target_high",
-    "target_control",
+    "aim",
+    "aim_low",
+    "aim_high",
+    "aim_control",
     "success",
     "l2_min",
     "l2_mean",
@@ -105,8 +110,8 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
 
     Returns:
         ``VERDICT_COLUMNS``; similarity is the mean share of salient pixels kept by the attacked
-        method's own map, control the same under noise; target is the correlation with the wanted
-        map, or the mass in the wanted region, where the attack has one; distances are L2, in pixel
+        method's own map, control the same under noise; aim is what ``AIMS`` says, where the
+        attack has one; distances are L2, in pixel
         units and in the network's own.
     """
     lines = _by_key(summary)
@@ -119,9 +124,9 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
         if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
             continue
         noise = lines[check, str(control_of(check, setting)), saliency, scalar]
-        wanted = WANTED.get(attack, "")
-        target = lines.get((wanted, setting, saliency, scalar))
-        toward = lines.get((wanted, str(control_of(wanted, setting)), saliency, scalar))
+        aim = AIMS.get(attack, "")
+        reached = lines.get((aim, setting, saliency, scalar))
+        by_noise = lines.get((aim, str(control_of(aim, setting)), saliency, scalar))
         success = lines.get(("attack-success", setting, "", scalar))
         pixel = distances.get((setting, scalar), (np.nan,) * 3)
         model = distances.get((f"{setting};space=model", scalar), (np.nan,) * 3)
@@ -135,20 +140,26 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
                 *(line[name] for name in ("mean", "ci_low", "ci_high")),
                 *(noise[name] for name in ("mean", "ci_low", "ci_high")),
                 line["chance"],
-                *(target[name] if target else np.nan for name in ("mean", "ci_low", "ci_high")),
-                toward["mean"] if toward else np.nan,
+                *(reached[name] if reached else np.nan for name in ("mean", "ci_low", "ci_high")),
+                by_noise["mean"] if by_noise else np.nan,
                 success["mean"] if success else np.nan,
                 *pixel,
                 *model,
                 line["n"],
                 line["n_undefined"],
-                _worse(
-                    _verdict(line, noise),
-                    _verdict(_left(target), _left(toward)) if target and toward else UNDEFINED,
+                _worst(
+                    [_verdict(line, noise)]
+                    + ([_verdict(_left(reached), _left(by_noise))] if reached and by_noise else [])
                 ),
             )
         )
-    return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+    verdicts = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+    # The worst case is no better than any of the attacks it is the worst of.
+    key = ["eps", "saliency", "scalar"]
+    for i in verdicts.index[verdicts["attack"] == WORST_CASE]:
+        same = (verdicts[key] == verdicts.loc[i, key]).all(axis=1)
+        verdicts.loc[i, "verdict"] = _worst(verdicts.loc[same, "verdict"])
+    return verdicts
 
 
 def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -230,14 +241,24 @@ def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, floa
 
 
 def _left(line: Line) -> Line:
-    """The distance that is left to what was wanted, of which less is more fragile."""
+    """What is left of the way to the aim, of which less is more fragile.
+
+    The distance to 1 from a correlation or a share; for the way of the centre of mass, which has
+    no end, one over it.
+    """
+
+    def left(value: float) -> float:
+        if line["check"] != "mass-center-shift":
+            return 1 - value
+        return 1 / value if value > 0 else np.nan
+
     ends = {"mean": "mean", "ci_low": "ci_high", "ci_high": "ci_low"}
-    return {**line, **{name: 1 - line[other] for name, other in ends.items()}}
+    return {**line, **{name: left(line[other]) for name, other in ends.items()}}
 
 
-def _worse(one: str, other: str) -> str:
-    """The worse of two verdicts on the same maps; undefined only if both are."""
-    return min(one, other, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
+def _worst(words: Iterable[str]) -> str:
+    """The worst of several verdicts on the same maps; undefined only if all are."""
+    return min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
 
 
 def _verdict(line: Line, noise: Line) -> str:

@@ -25,10 +25,10 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
             padding=0,
             collapse_padding=True,
         )
-        wanted = bool(verdicts["target"].notna().any())
+        wanted = bool(verdicts["aim"].notna().any())
         for name in ("attack", "eps", "saliency", "scalar", "attacked [95 %]", "noise"):
             table.add_column(name, no_wrap=True)
-        for name in ["wanted", "noise"] * wanted + ["found"]:
+        for name in ["aim", "noise"] * wanted + ["found"]:
             table.add_column(name, no_wrap=True)
         table.add_column("verdict")
         previous = None
@@ -46,7 +46,7 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
                 line["scalar"],
                 _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
                 _number(line["control"]),
-                *([_number(line["target"]), _number(line["target_control"])] if wanted else []),
+                *([_number(line["aim"]), _number(line["aim_control"])] if wanted else []),
                 f"{found:4.0%}" if found == found else "",
                 f"[{COLOURS[word]}]{word}[/]",
             )
@@ -54,7 +54,8 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
         results.print(table)
         if wanted:
             results.print(
-                "wanted: correlation with the wanted map, or mass in the wanted region\n",
+                "aim: correlation with the wanted map, mass in the wanted region, or way of the "
+                "centre of mass in pixels\n",
                 soft_wrap=True,
             )
     if len(predictions):

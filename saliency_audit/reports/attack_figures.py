@@ -159,8 +159,9 @@ def draw_verdicts(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
             title="Which maps can be moved while the class stays?",
             footnote=f"Columns: the attack and its budget. Numbers: how many of the clean map's "
             f"{pixels_compared(verdicts)} are still among those of the attacked image's map, "
-            "beside the same under noise of the same size; 1 is all of them. Wanted: correlation "
-            "with the wanted map, or mass in the wanted region. Means over images.",
+            "beside the same under noise of the same size; 1 is all of them. Aim: correlation "
+            "with the wanted map, mass in the wanted region, or way of the centre of mass in "
+            "pixels. Means over images.",
         )
         for i, page in enumerate(pages, 1)
     ]
@@ -168,14 +169,12 @@ def draw_verdicts(verdicts: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _numbers(line: Mapping[Hashable, Any]) -> str:
     """What decided: how near the map is to the wanted one, or how much of it is left."""
-    wanted = is_number(line.get("target", nan))
+    wanted = is_number(line.get("aim", nan))
     own, noise = (
-        (line["target"], line["target_control"])
-        if wanted
-        else (line["similarity"], line["control"])
+        (line["aim"], line["aim_control"]) if wanted else (line["similarity"], line["control"])
     )
     beside = f" (noise {noise:.2f})" if is_number(noise) else ""
-    return ("wanted " if wanted else "") + number(own, ".2f") + beside
+    return ("aim " if wanted else "") + number(own, ".2f") + beside
 
 
 def _grid(named: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
         "intersection with\nclean map [95 % CI]",
         "the same under\nnoise [95 % CI]",
         "chance",
-        "near the wanted\nmap or region [95 % CI]",
+        "the attack's own\naim [95 % CI]",
         "the same\nunder noise",
         "attack found\nan image",
         "images",
@@ -49,9 +49,9 @@ def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
                 ),
                 number(line["chance"], ".2g"),
                 with_interval(
-                    *(line.get("target" + end, nan) for end in ("", "_low", "_high")), digits=".2f"
+                    *(line.get("aim" + end, nan) for end in ("", "_low", "_high")), digits=".2f"
                 ),
-                number(line.get("target_control", nan), ".2f"),
+                number(line.get("aim_control", nan), ".2f"),
                 number(line["success"], ".0%"),
                 images(line["n"], line["n_undefined"]),
             )

@@ -181,6 +181,8 @@ def test_mass_center_and_target_region_beat_noise(model, data):
         & summary["setting"].str.startswith("attack=target-region")
     ].iloc[0]
     assert line["ci_low"] > line["control"]
+    _, verdicts, _ = judged(rows)
+    assert set(verdicts["verdict"]) <= {"fragile", "shifted"}
     before = values(rows, "mass-in-target", "attack=none;toward=target-region")
     assert line["mean"] > 1.5 * before.mean()
 
@@ -204,8 +206,8 @@ def test_structured_comes_near_the_map_of_another_image(model, data):
     assert values(rows, "prediction-term", f"{setting};step=57", "").max() > 0
     _, verdicts, _ = judged(rows)
     line = verdicts.iloc[0]
-    assert line["target"] == pytest.approx(after.mean())
-    assert line["target_control"] == pytest.approx(noise.mean())
+    assert line["aim"] == pytest.approx(after.mean())
+    assert line["aim_control"] == pytest.approx(noise.mean())
     assert line["verdict"] in ("fragile", "shifted")
 
 
@@ -397,6 +399,18 @@ def test_an_attack_that_reaches_what_it_wants_is_not_steady(target, noise, word)
         ("pearson-to-target", beside): noise,
     }
     assert summarised(lines) == word
+
+
+def test_a_centre_of_mass_that_moved_twice_as_far_is_fragile():
+    setting = "attack=mass-center;eps=8/255;attacked=gradient"
+    same = {
+        ("topk-intersection", setting): (0.5, 0.4, 0.6, 0),
+        ("topk-intersection", NOISE): (0.5, 0.4, 0.6, 0),
+        ("mass-center-shift", NOISE): (2.0, 1.0, 3.0, 0),
+    }
+    for moved, word in ((9.0, "fragile"), (3.9, "shifted"), (2.5, "steady")):
+        ends = (moved, moved - 0.5, moved + 0.5, 0)
+        assert summarised(same | {("mass-center-shift", setting): ends}) == word
 
 
 def test_nothing_is_the_control_of_a_control():
