@@ -1,7 +1,7 @@
 """The search for an image whose map does what a goal wants (Ghorbani; Dombrowski; MI-FGSM)."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,13 +18,14 @@ from saliency_audit.attacks.budget import (
 from saliency_audit.attacks.kept import Kept
 from saliency_audit.attacks.structured import prediction_change
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.maps import is_defined
 from saliency_audit.models import Classifier, surrogate
 
 Explain = Callable[..., Tensor]
 """``explain(images, graph=...)``: maps ``(n, h, w)``, magnitude, adding up to 1."""
 Log = Callable[[int, Tensor, Tensor], None]
 Rule = Literal["sign", "normalised", "adam"]
-LOOKS = 20
+LOOKS = 10
 """How often a search looks at the original network, at least."""
 
 
@@ -101,12 +102,11 @@ def descend(
     if step_size is None:
         step_size = 0.3 / steps if eps is None else 2.5 * eps / steps
     with torch.no_grad():
-        judge = criterion or goal
         kept = Kept(
             model,
             images,
-            lambda candidates, _: judge(explain(candidates, graph=False)),
-            value=judge(explain(images, graph=False)),
+            lambda candidates, _: _judged(explain(candidates, graph=False), criterion or goal),
+            value=_judged(explain(images, graph=False), criterion or goal),
         )
         probabilities = model(images).softmax(1) if keep_prediction else images.new_zeros(0)
     look_every = max(1, steps // LOOKS)
@@ -163,15 +163,40 @@ def _gradient(
     """Gradient of what is minimised, the goal, and the prediction's term."""
     pixels = images.detach().clone().requires_grad_()
     with nullcontext() if smooth == "none" else surrogate(model, smooth, beta=beta):
-        value = goal(explain(pixels, graph=True))
+        with _logits_of(model, pixels) as seen:
+            value = goal(explain(pixels, graph=True))
         change = torch.zeros_like(value)
         if len(probabilities):
-            change = prediction_change(model(pixels).softmax(1), probabilities)
+            # Maps that look at other points than the image itself take a pass more.
+            logits = seen[0] if seen else model(pixels)
+            change = prediction_change(logits.softmax(1), probabilities)
         total = (value + change).sum()
         if not total.requires_grad:
             return torch.zeros_like(images), value, change
         (gradient,) = torch.autograd.grad(total, pixels, allow_unused=True, materialize_grads=True)
     return gradient.nan_to_num(), value.detach(), change.detach()
+
+
+def _judged(maps: Tensor, criterion: Callable[[Tensor], Tensor]) -> Tensor:
+    """The criterion; NaN, which is never better, where the map says nothing."""
+    return criterion(maps).where(is_defined(maps), torch.nan)
+
+
+@contextmanager
+def _logits_of(model: Classifier, pixels: Tensor) -> Iterator[list[Tensor]]:
+    """Gathers the logits of these very images, whoever runs them through the model inside."""
+    seen: list[Tensor] = []
+
+    def note(_: Classifier, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        images = inputs[0]
+        if images.data_ptr() == pixels.data_ptr() and images.shape == pixels.shape:
+            seen.append(logits)
+
+    handle = model.register_forward_hook(note)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _signs(images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

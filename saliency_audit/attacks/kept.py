@@ -50,8 +50,6 @@ class Kept:
         logits = self._logits(candidates)
         allowed = (logits.argmax(1) != self.classes) == self._changed
         allowed &= logits.isfinite().all(1)
-        if not bool(allowed.any()):
-            return
         value = self._measure(candidates, logits)
         # NaN compares false: a candidate without a value is never better.
         better = allowed & (value < self.value)

@@ -10,6 +10,8 @@ from saliency_audit.attacks.budget import Norm, lengths, per_image, project, rou
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
 
+BISECTIONS = 24
+
 
 def random(
     model: Classifier,
@@ -36,8 +38,8 @@ def random(
         steps: not used.
         step_size: not used.
         generators: one per image.
-        norm: "linf": plus or minus eps at random in every value; "l2": a random direction of
-            length eps.
+        norm: "linf": plus or minus eps at random in every value; "l2": normal noise, scaled so
+            that its length is eps after rounding.
 
     Returns:
         ``(n, c, h, w)``, within the budget and on the 8-bit grid. The class may have changed.
@@ -54,7 +56,19 @@ def random(
             for image, generator in zip(images, generators, strict=True)
         ]
     ).to(images.dtype)
-    size = per_image(torch.as_tensor(eps, device=images.device).to(images.dtype), images)
-    noise = noise.sign() if norm == "linf" else noise / per_image(lengths(noise), noise)
-    moved = project(images + size * noise, images, eps=eps, norm=norm)
-    return rounded(moved, images, eps=eps, norm=norm)
+    size = torch.as_tensor(eps, device=images.device).to(images.dtype).expand(len(images))
+    if norm == "linf":
+        moved = project(images + per_image(size, images) * noise.sign(), images, eps=eps, norm=norm)
+        return rounded(moved, images, eps=eps, norm=norm)
+    # Cutting to [0, 1] and rounding change the length: the scale at which it is eps is searched.
+    least, most = torch.zeros_like(size), torch.ones_like(size)
+    for _ in range(BISECTIONS):
+        scale = (least + most) / 2
+        short = lengths(_added(images, scale, noise) - images) <= size
+        least, most = scale.where(short, least), most.where(short, scale)
+    return _added(images, least, noise)
+
+
+def _added(images: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
+    moved = images + per_image(scale, images) * noise
+    return rounded(moved.clamp(0, 1), images, eps=None, norm="l2")

@@ -151,13 +151,16 @@ def attack(
             if maps_attacked
             else []
         )
+        # With nothing but the prediction attacked, what is asked for can only be measured.
+        asked = measure or (None if maps_attacked or everything else saliency)
         measured = supported(
-            # The random map is the same for every image.
-            list(dict.fromkeys(measure or [name for name in METHODS if name != "random"])),
+            # The random map of an image stays as it is under any attack.
+            list(dict.fromkeys(asked or [name for name in METHODS if name != "random"])),
             model,
             known[:1],
             classes[:1],
-            refuse=measure is not None,
+            refuse=asked is not None,
+            option="--measure" if measure else "--saliency",
             **tried,
         )
         measured = list(dict.fromkeys((*methods, *measured)))
@@ -244,8 +247,14 @@ def check_attack(
     if norm == "l2" and not eps and any(ATTACKS[name].budgeted for name in attacks):
         raise InputError("--norm l2 needs a budget in pixel units; give --eps, such as --eps 2")
     for size in eps or ():
-        if size < 0:
-            raise InputError(f"--eps is {size:g}; give 0 or more, such as 8/255")
+        if size < 0 or 0 < size < 1 / 256:
+            raise InputError(
+                f"--eps is {size:g}; images have 8 bits, so give 1/255 or more, such as 8/255"
+            )
+    if search.get("restarts", 1) > 1 and not eps:
+        endless = [name for name in attacks if not ATTACKS[name].budgeted]
+        if endless:
+            raise InputError(f"--restarts are drawn within a budget; add --eps for {endless[0]}")
     for name in ("steps", "restarts", "step_size", "beta"):
         least = 1 if name in ("steps", "restarts") else 0
         value = search.get(name, 1)

@@ -110,18 +110,25 @@ class Run:
 
     def work(self, planned: Sequence[Job]) -> float:
         """Work of one image, in steps."""
-        controls = {control_key(job): self.scalars_of(job) for job in planned}
+        controls = {
+            key: dict.fromkeys(scalar for job in same for scalar in self.scalars_of(job))
+            for key, same in by_control(planned).items()
+        }
         planned = [job for job in planned if job.attack != RANDOM]
         sets = [self.scalars_of(job) for job in planned]
-        sets += [scalars for scalars in controls.values() for _ in range(self.draws)]
+        sets += [list(scalars) for scalars in controls.values() for _ in range(self.draws)]
         return sum(self.searching(job) for job in planned) + sum(
             self.measuring(self.pairs(scalars)) for scalars in sets
         )
 
 
-def control_key(job: Job) -> tuple[float | None, str, str]:
-    """Jobs with the same key share their control: the budget, or without one the attack's own."""
-    return (job.eps, "", "") if job.eps is not None else (None, job.saliency, job.scalar)
+def by_control(planned: Sequence[Job]) -> dict[tuple[float | None, str, str], list[Job]]:
+    """Jobs that share their control: those of one budget; each alone that has none."""
+    found: dict[tuple[float | None, str, str], list[Job]] = {}
+    for job in planned:
+        key = (job.eps, "", "") if job.eps is not None else (None, job.saliency, job.scalar)
+        found.setdefault(key, []).append(job)
+    return found
 
 
 class AttackedBatch:
@@ -234,10 +241,12 @@ class AttackedBatch:
         kept = logits.argmax(1) == self.logits.argmax(1)
         values = image_values(run.model, attacked, self.images, logits, self.logits)
         moved = (attacked != self.images).flatten(1).any(1)
-        success = moved & kept if goal else ~kept
+        success = (moved & kept if goal else ~kept).double()
+        if goal:
+            success = success.masked_fill(self.subject.targets < 0, torch.nan)
         rows = rows_of(
             self.subject,
-            {"attack-success": success.double(), **values},
+            {"attack-success": success, **values},
             setting=job.setting,
             scalar=job.scalar,
         )
@@ -265,14 +274,7 @@ class AttackedBatch:
 
     def rows_of_controls(self, planned: Sequence[Job]) -> list[Row]:
         """Noise of the same size beside every budget, mean over the draws."""
-        rows: list[Row] = []
-        by_key: dict[tuple[float | None, str, str], list[Job]] = {}
-        for job in planned:
-            by_key.setdefault(control_key(job), []).append(job)
-        for same in by_key.values():
-            first = same[0]
-            rows += self._rows_of_control(first, [job for job in same if job in self._wanted])
-        return rows
+        return [row for same in by_control(planned).values() for row in self._rows_of_control(same)]
 
     def rows_of_worst_case(self) -> list[Row]:
         """Of each image the attack that moved its map most, where several had the same budget."""
@@ -283,7 +285,9 @@ class AttackedBatch:
         for (eps, norm, saliency, scalar), same in groups.items():
             if len(same) < 2:
                 continue
+            # Not what single attacks aim at.
             shared = set.intersection(*(set(self._values[job]) for job in same))
+            shared = {name for name in shared if not name.endswith("-target")}
             rows += self._rows(
                 (saliency, scalar),
                 worst(
@@ -312,8 +316,10 @@ class AttackedBatch:
                     found.append(map_example(name, wanted, **named, role="target"))
         return [image_example(self.names[i], self.images[i]) for i in drawn] + found
 
-    def _rows_of_control(self, job: Job, wanted: Sequence[Job]) -> list[Row]:
-        run = self.run
+    def _rows_of_control(self, same: Sequence[Job]) -> list[Row]:
+        run, job = self.run, same[0]
+        scalars = list(dict.fromkeys(scalar for job in same for scalar in run.scalars_of(job)))
+        wanted = [job for job in same if job in self._wanted]
         attacked = job.saliency if job.eps is None else ""
         setting = partial(attack_setting, eps=job.eps, norm=job.norm, attacked=attacked)
         # Without a budget: as far, in L2, as the attack went.
@@ -342,7 +348,7 @@ class AttackedBatch:
             logits = predict(run.model, noise, batch_size=self.batch_size)
             of_images.append(image_values(run.model, noise, self.images, logits, self.logits))
             noise = self._where_kept(noise, logits)
-            for pair, (measured, after) in self._measure(noise, run.scalars_of(job)).items():
+            for pair, (measured, after) in self._measure(noise, scalars).items():
                 of_maps.setdefault(pair, []).append(measured)
                 for other in wanted:
                     if pair == (other.saliency, other.scalar):

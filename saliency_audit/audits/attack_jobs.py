@@ -120,7 +120,11 @@ def jobs(
     planned = []
     for attack in attacks:
         entry = ATTACKS[attack]
-        budgets: Sequence[float | None] = eps or ([default_eps] if entry.budgeted else [None])
+        # Budgets that are written alike are the same.
+        named = {eps_text(size): size for size in eps or ()}
+        budgets: Sequence[float | None] = list(named.values()) or (
+            [default_eps] if entry.budgeted else [None]
+        )
         pairs: Sequence[tuple[str, str]] = (
             [(method, scalar) for method in methods for scalar in scalars]
             if entry.goal

@@ -1,7 +1,7 @@
 """Run one job on a batch of images, in as small parts as the memory asks for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -52,20 +52,25 @@ def map_function(
     Random draws go on from call to call: an attack cannot fit one drawing of the noise.
     """
     function = METHODS[saliency].function
+    compute = partial(
+        function, model, scalar=scalar, batch_size=batch_size, **known_to(function, options)
+    )
 
     def explain(images: Tensor, *, graph: bool) -> Tensor:
-        return unit_sum(
-            function(
-                model,
-                images,
-                targets,
-                scalar=scalar,
-                graph=graph,
-                generators=seeds,
-                batch_size=batch_size,
-                **known_to(function, options),
-            )
-        )
+        try:
+            return unit_sum(compute(images, targets, graph=graph, generators=seeds))
+        except UnsupportedError:
+            if graph:
+                raise
+        # One image may be to blame; its map is NaN, which no search takes for better.
+        maps = torch.full_like(images[:, 0], torch.nan)
+        for i in range(len(images)):
+            one = slice(i, i + 1)
+            with suppress(UnsupportedError):
+                maps[one] = unit_sum(
+                    compute(images[one], targets[one], graph=False, generators=seeds[one])
+                )
+        return maps
 
     return explain
 
@@ -247,6 +252,8 @@ def _second_derivative(
         seeds=generators(0, ["probe"], name, image.device),
         batch_size=1,
     )
+    if not bool(explain(image, graph=False).isfinite().all()):
+        raise UnsupportedError("its map of the first image is not defined on this network")
     pixels = image.clone().requires_grad_()
     with nullcontext() if smooth == "none" else surrogate(model, smooth, beta=30.0):
         total = explain(pixels, graph=True).square().sum()

@@ -18,8 +18,9 @@ ATTACK_WORDS = {
     "wanted map or region is left, or the centre of mass moved more than twice as far",
     SHIFTED: "the same, but by less than that",
     STEADY: "the attack moves the map no further than noise of the same size does",
-    UNDEFINED: "no verdict: maps are constant, zero or NaN on some images, or there are too few "
-    "images for an interval",
+    UNDEFINED: "no verdict: no interval, because there is a single image or the maps are constant, "
+    "zero or NaN; a budget of 0; or an attack that leaves some images without a map and moves the "
+    "others no further than noise",
 }
 
 SIMILARITY = "topk-intersection"
@@ -92,7 +93,7 @@ def attack_chances(*, k: int, pixels: int, classes: int) -> dict[str, float]:
         pixels: of a map.
         classes: of the model.
     """
-    alike = ("spearman", "spearman-abs", "pearson", "cosine", "pearson-to-target")
+    alike = ("spearman", "spearman-abs", "pearson", "pearson-to-target")
     retrieved = ("clean-clean", "clean-attacked", "attacked-clean", "attacked-attacked")
     return {
         SIMILARITY: k / pixels,
@@ -263,6 +264,8 @@ def _worst(words: Iterable[str]) -> str:
 
 def _verdict(line: Line, noise: Line) -> str:
     ends = [line["mean"], line["ci_high"], noise["mean"], noise["ci_low"]]
+    if "eps=0;" in line["setting"]:
+        return UNDEFINED
     if not np.isfinite(np.array(ends, dtype=float)).all():
         return UNDEFINED
     if line["ci_high"] >= noise["ci_low"]:

@@ -101,6 +101,7 @@ def supported(
     options: Mapping[str, Any],
     refuse: bool,
     tell: Callable[[str], None],
+    option: str = "--saliency",
 ) -> list[str]:
     """The methods that work on this model, tried on one image with as few passes as they allow.
 
@@ -124,7 +125,7 @@ def supported(
             kept.append(name)
         except UnsupportedError as error:
             if refuse:
-                raise UnsupportedError(f"--saliency {name}: {error}") from error
+                raise UnsupportedError(f"{option} {name}: {error}") from error
             tell(f"{name} left out: {error}")
     return kept
 

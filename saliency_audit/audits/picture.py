@@ -40,8 +40,12 @@ def load_picture(path: Path | None, size: tuple[int, int], *, option: str = "--p
     return pixels / pixels.max()
 
 
-def picture_sha256(path: Path | None) -> str:
+def picture_sha256(path: Path | None, *, option: str = "--picture") -> str:
     """Fingerprint of the picture's file.
+
+    Args:
+        path: any image file; None means the bundled one.
+        option: what the user calls it.
 
     Raises:
         InputError: the file cannot be read.
@@ -50,4 +54,4 @@ def picture_sha256(path: Path | None) -> str:
     try:
         return sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(f"--picture {file}: {error.strerror or error}") from None
+        raise InputError(f"{option} {file}: {error.strerror or error}") from None

@@ -13,13 +13,14 @@ from saliency_audit.cli import options as o
 from saliency_audit.cli.attack_table import show_attack
 from saliency_audit.cli.console import progress, results
 from saliency_audit.cli.setup import (
+    check_not_in,
     check_writable,
     facts,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
-    remove_earlier,
     remove_images,
+    remove_pictures,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,28 @@ class FailOn(StrEnum):
 
     FRAGILE = "fragile"
     SHIFTED = "shifted"
+
+
+ON_MAPS = {"topk", "mass-center", "target-region", "structured"}
+
+
+def _refuse_unused(attacks: list[str], options: dict[str, tuple[Any, set[str]]]) -> None:
+    """Refuse options that none of the attacks has.
+
+    Args:
+        attacks: names.
+        options: by name, the value that was given, if any, and the attacks that have the option.
+
+    Raises:
+        InputError: names the option and the attacks it is for.
+    """
+    from saliency_audit.errors import InputError
+
+    for name, (value, owners) in options.items():
+        if value is not None and not owners & set(attacks):
+            raise InputError(
+                f"{name} is for --attack {' or '.join(sorted(owners))}, not {', '.join(attacks)}"
+            )
 
 
 def attack(
@@ -337,6 +360,22 @@ def attack(
         norm=chosen_norm,
         search=searching,
     )
+    path = output_dir or Path("saliency-audit-report/attack")
+    check_not_in(data, path / "images")
+    _refuse_unused(
+        attacks,
+        {
+            "--loss": (loss, {"pgd"}),
+            "--random-start": (random_start, {"pgd"}),
+            "--target-map": (target_map, {"structured", "target-region"}),
+            "--surrogate": (surrogate, ON_MAPS),
+            "--beta": (beta, ON_MAPS),
+            "--beta-growth": (beta_growth, ON_MAPS),
+        },
+    )
+    if beta is not None and (beta_growth or surrogate is Smooth.NONE):
+        other = "--beta-growth" if beta_growth else "--surrogate none"
+        raise InputError(f"--beta {beta:g} does nothing with {other}; give one of them")
     if target_map:
         audits.load_picture(target_map, (8, 8), option="--target-map")
     setup = prepare(
@@ -378,7 +417,8 @@ def attack(
         "norm": chosen_norm,
         "k": share,
         "target map": target_map and str(target_map),
-        "target map sha256": audits.picture_sha256(target_map) if target_map else None,
+        "target map sha256": target_map
+        and audits.picture_sha256(target_map, option="--target-map"),
         "saliency": methods or "default",
         "measure": measure or "all that the model allows",
         "scalars": scalars,
@@ -390,7 +430,6 @@ def attack(
         "device": setup.model.mean.device.type,
         "torch": version("torch"),
     }
-    path = output_dir or Path("saliency-audit-report/attack")
     with nothing_written_on_bad_input(path):
         check_writable(path)
         folder = RunFolder(path, settings, resume=True) if resume else None
@@ -447,7 +486,8 @@ def attack(
     sentence = audits.attack_sentence(verdicts, predictions, images=clean.readable)
     if not folder.finished:
         run = facts(setup, clean, sys.argv[1:], settings) | {"answer": sentence}
-        remove_earlier(path, [*AttackName, *PICTURES], since=setup.started - 1)
+        transfers = [f"transfer-{name}" for name in AttackName]
+        remove_pictures(path, [*AttackName, "worst-case", *PICTURES, *transfers])
         write_image_manifest(path, rows, file_of=audits.file_of, goals=audits.goals(), seed=seed)
         write_attack_report(
             path,

@@ -14,78 +14,76 @@ COLOURS = {"fragile": "bold red", "shifted": "yellow", "steady": "green", "undef
 
 
 def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence: str) -> None:
-    """How many of its salient pixels each map keeps, and how near it is to what was wanted."""
+    """How many of its salient pixels each map keeps, and how near it is to the attack's aim."""
     if len(verdicts):
-        chance = verdicts["chance"].iloc[0]
-        table = Table(
-            title=f"share of the {chance:.1%} most salient pixels that stay, beside noise of the "
-            "same size",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            padding=0,
-            collapse_padding=True,
+        share = f"{verdicts['chance'].iloc[0]:.1%}"
+        results.print(
+            f"kept: share of the {share} most salient pixels that stay [95 %], "
+            "beside noise of the same size",
+            soft_wrap=True,
         )
-        wanted = bool(verdicts["aim"].notna().any())
-        for name in ("attack", "eps", "saliency", "scalar", "attacked [95 %]", "noise"):
-            table.add_column(name, no_wrap=True)
-        for name in ["aim", "noise"] * wanted + ["found"]:
-            table.add_column(name, no_wrap=True)
-        table.add_column("verdict")
-        previous = None
-        for line in verdicts.to_dict("records"):
-            group = (line["attack"], line["eps"])
-            if previous not in (None, group):
-                table.add_section()
-            new = group != previous
-            word = str(line["verdict"])
-            found = line["success"]
-            table.add_row(
-                line["attack"] if new else "",
-                line["eps"] if new else "",
-                line["saliency"],
-                line["scalar"],
-                _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
-                _number(line["control"]),
-                *([_number(line["aim"]), _number(line["aim_control"])] if wanted else []),
-                f"{found:4.0%}" if found == found else "",
-                f"[{COLOURS[word]}]{word}[/]",
-            )
-            previous = group
-        results.print(table)
-        if wanted:
+        if verdicts["aim"].notna().any():
             results.print(
                 "aim: correlation with the wanted map, mass in the wanted region, or way of the "
-                "centre of mass in pixels\n",
+                "centre of mass in pixels, beside noise",
                 soft_wrap=True,
             )
+        results.print(_maps(verdicts))
     if len(predictions):
-        table = Table(
-            title="images whose predicted class changed",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            padding=0,
-            collapse_padding=True,
-        )
-        for name in ("attack", "eps", "changed [95 %]", "noise", "mean L2", "images"):
-            table.add_column(name, no_wrap=True)
-        for line in predictions.to_dict("records"):
-            table.add_row(
-                "pgd",
-                line["eps"],
-                _interval(line["success"], line["success_low"], line["success_high"]),
-                _number(line["control"]),
-                f"{line['l2_mean']:.2f}",
-                str(line["n"]),
-            )
-        results.print(table)
+        results.print("changed: share of images whose predicted class is another one [95 %]")
+        results.print(_classes(predictions))
     results.print(sentence, soft_wrap=True)
 
 
+def _maps(verdicts: "pd.DataFrame") -> Table:
+    aimed = bool(verdicts["aim"].notna().any())
+    several = verdicts["scalar"].nunique() > 1
+    table = _table("", *["scalar"] * several, "kept", "noise", *["aim", "noise"] * aimed, "found")
+    table.add_column("verdict", no_wrap=True)
+    for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
+        table.add_section()
+        table.add_row(f"[bold]{attack}[/] {eps if eps != 'none' else 'no budget'}")
+        for line in own.to_dict("records"):
+            word = str(line["verdict"])
+            found = line["success"]
+            table.add_row(
+                f"  {line['saliency']}",
+                *[line["scalar"]] * several,
+                _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
+                _number(line["control"]),
+                *[_number(line["aim"], 3), _number(line["aim_control"], 3)] * aimed,
+                f"{found:.0%}" if found == found else "",
+                f"[{COLOURS[word]}]{word}[/]",
+            )
+    return table
+
+
+def _classes(predictions: "pd.DataFrame") -> Table:
+    table = _table("", "changed", "noise", "mean L2", "images")
+    for line in predictions.to_dict("records"):
+        table.add_row(
+            f"[bold]pgd[/] {line['eps']}",
+            _interval(line["success"], line["success_low"], line["success_high"]),
+            _number(line["control"]),
+            f"{line['l2_mean']:.2f}",
+            str(line["n"]),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
 def _interval(mean: float, low: float, high: float) -> str:
-    if low != low:
-        return _number(mean)
-    return f"{mean:4.2f} [dim]{low:4.2f} to {high:4.2f}[/]"
+    return f"{mean:.2f} [dim]{low:.2f}-{high:.2f}[/]" if low == low else _number(mean)
 
 
-def _number(value: float) -> str:
-    return f"{value:4.2f}" if value == value else "   -"
+def _number(value: float, digits: int = 2) -> str:
+    """Two decimals, or as many digits as asked for where there are more before the point."""
+    if value != value:
+        return "-"
+    return f"{value:.2f}" if abs(value) < 1 else f"{value:.{digits}g}"

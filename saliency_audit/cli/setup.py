@@ -181,12 +181,36 @@ def remove_earlier(folder: Path, names: Sequence[str], *, since: float) -> None:
             path.unlink()
 
 
+def remove_pictures(folder: Path, names: Sequence[str]) -> None:
+    """Remove the pictures of these names that an earlier run left, and their further pages."""
+    made = re.compile(rf"({'|'.join(map(re.escape, names))})(-\d+)?\.png")
+    for path in folder.glob("*.png"):
+        if made.fullmatch(path.name):
+            path.unlink()
+
+
 def remove_images(folder: Path, attacks: Sequence[str]) -> None:
     """Remove the attacked images that an earlier run left, and nothing else in the folder."""
     made = re.compile(rf".*-[0-9a-f]{{8}}-({'|'.join(map(re.escape, attacks))})-.*\.(png|tmp)")
     for path in folder.glob("*"):
         if made.fullmatch(path.name):
             path.unlink()
+    manifest = folder / "manifest.csv"
+    if manifest.is_file() and manifest.read_bytes().startswith(b"path,label,image,attack,"):
+        manifest.unlink()
+
+
+def check_not_in(data: str | None, folder: Path) -> None:
+    """Refuse images out of a folder that this run will empty.
+
+    Raises:
+        InputError: the data lies in it.
+    """
+    if data and Path(data).expanduser().resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"--data {data} lies in {folder}, where this run puts its own images; name another "
+            "folder with --output-dir"
+        )
 
 
 @contextmanager

@@ -109,8 +109,9 @@ def write_attack_report(
         folder: the output folder.
         summary: of `summarise`.
         verdicts: ``setting,attack,eps,saliency,scalar,similarity,similarity_low,similarity_high,
-            control,control_low,control_high,chance,success,l2_min,l2_mean,l2_max,l2_model_min,
-            l2_model_mean,l2_model_max,n,n_undefined,verdict``; may be empty.
+            control,control_low,control_high,chance,aim,aim_low,aim_high,aim_control,success,
+            l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,verdict``;
+            may be empty.
         predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n``
             of attacks on the class; may be empty.
         examples: images, attacked images, their maps before and after, and wanted maps.

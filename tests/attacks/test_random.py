@@ -22,7 +22,16 @@ def test_l2_noise_has_the_length_asked_of_each_image(seeds):
     noise = random(None, None, None, images, None, eps=eps, norm="l2", generators=seeds(3))
     lengths = (noise - images).flatten(1).norm(dim=1)
     assert (lengths <= eps + 1e-5).all()
-    torch.testing.assert_close(lengths, eps, rtol=0.05, atol=0)
+    torch.testing.assert_close(lengths, eps, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.3, 2.0])
+def test_small_and_cut_l2_noise_is_no_shorter(eps, seeds):
+    images = torch.cat([torch.zeros(1, 3, 100, 100), torch.ones(1, 3, 100, 100)])
+    noise = random(None, None, None, images, None, eps=eps, norm="l2", generators=seeds(2))
+    lengths = (noise - images).flatten(1).norm(dim=1)
+    assert (lengths <= eps + 1e-5).all()
+    assert (lengths >= 0.95 * eps).all()
 
 
 def test_an_image_has_its_own_noise(grid, seeds):
