@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from saliency_audit.attacks.budget import (
     Norm,
@@ -51,6 +52,7 @@ def descend(
     restarts: int = 1,
     random_step: bool = False,
     keep_prediction: bool = False,
+    restore_class: bool = True,
     log: Log = lambda step, goal, prediction: None,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -83,6 +85,8 @@ def descend(
         restarts: number of starts; the first is the clean image, the others random.
         random_step: take the first step at random, for goals that are stationary at the clean map.
         keep_prediction: add Dombrowski's term for the prediction to the goal.
+        restore_class: where a step has changed the class, follow the cross-entropy back to it
+            instead of the goal. The papers' attacks give up on such images.
         log: called with the step, the goal and the prediction's term, ``(n,)`` each, now and then.
         tick: called after each step.
 
@@ -108,7 +112,8 @@ def descend(
             lambda candidates, _: _judged(explain(candidates, graph=False), criterion or goal),
             value=_judged(explain(images, graph=False), criterion or goal),
         )
-        probabilities = model(images).softmax(1) if keep_prediction else images.new_zeros(0)
+        probabilities = model(images).softmax(1) if keep_prediction else None
+        classes = kept.classes if restore_class else None
     look_every = max(1, steps // LOOKS)
     for start in range(restarts):
         pixels = (
@@ -124,7 +129,14 @@ def descend(
             else:
                 sharpness = 10 * 10 ** (step / steps) if beta_growth else beta
                 gradient, value, change = _gradient(
-                    model, explain, goal, pixels, probabilities, smooth=smooth, beta=sharpness
+                    model,
+                    explain,
+                    goal,
+                    pixels,
+                    probabilities=probabilities,
+                    classes=classes,
+                    smooth=smooth,
+                    beta=sharpness,
                 )
                 if step % look_every == 0 and not start:
                     log(step, value, change)
@@ -155,22 +167,39 @@ def _gradient(
     explain: Explain,
     goal: Callable[[Tensor], Tensor],
     images: Tensor,
-    probabilities: Tensor,
     *,
+    probabilities: Tensor | None,
+    classes: Tensor | None,
     smooth: Any,
     beta: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient of what is minimised, the goal, and the prediction's term."""
+    """Gradient of what is minimised, the goal, and the prediction's term.
+
+    Args:
+        model: the network.
+        explain: maps.
+        goal: of the maps.
+        images: where the search is.
+        probabilities: of the clean images, to be kept; None where they need not be.
+        classes: of the clean images, to be restored; likewise.
+        smooth: kind of the stand-in.
+        beta: its sharpness.
+    """
     pixels = images.detach().clone().requires_grad_()
     with nullcontext() if smooth == "none" else surrogate(model, smooth, beta=beta):
         with _logits_of(model, pixels) as seen:
             value = goal(explain(pixels, graph=True))
-        change = torch.zeros_like(value)
-        if len(probabilities):
+        wanted, change = value, torch.zeros_like(value)
+        if probabilities is not None or classes is not None:
             # Maps that look at other points than the image itself take a pass more.
             logits = seen[0] if seen else model(pixels)
+        if probabilities is not None:
             change = prediction_change(logits.softmax(1), probabilities)
-        total = (value + change).sum()
+            wanted = value + change
+        if classes is not None:
+            back = F.cross_entropy(logits, classes, reduction="none")
+            wanted = back.where(logits.argmax(1) != classes, wanted)
+        total = wanted.sum()
         if not total.requires_grad:
             return torch.zeros_like(images), value, change
         (gradient,) = torch.autograd.grad(total, pixels, allow_unused=True, materialize_grads=True)
