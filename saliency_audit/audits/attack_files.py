@@ -17,7 +17,7 @@ def file_of(image: str, setting: str, scalar: str) -> str:
     """Name of the file of one attacked image: readable, and different for different images.
 
     >>> file_of("cats/1.jpg", "attack=topk;eps=8/255;attacked=gradient", "logit")
-    '1-71d2a8a5-topk-8_255-gradient-logit.png'
+    '1-dedaa2dc-topk-8_255-gradient-logit.png'
     """
     values = [part.split("=", 1)[1] for part in setting.split(";")]
     stem = re.sub(r"[^A-Za-z0-9]+", "_", Path(image).stem)[:40]
