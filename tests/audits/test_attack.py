@@ -468,3 +468,18 @@ def test_files_of_different_images_have_different_names():
     files = {audits.file_of(name, ATTACKED, "logit") for name in names}
     assert len(files) == 4
     assert all(len(file) < 120 and Path(file).name == file for file in files)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize("method", ["gradient", "smoothgrad", "gradcam"])
+def test_a_gpu_moves_the_map_as_far(data, method):
+    similar = []
+    for device in ("cpu", "cuda"):
+        model = Classifier(bundled_model(), input_shape=(1, 28, 28)).to(device)
+        rows = run(
+            model, data, saliency=[method], measure=[method], options={"samples": 8}, batch_size=12
+        )
+        setting = f"attack=topk;eps=8/255;attacked={method}"
+        similar.append(values(rows, "topk-intersection", setting, method).mean())
+    assert similar[1] == pytest.approx(similar[0], abs=0.2)
