@@ -13,10 +13,10 @@ FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined
 
 ATTACK_WORDS = {
     FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
-    "the same size (its interval lies below that of the noise), and less than half as many; or it "
-    "came nearer to the attack's own aim than noise does: less than half of the distance to the "
-    "wanted map or region is left, or the centre of mass moved more than twice as far",
-    SHIFTED: "the same, but by less than that",
+    "the same size (its interval lies below that of the noise), and less than half as many; or "
+    "less than half of the distance to the wanted map or region is left that noise leaves",
+    SHIFTED: "the attacked map moved further than noise moves it, in its salient pixels, its "
+    "centre of mass or towards what was wanted, but not that far",
     STEADY: "the attack moves the map no further than noise of the same size does",
     UNDEFINED: "no verdict: no interval, because there is a single image or the maps are constant, "
     "zero or NaN; a budget of 0; or an attack that leaves some images without a map and moves the "
@@ -150,7 +150,7 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
                 line["n_undefined"],
                 _worst(
                     [_verdict(line, noise)]
-                    + ([_verdict(_left(reached), _left(by_noise))] if reached and by_noise else [])
+                    + ([_by_aim(reached, by_noise)] if reached and by_noise else [])
                 ),
             )
         )
@@ -241,20 +241,19 @@ def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, floa
     return found
 
 
-def _left(line: Line) -> Line:
-    """What is left of the way to the aim, of which less is more fragile.
+def _by_aim(reached: Line, by_noise: Line) -> str:
+    """The verdict by what the attack wants.
 
-    The distance to 1 from a correlation or a share; for the way of the centre of mass, which has
-    no end, one over it.
+    Of a correlation or a share less than half of the distance to 1 must be left. The way of the
+    centre of mass has no end: a map whose centre moved is shifted, not fragile for that alone.
     """
-
-    def left(value: float) -> float:
-        if line["check"] != "mass-center-shift":
-            return 1 - value
-        return 1 / value if value > 0 else np.nan
-
     ends = {"mean": "mean", "ci_low": "ci_high", "ci_high": "ci_low"}
-    return {**line, **{name: left(line[other]) for name, other in ends.items()}}
+    left, beside = (
+        {**line, **{name: 1 - line[other] for name, other in ends.items()}}
+        for line in (reached, by_noise)
+    )
+    word = _verdict(left, beside)
+    return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word
 
 
 def _worst(words: Iterable[str]) -> str:
