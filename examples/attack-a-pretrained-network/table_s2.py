@@ -4,7 +4,7 @@ python table_s2.py IMAGES [--full]
 
 IMAGES is what --data takes: photographs of ImageNet classes. It needs lite0.pt2, which
 ../forge-a-pretrained-network/make_model.py writes. Without --full the presets run with fewer steps
-and points: about twenty minutes on two CPU cores instead of weeks.
+and points: about half an hour on one CPU core instead of weeks.
 """
 
 import subprocess
