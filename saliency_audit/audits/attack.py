@@ -176,8 +176,7 @@ def attack(
             batch_size=at_once,
             options=options,
         )
-        if any(job.wants == "map" for job in work):
-            targets.check()
+        targets.check({job.wants for job in work})
         run = Run(
             model,
             precise,

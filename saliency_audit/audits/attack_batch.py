@@ -131,6 +131,16 @@ def by_control(planned: Sequence[Job]) -> dict[tuple[float | None, str, str], li
     return found
 
 
+def _moved(images: Tensor, clean: Tensor) -> Tensor:
+    """Whether each image differs from the clean one, ``(n,)`` bool."""
+    return (images != clean).flatten(1).any(1)
+
+
+def _only(values: Values, valid: Tensor) -> Values:
+    """The values of the valid images; NaN elsewhere."""
+    return {name: value.double().where(valid, torch.nan) for name, value in values.items()}
+
+
 class AttackedBatch:
     """One batch of images, and what the attacks made of it.
 
@@ -240,8 +250,13 @@ class AttackedBatch:
         logits = predict(run.model, attacked, batch_size=self.batch_size)
         kept = logits.argmax(1) == self.logits.argmax(1)
         values = image_values(run.model, attacked, self.images, logits, self.logits)
-        moved = (attacked != self.images).flatten(1).any(1)
+        moved = _moved(attacked, self.images)
         success = (moved & kept if goal else ~kept).double()
+        if goal and run.search.get("smooth") == "none" and not bool(success.any()):
+            run.tell(
+                f"{job.attack} found nothing on {job.saliency}: without a stand-in the map may "
+                "have no derivative to follow (ReLU); such a map is not shown to be steady"
+            )
         if goal:
             success = success.masked_fill(self.subject.targets < 0, torch.nan)
         rows = rows_of(
@@ -347,12 +362,15 @@ class AttackedBatch:
             )
             logits = predict(run.model, noise, batch_size=self.batch_size)
             of_images.append(image_values(run.model, noise, self.images, logits, self.logits))
-            noise = self._where_kept(noise, logits)
-            for pair, (measured, after) in self._measure(noise, scalars).items():
+            # Noise that changed the class, or none at all, is no control: undefined.
+            valid = (logits.argmax(1) == self.logits.argmax(1)) & _moved(noise, self.images)
+            for pair, (every, after) in self._measure(noise, scalars).items():
+                measured = _only(every, valid)
                 of_maps.setdefault(pair, []).append(measured)
                 for other in wanted:
                     if pair == (other.saliency, other.scalar):
-                        toward.setdefault(other, []).append(self._toward(other, after))
+                        near = _only(self._toward(other, after), valid)
+                        toward.setdefault(other, []).append(near)
         scalar = job.scalar if job.eps is None else ""
         rows = rows_of(self.subject, averaged(of_images), setting=setting(RANDOM), scalar=scalar)
         for pair, draws in of_maps.items():

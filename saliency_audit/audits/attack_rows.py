@@ -139,8 +139,10 @@ def rows_of(
 
 
 def averaged(draws: list[Values]) -> Values:
-    """Mean over the draws of the control, image by image."""
-    return {name: torch.stack([draw[name].double() for draw in draws]).mean(0) for name in draws[0]}
+    """Mean over the defined draws of the control, image by image."""
+    return {
+        name: torch.stack([draw[name].double() for draw in draws]).nanmean(0) for name in draws[0]
+    }
 
 
 def worst(draws: list[Values], *, by: str = "topk-intersection") -> Values:

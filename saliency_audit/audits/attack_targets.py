@@ -1,6 +1,6 @@
 """What attacks want of a map: a region, or another map."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from saliency_audit.audits.explain import explain, predict
 from saliency_audit.errors import InputError
 from saliency_audit.maps import unit_sum
 from saliency_audit.models import Classifier
+
+MOST = 0.9
+"""Largest share of an image that still is a region."""
 
 
 class Targets:
@@ -47,13 +50,24 @@ class Targets:
         self._options = options
         self._maps: dict[tuple[str, str], Tensor] = {}
 
-    def check(self) -> None:
-        """Find out before anything is computed whether another map can be wanted.
+    def check(self, wants: Collection[str]) -> None:
+        """Find out before anything is computed whether there is something to want.
+
+        Args:
+            wants: kinds of references that goals want.
 
         Raises:
-            InputError: there is no picture and no other image.
+            InputError: another map is wanted and there is neither a picture nor another image, or
+                the region is nearly the whole image.
         """
-        if self.picture is None and len(self.names) < 2:
+        if "region" in wants and self.picture is not None:
+            share = float((self.picture >= 0.5).double().mean())
+            if share > MOST:
+                raise InputError(
+                    f"the bright half of --target-map is {share:.0%} of the image, so there is no "
+                    "region to gather saliency in; give a picture that is dark elsewhere"
+                )
+        if "map" in wants and self.picture is None and len(self.names) < 2:
             raise InputError(
                 "structured wants another image's map, but the data has only one image; give "
                 "--target-map FILE"

@@ -17,7 +17,8 @@ ATTACK_WORDS = {
     "less than half of the distance to the wanted map or region is left that noise leaves",
     SHIFTED: "the attacked map moved further than noise moves it, in its salient pixels, its "
     "centre of mass or towards what was wanted, but not that far",
-    STEADY: "the attack moves the map no further than noise of the same size does",
+    STEADY: "not shown to move further than under noise of the same size: the intervals overlap, "
+    "which on few images says little",
     UNDEFINED: "no verdict: no interval, because there is a single image or the maps are constant, "
     "zero or NaN; a budget of 0; or an attack that leaves some images without a map and moves the "
     "others no further than noise",
@@ -135,7 +136,7 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
             (
                 setting,
                 attack,
-                parts["eps"],
+                _budget(parts),
                 saliency,
                 scalar,
                 *(line[name] for name in ("mean", "ci_low", "ci_high")),
@@ -179,7 +180,7 @@ def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
     for (check, setting, saliency, scalar), line in lines.items():
         if check != "attack-success" or not setting.startswith("attack=pgd"):
             continue
-        eps = dict(part.split("=", 1) for part in setting.split(";"))["eps"]
+        eps = _budget(dict(part.split("=", 1) for part in setting.split(";")))
         noise = lines.get(("prediction-kept", str(control_of(check, setting)), saliency, scalar))
         largest = results[(results["setting"] == setting) & (results["check"] == "linf-distance")]
         rows.append(
@@ -205,13 +206,15 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
         images: audited images.
     """
     parts = []
+    several = verdicts["scalar"].nunique() > 1
     for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
         budget = "without a budget" if eps == "none" else f"within {eps}"
         count = own["verdict"].value_counts()
         named = []
         for word in ATTACK_WORDS:
             if count.get(word):
-                methods = ", ".join(dict.fromkeys(own.loc[own["verdict"] == word, "saliency"]))
+                maps = own["saliency"] + (" of " + own["scalar"] if several else "")
+                methods = ", ".join(dict.fromkeys(maps[own["verdict"] == word]))
                 named.append(f"{count[word]} {word} ({methods})")
         parts.append(f"{attack} {budget}: {'; '.join(named)}.")
     if len(verdicts):
@@ -222,6 +225,11 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
             f"(noise: {line.control:.0%})."
         )
     return " ".join(parts) or f"Only noise was tried, on {images} images; see summary.csv."
+
+
+def _budget(parts: Mapping[str, str]) -> str:
+    """The budget as tables name it; linf goes without saying."""
+    return f"{parts['norm']} {parts['eps']}" if "norm" in parts else parts["eps"]
 
 
 def _by_key(summary: pd.DataFrame) -> dict[tuple[str, str, str, str], Line]:

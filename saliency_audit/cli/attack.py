@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from saliency_audit.cli import options as o
 from saliency_audit.cli.attack_table import show_attack
-from saliency_audit.cli.console import progress, results
+from saliency_audit.cli.console import errors, progress, results
 from saliency_audit.cli.setup import (
     check_not_in,
     check_writable,
@@ -129,7 +129,8 @@ def attack(
         typer.Option(
             parser=o.fraction,
             metavar="NUMBER",
-            help="Budget in pixel units, repeatable: 8/255. Default: 8/255, none for structured.",
+            help="Budget, images being in [0, 1]; repeatable: 8/255. Default: 8/255, none for "
+            "structured.",
             show_default=False,
         ),
     ] = None,
@@ -360,6 +361,12 @@ def attack(
         norm=chosen_norm,
         search=searching,
     )
+    for number in eps or ():
+        if chosen_norm == "linf" and number > 1:
+            raise InputError(
+                f"--eps {number:g} is more than the whole range of an image, which is 0 to 1; for "
+                f"{number:g} of 255 levels give {number:g}/255"
+            )
     path = output_dir or Path("saliency-audit-report/attack")
     check_not_in(data, path / "images")
     _refuse_unused(
@@ -398,6 +405,11 @@ def attack(
         quiet=quiet,
     )
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
+    if k is None and share > pixels:
+        raise InputError(
+            f"--preset {preset} compares {share:g} pixels and these images have {pixels}; "
+            "add --k 0.02"
+        )
     settings = {
         "model": setup.model.name,
         "model sha256": setup.model.sha256,
@@ -506,7 +518,9 @@ def attack(
     if not quiet:
         results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
     refused = {"fragile", "undefined"} | ({"shifted"} if fail_on is FailOn.SHIFTED else set())
-    words = set(verdicts["verdict"])
+    bad = verdicts["verdict"][verdicts["verdict"].isin(list(refused))]
     # Nothing judged is no pass either.
-    if fail_on and (not words or words & refused):
+    if fail_on and (verdicts.empty or len(bad)):
+        found = ", ".join(f"{n} {word}" for word, n in bad.value_counts().items())
+        errors.print(f"--fail-on {fail_on}: {found or 'no map was judged'}")
         raise typer.Exit(1)

@@ -38,7 +38,7 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
 def _maps(verdicts: "pd.DataFrame") -> Table:
     aimed = bool(verdicts["aim"].notna().any())
     several = verdicts["scalar"].nunique() > 1
-    table = _table("", *["scalar"] * several, "kept", "noise", *["aim", "noise"] * aimed, "found")
+    table = _table("", "kept", "noise", *["aim", "noise"] * aimed, "found")
     table.add_column("verdict", no_wrap=True)
     for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
         table.add_section()
@@ -47,8 +47,7 @@ def _maps(verdicts: "pd.DataFrame") -> Table:
             word = str(line["verdict"])
             found = line["success"]
             table.add_row(
-                f"  {line['saliency']}",
-                *[line["scalar"]] * several,
+                f"  {line['saliency']}" + (f"\n    {line['scalar']}" if several else ""),
                 _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
                 _number(line["control"]),
                 *[_number(line["aim"], 3), _number(line["aim_control"], 3)] * aimed,

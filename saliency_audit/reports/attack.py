@@ -82,6 +82,7 @@ _LIMITS = (
     "attacked image as written: a PNG with 8 bits per channel. No attack's own word was taken.",
     "An image attacked for its map whose class changed counts as a failed attack: it enters every "
     "mean with the values of the clean image. Undefined values are counted, never averaged.",
+    "Noise that changed the class is left out of the control. "
     "The control is the mean over 5 draws of noise of the same size as the budget; without a "
     "budget, of the same L2 as the attacked image. Means come with 95 % intervals: a percentile "
     "bootstrap over images, and Wilson's score interval for shares.",

@@ -333,6 +333,38 @@ def test_bfloat16_is_attacked_in_full_precision_and_the_model_is_left_as_it_was(
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_noise_that_changes_the_class_is_no_control():
+    class Brittle(nn.Module):
+        """Any change of the image changes the class; the map is that of a smooth network."""
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body = nn.Sequential(
+                nn.Conv2d(1, 4, 5), nn.Softplus(), nn.Flatten(), nn.Linear(4 * 576, 2)
+            )
+
+        def forward(self, images):
+            off = (images * 255 - 128).abs().flatten(1).amax(1) > 0.5
+            return self.body(images) + 1e4 * torch.stack([~off, off], dim=1).to(images.dtype)
+
+    images = torch.full((3, 1, 28, 28), 128 / 255)
+    rows = run(
+        Classifier(Brittle(), input_shape=(1, 28, 28)), from_tensors(images), search={"steps": 2}
+    )
+    assert np.isnan(values(rows, "topk-intersection", NOISE)).all()
+    assert (values(rows, "prediction-kept", NOISE, "", "") == 0).all()
+    _, verdicts, _ = judged(rows)
+    assert verdicts["verdict"].tolist() == ["undefined"]
+
+
+def test_a_region_that_is_everything_is_refused(model, data):
+    bright = torch.ones(28, 28)
+    bright[0, 0] = 0
+    with pytest.raises(InputError, match="--target-map"):
+        run(model, data, attacks=["target-region"], target_map=bright)
+
+
 def test_several_scalars_each_have_their_noise(model, data):
     rows = run(model, data, scalars=["logit", "log-prob"], search={"steps": 3})
     _, verdicts, _ = judged(rows)

@@ -132,7 +132,9 @@ def test_every_preset_runs_and_can_be_overridden(run, preset):
 
 
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
-    assert run("attack", *FEW, "--fail-on", "fragile").code == 1
+    ran = run("attack", *FEW, "--fail-on", "fragile")
+    assert ran.code == 1
+    assert "--fail-on fragile: 1 fragile" in ran.err
     # Noise alone moves Grad-CAM of half the pixels as far as one step of the search does.
     calm = ("--saliency", "gradcam", "--eps", "1/255", "--k", 0.5, "--steps", 1)
     assert run("attack", *FEW[:2], "--measure", "gradcam", *calm, "--fail-on", "fragile").code == 0
@@ -270,6 +272,8 @@ def test_torchscript_maps_are_refused_and_predictions_are_not(run):
         (["--preset", "ghorbani", "--norm", "l2"], "--eps"),
         (["--preset", "nobody"], "nobody"),
         (["--eps", "0.001"], "1/255"),
+        (["--eps", "8"], "8/255"),
+        (["--preset", "ghorbani"], "add --k 0.02"),
         (["--loss", "cw"], "--attack pgd"),
         (["--target-map", "x.png"], "structured"),
         (["--beta", "5", "--beta-growth"], "--beta-growth"),
