@@ -35,6 +35,24 @@ def unit_sum(saliency: Tensor) -> Tensor:
     return shown / shown.sum((1, 2), keepdim=True).clamp_min(torch.finfo(shown.dtype).tiny)
 
 
+def mass_center(shown: Tensor) -> Tensor:
+    """Row and column of the centre of mass, in pixels from the centre of the first one.
+
+    Args:
+        shown: ``(n, h, w)``, >= 0.
+
+    Returns:
+        ``(n, 2)``, differentiable; NaN where the map is all zero.
+
+    >>> mass_center(torch.tensor([[[0.0, 1.0, 1.0]]]))
+    tensor([[0.0000, 1.5000]])
+    """
+    rows = torch.arange(shown.shape[1], dtype=shown.dtype, device=shown.device)
+    columns = torch.arange(shown.shape[2], dtype=shown.dtype, device=shown.device)
+    centre = [(shown.sum(2) * rows).sum(1), (shown.sum(1) * columns).sum(1)]
+    return torch.stack(centre, dim=1) / shown.sum((1, 2)).unsqueeze(1)
+
+
 def top_pixels(shown: Tensor, k: int, *, seed: int = 0) -> Tensor:
     """The k largest pixels of each map; ties go to pixels in an order drawn from the seed.
 

@@ -90,6 +90,32 @@ def _shortened(levels: Tensor, change: Tensor, radius: Tensor) -> Tensor:
     return levels - steps * levels.sign()
 
 
+def accumulated(gradient: Tensor, velocity: Tensor, momentum: float) -> Tensor:
+    r"""MI-FGSM's velocity, :math:`\mu m + g / \|g\|_1` (Dong et al. 2018); g without momentum.
+
+    Args:
+        gradient: ``(n, c, h, w)``.
+        velocity: of the step before, likewise.
+        momentum: :math:`\mu`.
+    """
+    if not momentum:
+        return gradient
+    size = per_image(gradient.abs().flatten(1).sum(1), gradient)
+    return momentum * velocity + (gradient / size).nan_to_num()
+
+
+def direction(gradient: Tensor, rule: str) -> Tensor:
+    """Where a step goes: the gradient's "sign", or the "normalised" gradient, 0 where it is 0.
+
+    >>> direction(torch.tensor([[3.0, -4.0], [0.0, 0.0]]), "normalised")
+    tensor([[ 0.6000, -0.8000],
+            [ 0.0000,  0.0000]])
+    """
+    if rule == "sign":
+        return gradient.sign()
+    return (gradient / per_image(lengths(gradient), gradient)).nan_to_num()
+
+
 def random_start(
     clean: Tensor,
     *,

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from saliency_audit.attacks.budget import (
     Norm,
-    lengths,
-    per_image,
+    accumulated,
+    direction,
     project,
     random_start,
     rounded,
@@ -140,17 +140,12 @@ def descend(
                 )
                 if step % look_every == 0 and not start:
                     log(step, value, change)
-            if momentum:
-                gradient = gradient / per_image(gradient.abs().flatten(1).sum(1), gradient)
-                gradient = velocity = momentum * velocity + gradient.nan_to_num()
+            gradient = velocity = accumulated(gradient, velocity, momentum)
             if adam:
                 pixels.grad = gradient
                 adam.step()
-            elif rule == "sign":
-                pixels = pixels - step_size * gradient.sign()
             else:
-                size = per_image(lengths(gradient), gradient)
-                pixels = pixels - step_size * (gradient / size).nan_to_num()
+                pixels = pixels - step_size * direction(gradient, rule)
             with torch.no_grad():
                 # In place, since Adam holds on to the tensor.
                 pixels.copy_(project(pixels, images, eps=eps, norm=norm))

@@ -1,7 +1,8 @@
 """Goal: move the map's centre of mass (Ghorbani et al. 2019)."""
 
-import torch
 from torch import Tensor
+
+from saliency_audit.maps import mass_center as centre_of
 
 
 def mass_center(saliency: Tensor, reference: Tensor) -> Tensor:
@@ -16,13 +17,8 @@ def mass_center(saliency: Tensor, reference: Tensor) -> Tensor:
     Returns:
         ``(n,)``, <= 0, lower is more of it. Source: Ghorbani et al. 2019, algorithm 1.
 
+    >>> import torch
     >>> mass_center(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]]))
     tensor([-1.])
     """
-    return -(_center(saliency) - _center(reference)).square().sum(1)
-
-
-def _center(saliency: Tensor) -> Tensor:
-    rows = torch.arange(saliency.shape[1], dtype=saliency.dtype, device=saliency.device)
-    columns = torch.arange(saliency.shape[2], dtype=saliency.dtype, device=saliency.device)
-    return torch.stack([(saliency.sum(2) * rows).sum(1), (saliency.sum(1) * columns).sum(1)], dim=1)
+    return -(centre_of(saliency) - centre_of(reference)).square().sum(1)

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from saliency_audit.attacks.budget import (
     Norm,
-    lengths,
-    per_image,
+    accumulated,
+    direction,
     project,
     random_start,
     rounded,
@@ -78,7 +78,7 @@ def pgd(
         generators: one per image.
         norm: of the budget.
         rule: direction d: the gradient's "sign", or the "normalised" gradient,
-            :math:`g / (\|g\|_2 + 10^{-8})`; None means the first for linf, the second for l2.
+            :math:`g / \|g\|_2`; None means the first for linf, the second for l2.
         loss: "xent" or "cw" (see `attack_loss`).
         momentum: of MI-FGSM.
         restarts: number of starts.
@@ -118,16 +118,10 @@ def pgd(
             with torch.enable_grad():
                 total = attack_loss(model(pixels), kept.classes, loss=loss).sum()
             (gradient,) = torch.autograd.grad(total, pixels)
-            gradient = gradient.nan_to_num()
-            if momentum:
-                gradient = gradient / per_image(gradient.abs().flatten(1).sum(1), gradient)
-                gradient = velocity = momentum * velocity + gradient.nan_to_num()
-            if rule == "sign":
-                direction = gradient.sign()
-            else:
-                direction = gradient / (per_image(lengths(gradient), gradient) + 1e-8)
+            velocity = accumulated(gradient.nan_to_num(), velocity, momentum)
             with torch.no_grad():
-                pixels = project(pixels + step_size * direction, images, eps=eps, norm=norm)
+                pixels = pixels + step_size * direction(velocity, rule)
+                pixels = project(pixels, images, eps=eps, norm=norm)
                 kept.offer(rounded(pixels, images, eps=eps, norm=norm))
             tick()
     return kept.images

@@ -72,6 +72,15 @@ def attack_setting(
     return ";".join(f"{name}={value}" for name, value in parts.items() if value)
 
 
+def parts_of(setting: str) -> dict[str, str]:
+    """The pairs of a setting.
+
+    >>> parts_of("attack=topk;eps=8/255")
+    {'attack': 'topk', 'eps': '8/255'}
+    """
+    return dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
+
+
 def control_of(check: str, setting: str) -> str | None:
     """The setting under which noise of the same size was measured; None for what has none.
 
@@ -82,7 +91,7 @@ def control_of(check: str, setting: str) -> str | None:
     >>> control_of("surrogate-agreement", "surrogate=softplus;beta=30") is None
     True
     """
-    parts = dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
+    parts = parts_of(setting)
     attack = parts.pop("attack", None)
     if attack not in (*ATTACKS, WORST_CASE) or attack in CONTROLS or "step" in parts:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.attacks import ATTACKS
-from saliency_audit.audits.attack_jobs import WORST_CASE, control_of
+from saliency_audit.audits.attack_jobs import WORST_CASE, control_of, parts_of
 
 FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
 
@@ -120,7 +120,7 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     distances = _distances(results)
     rows = []
     for (check, setting, saliency, scalar), line in lines.items():
-        parts = dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
+        parts = parts_of(setting)
         attack = parts.get("attack", "")
         on_maps = attack == WORST_CASE or (attack in ATTACKS and ATTACKS[attack].goal)
         if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
@@ -180,7 +180,7 @@ def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
     for (check, setting, saliency, scalar), line in lines.items():
         if check != "attack-success" or not setting.startswith("attack=pgd"):
             continue
-        eps = _budget(dict(part.split("=", 1) for part in setting.split(";")))
+        eps = _budget(parts_of(setting))
         noise = lines.get(("prediction-kept", str(control_of(check, setting)), saliency, scalar))
         largest = results[(results["setting"] == setting) & (results["check"] == "linf-distance")]
         rows.append(

@@ -3,26 +3,7 @@
 import torch
 from torch import Tensor
 
-from saliency_audit.maps import is_defined
-
-
-def mass_center(shown: Tensor) -> Tensor:
-    """Row and column of the centre of mass, in pixels from the centre of the first one.
-
-    Args:
-        shown: ``(n, h, w)``, >= 0.
-
-    Returns:
-        ``(n, 2)`` float64.
-
-    >>> mass_center(torch.tensor([[[0.0, 1.0, 1.0]]]))
-    tensor([[0.0000, 1.5000]], dtype=torch.float64)
-    """
-    mass = shown.double()
-    rows = torch.arange(mass.shape[1], dtype=mass.dtype, device=mass.device)
-    columns = torch.arange(mass.shape[2], dtype=mass.dtype, device=mass.device)
-    centre = [(mass.sum(2) * rows).sum(1), (mass.sum(1) * columns).sum(1)]
-    return torch.stack(centre, dim=1) / mass.sum((1, 2)).unsqueeze(1)
+from saliency_audit.maps import is_defined, mass_center
 
 
 def mass_center_shift(saliency: Tensor, reference: Tensor) -> Tensor:
@@ -39,5 +20,5 @@ def mass_center_shift(saliency: Tensor, reference: Tensor) -> Tensor:
     >>> mass_center_shift(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]]))
     tensor([1.], dtype=torch.float64)
     """
-    value: Tensor = (mass_center(saliency) - mass_center(reference)).norm(dim=1)
+    value: Tensor = (mass_center(saliency.double()) - mass_center(reference.double())).norm(dim=1)
     return value.where(is_defined(saliency) & is_defined(reference), torch.nan)
