@@ -41,6 +41,7 @@ class SaliencyMethod:
         stochastic: uses the generators.
         parity: what the map of -s is, given that of s: 1 the same, -1 its negative, 0 neither.
             Spares computing the map of the loss where that of the log-probability is known.
+        recorded: maps were made elsewhere and cannot be made again.
     """
 
     function: Callable[..., Any]
@@ -50,6 +51,7 @@ class SaliencyMethod:
     control: bool = False
     stochastic: bool = False
     parity: Literal[-1, 0, 1] = 0
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,44 @@ class Check:
     """A measured quantity, by the name it has in every file, policy and option.
 
     Attributes:
-        function: computes it, batch first, one value per image.
+        function: computes it, batch first, one value per image; None where only a `Metric` does.
         summary: one line, for ``saliency-audit list``.
         higher_is_better: direction; None where neither end is better.
         bounds: smallest and largest value it can take.
         source: paper and equation.
+        chance: what a map without information gets: a number, ``1/classes``, the name of the key
+            of ``setting`` that holds it (``top``), or nothing where it is not known beforehand.
     """
 
-    function: Callable[..., Any]
+    function: Any
     summary: str
     higher_is_better: bool | None
     bounds: tuple[float, float]
     source: str
+    chance: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What `evaluate` can be asked for: one function that measures one or several checks.
+
+    Attributes:
+        function: ``(view, **options) -> list[Measured]``; its keyword-only parameters are the
+            options of the command and of a policy.
+        of: "map" reads the maps alone, "method" explains again (no map from a file will do),
+            "model" reads no map of the run.
+        checks: what it measures, by name. The one of the metric's own name is its answer.
+        verdict: how the answer becomes a word: "random" compares it with the random map on the
+            same images, "half" asks whether it is below one half (of a map that does not depend
+            on the model at all), None gives none.
+        needs: of the view, what may be missing: "labels", "other", "annotations".
+    """
+
+    function: Callable[..., Any]
+    of: Literal["map", "method", "model"]
+    checks: Mapping[str, Check]
+    verdict: Literal["random", "half"] | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +165,8 @@ class Example:
         saliency: method of the map, empty for what is no map.
         scalar: scalar of the map, empty likewise.
         setting: what the map was made under, as in ``results.csv``.
-        role: "image", "before", "after", "picture", "attacked", "target".
+        role: "image", "before", "after", "picture", "attacked", "target", "map", and of a metric
+            "perturbed" (an image) and "randomised" (a map).
         pixels: ``(h, w)`` or ``(h, w, 3)`` in [0, 1] for images; ``(h, w)``, channel mean, signed
             if the method is, for maps. float32.
     """
@@ -151,6 +180,29 @@ class Example:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """What one batch of images adds to one point of a curve.
+
+    Attributes:
+        model: name of the model.
+        saliency: method, empty for curves of the model alone.
+        check: what is measured.
+        x: where.
+        n: images with a value.
+        total: sum of the values.
+        squares: sum of their squares.
+    """
+
+    model: str
+    saliency: str
+    check: str
+    x: float
+    n: int
+    total: float
+    squares: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """What an audit yields: the rows of one batch of images, and a few examples to draw.
 
@@ -158,8 +210,10 @@ class Batch:
         index: number of the batch; the same images have the same number in every run.
         rows: measured values.
         examples: pictures to draw; empty but for the first images of a run.
+        curves: sums of what is measured at many points, too many for rows.
     """
 
     index: int
     rows: list[Row]
     examples: list[Example]
+    curves: list[CurvePoint] = field(default_factory=list)

@@ -2,7 +2,6 @@
 
 from math import inf
 
-from saliency_audit.metrics.accuracy import accuracy
 from saliency_audit.metrics.confidence_change import confidence_change
 from saliency_audit.metrics.cosine import cosine
 from saliency_audit.metrics.gradient_bound_share import gradient_bound_share
@@ -17,16 +16,16 @@ from saliency_audit.metrics.mse import mse
 from saliency_audit.metrics.pearson import pearson
 from saliency_audit.metrics.prediction_kept import prediction_kept
 from saliency_audit.metrics.prob_change import prob_change
+from saliency_audit.metrics.registry import METRICS as METRICS
 from saliency_audit.metrics.retrieval import retrieval
 from saliency_audit.metrics.spearman import spearman
 from saliency_audit.metrics.ssim import ssim
 from saliency_audit.metrics.topk_intersection import topk_intersection
+from saliency_audit.metrics.view import Measured as Measured
+from saliency_audit.metrics.view import View as View
 from saliency_audit.types import Check
 
 CHECKS: dict[str, Check] = {
-    "accuracy": Check(
-        accuracy, "1 if the predicted class is the label", True, (0, 1), "P0 section 5"
-    ),
     "prediction-kept": Check(
         prediction_kept, "1 if the predicted class is the same", True, (0, 1), "P0 section 2"
     ),
@@ -95,13 +94,6 @@ CHECKS: dict[str, Check] = {
     "spearman-to-picture": Check(
         spearman, "rank correlation of the same", None, (-1, 1), "P0 section 2"
     ),
-    "scalar-agreement": Check(
-        cosine,
-        "cosine of the logit map with the centred-logit map; low = shifted logits",
-        True,
-        (-1, 1),
-        "P0 section 2",
-    ),
     "mse-to-target": Check(mse, "mse between a map and a wanted one", None, (0, inf), "P2 S2.2"),
     "pearson-to-target": Check(
         pearson, "correlation of a map with a wanted one", None, (-1, 1), "P2 S2.2"
@@ -153,4 +145,5 @@ CHECKS: dict[str, Check] = {
         (-1, 1),
         "Dombrowski et al. 2019; ours",
     ),
+    **{name: check for metric in METRICS.values() for name, check in metric.checks.items()},
 }

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from saliency_audit.metrics.view import Measured, View
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """1 where the largest logit is the label's, else 0.
@@ -18,3 +20,8 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     tensor([1., nan], dtype=torch.float64)
     """
     return (logits.argmax(1) == labels).double().where(labels >= 0, torch.nan)
+
+
+def clean_accuracy(view: View) -> list[Measured]:
+    """As `accuracy`, of the images as they are."""
+    return [Measured(accuracy(view.logits, view.labels))]

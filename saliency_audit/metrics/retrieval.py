@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor
 
-from saliency_audit.maps import is_defined
+from saliency_audit.maps import is_defined, magnitude
+from saliency_audit.metrics.fill import fill_name, filled
+from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.prediction_kept import prediction_kept
+from saliency_audit.metrics.view import Measured, View
 
 
 def revealed(images: Tensor, saliency: Tensor, fill: Tensor) -> Tensor:
@@ -15,8 +18,8 @@ def revealed(images: Tensor, saliency: Tensor, fill: Tensor) -> Tensor:
     Args:
         images: ``(n, c, h, w)``.
         saliency: ``(n, h, w)``, >= 0.
-        fill: ``(1, c, 1, 1)``, the colour of what is hidden; the mean colour is the 0 of the
-            network's own input, with which P2 multiplies.
+        fill: ``(1, c, 1, 1)``, the colour of what is hidden, or ``(n, c, h, w)``, pictures of it;
+            the mean colour is the 0 of the network's own input, with which P2 multiplies.
 
     Returns:
         ``(n, c, h, w)``; NaN where the map is undefined (constant, NaN or infinite).
@@ -46,3 +49,27 @@ def retrieval(logits: Tensor, reference: Tensor) -> Tensor:
     tensor([1.], dtype=torch.float64)
     """
     return prediction_kept(logits, reference)
+
+
+def retrieval_rate(view: View, *, fill: str = "model-mean") -> list[Measured]:
+    """Whether each image, shown through its map, keeps the class of the whole image.
+
+    Args:
+        view: one batch of images and their maps.
+        fill: what hides the rest, see `fill.filled`.
+
+    Returns:
+        Values 0 or 1; NaN where the map is undefined or its magnitude is the same everywhere.
+        Source: P2's retrieval rate.
+
+    Raises:
+        InputError: no such fill.
+    """
+    shown = magnitude(view.saliency)
+    pictures = revealed(view.images, shown, filled(view, fill))
+    values = torch.full((len(pictures),), torch.nan, dtype=torch.float64, device=shown.device)
+    defined = is_defined(shown)
+    if bool(defined.any()):
+        seen = logits(view.model, pictures[defined], view.batch_size)
+        values[defined] = retrieval(seen, view.logits[defined])
+    return [Measured(values, setting=f"fill={fill_name(fill)}")]

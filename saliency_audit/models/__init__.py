@@ -4,6 +4,7 @@ from saliency_audit.models.classifier import Classifier as Classifier
 from saliency_audit.models.device import auto_batch_size as auto_batch_size
 from saliency_audit.models.device import halve_on_oom as halve_on_oom
 from saliency_audit.models.device import resolve_device as resolve_device
+from saliency_audit.models.files import kind_of as kind_of
 from saliency_audit.models.gradients import differentiating as differentiating
 from saliency_audit.models.gradients import gradients_at as gradients_at
 from saliency_audit.models.gradients import in_batches as in_batches
@@ -15,6 +16,11 @@ from saliency_audit.models.layers import layer_named as layer_named
 from saliency_audit.models.load import copied as copied
 from saliency_audit.models.load import load as load
 from saliency_audit.models.load import reload as reload
+from saliency_audit.models.randomise import Randomisation as Randomisation
+from saliency_audit.models.randomise import WeightLayer as WeightLayer
+from saliency_audit.models.randomise import randomised as randomised
+from saliency_audit.models.randomise import resolve_randomisation as resolve_randomisation
+from saliency_audit.models.randomise import weight_layers as weight_layers
 from saliency_audit.models.save import save as save
 from saliency_audit.models.save import save_state_dict as save_state_dict
 from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALARS

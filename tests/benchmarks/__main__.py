@@ -2,7 +2,9 @@
 
 python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--images 4] [--rounds 3]
 
-The bare passes of an attack are those of the map's second derivative on the same smooth stand-in.
+The bare passes of an attack are those of the map's second derivative on the same smooth stand-in;
+those of a metric go forward only. Where Quantus is installed, its pixel flipping of the same maps
+in as many steps is timed beside "deletion".
 """
 
 import argparse
@@ -19,18 +21,29 @@ from torch import Tensor
 from saliency_audit import audits
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.audits.attack_search import map_function, search_options
+from saliency_audit.audits.explain import predict
 from saliency_audit.data import from_tensors
 from saliency_audit.methods import METHODS
+from saliency_audit.metrics import METRICS, View
 from saliency_audit.models import Classifier, input_gradient, resolve_device, surrogate
 from saliency_audit.seeding import generators
 
 POINTS = 50
 STEPS = 20
+REPLACEMENTS = 32
 BETA = 30.0
 SIZES = {"cpu": (1, 2, 4, 8), "cuda": (32, 64, 128, 256)}
 
 
-NAMES = ("smoothgrad", "integrated-gradients", "fool", "attack-topk", "attack-structured")
+NAMES = (
+    "smoothgrad",
+    "integrated-gradients",
+    "fool",
+    "attack-topk",
+    "attack-structured",
+    "deletion",
+    "preservation-and-deletion",
+)
 
 
 def lite0(device: torch.device, precision: str) -> Classifier:
@@ -61,6 +74,14 @@ def bare_passes(model: Classifier, images: Tensor, count: int, size: int) -> Non
     for start in range(0, count, size):
         pixels = batch[: count - start].clone().requires_grad_()
         torch.autograd.grad(model(pixels)[:, 0].sum(), pixels)
+
+
+def forward_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
+    """``count`` forward passes of one image, ``size`` at a time, nothing else."""
+    batch = images[:1].repeat(size, 1, 1, 1)
+    with torch.no_grad():
+        for start in range(0, count, size):
+            model(batch[: count - start])
 
 
 def second_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
@@ -184,6 +205,79 @@ def attack(
     return work, STEPS * len(images)
 
 
+def replacement(
+    name: str, model: Classifier, images: Tensor, size: int
+) -> tuple[Callable[[], object], int]:
+    """The metrics of one map an image, and the passes they cannot do without.
+
+    Those are the image, the wholly replaced image, and for each metric what is between.
+    """
+    maps = random_maps(images)
+    names = name.split("-and-")
+
+    def work() -> None:
+        logits = predict(model, images, batch_size=size)
+        view = View(
+            model=model,
+            images=images,
+            names=[str(i) for i in range(len(images))],
+            labels=logits.argmax(1),
+            targets=logits.argmax(1),
+            logits=logits,
+            method="map",
+            saliency=maps,
+            explain=METHODS["gradient"].function,
+            batch_size=size,
+            seed=0,
+        )
+        for metric in names:
+            (found,) = METRICS[metric].function(view, steps=REPLACEMENTS)
+            found.values.tolist()
+
+    return work, (2 + len(names) * (REPLACEMENTS - 1)) * len(images)
+
+
+def quantus(model: Classifier, images: Tensor, size: int) -> Callable[[], object] | None:
+    """Its pixel flipping in as many steps of the same maps; None where it is not installed."""
+    try:
+        from quantus import PixelFlipping
+    except ImportError:
+        return None
+    pixels = images.shape[2] * images.shape[3]
+    with torch.no_grad():
+        classes = torch.cat([model(part).argmax(1) for part in torch.split(images, size)])
+    metric = PixelFlipping(
+        features_in_step=pixels // REPLACEMENTS,
+        perturb_baseline="mean",
+        return_auc_per_sample=True,
+        disable_warnings=True,
+        display_progressbar=False,
+    )
+    arrays = {
+        "x_batch": images.cpu().numpy(),
+        "y_batch": classes.cpu().numpy(),
+        "a_batch": random_maps(images).expand_as(images).cpu().numpy(),
+    }
+
+    def work() -> object:
+        return metric(
+            model=model,
+            **arrays,
+            device=str(images.device),
+            batch_size=size,
+            softmax=True,
+            channel_first=True,
+        )
+
+    return work
+
+
+def random_maps(images: Tensor) -> Tensor:
+    """One map of each image, ``(n, 1, h, w)``."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(len(images), 1, *images.shape[2:], generator=generator).to(images.device)
+
+
 def peak_memory(device: torch.device) -> float:
     """Most memory of the process (CPU) or of the device so far, MiB."""
     if device.type == "cuda":
@@ -206,7 +300,8 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
     attacked = asked.name.removeprefix("attack-") if asked.name.startswith("attack-") else ""
-    bare_work = second_passes if attacked else bare_passes
+    of_metric = asked.name in NAMES[-2:]
+    bare_work = second_passes if attacked else forward_passes if of_metric else bare_passes
     memory = peak_memory(device)
     bare_work(model, images, 1, 1)
     if attacked:
@@ -215,14 +310,24 @@ def main() -> None:
     size = best_size(bare_work, model, images, device)
     if attacked:
         work, passes = attack(attacked, model, images, size)
+    elif of_metric:
+        work, passes = replacement(asked.name, model, images, size)
     elif asked.name == "fool":
         work, passes = fool(model, images, size)
     else:
         work, passes = method(asked.name, model, images, size)
+    before = model.passes
     work()
-    tool, bare = [], []
+    if of_metric and model.passes - before != passes:
+        raise SystemExit(f"{model.passes - before} passes, not {passes}")
+    peer = quantus(model, images, size) if asked.name == "deletion" else None
+    if peer:
+        peer()
+    tool, bare, peers = [], [], []
     for _ in range(asked.rounds):
         tool.append(seconds(work, device))
+        if peer:
+            peers.append(seconds(peer, device))
         bare.append(seconds(lambda: bare_work(model, images, passes, size), device))
     print(
         f"{asked.name}: ratio={min(tool) / min(bare):.3f} "
@@ -230,6 +335,7 @@ def main() -> None:
         f"images={asked.images} device={device} precision={asked.precision} "
         f"threads={torch.get_num_threads()} rounds={asked.rounds} "
         f"peak memory of one image={alone - memory:.0f} MiB"
+        + (f" quantus={min(peers):.2f}s ours/quantus={min(tool) / min(peers):.3f}" if peers else "")
     )
 
 
