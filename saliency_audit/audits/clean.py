@@ -1,6 +1,6 @@
 """Clean accuracy: measured before anything else, since no map of a broken model means anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from saliency_audit.audits.explain import predict
@@ -50,6 +50,7 @@ def clean_accuracy(
     *,
     batch_size: int,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Clean:
     """Count right predictions, streaming.
@@ -59,13 +60,18 @@ def clean_accuracy(
         data: the images.
         batch_size: most images the model sees at once.
         workers: processes that read images.
+        shard: ``(rank, world)``: only every world-th batch; see `merged`.
         advance: called with (images done, all images).
     """
     first_failure = ""
     right = n = readable = unreadable = classes = 0
     with model.audited():
         for batch in batches(
-            data, batch_size=batch_size, workers=workers, device=model.mean.device
+            data,
+            batch_size=batch_size,
+            workers=workers,
+            device=model.mean.device,
+            shard=shard,
         ):
             unreadable += len(batch.failures)
             if batch.failures and not first_failure:
@@ -78,3 +84,15 @@ def clean_accuracy(
                 n += int((batch.labels >= 0).sum())
                 right += int((logits.argmax(1) == batch.labels).sum())
     return Clean(right, n, readable, unreadable, classes, first_failure)
+
+
+def merged(parts: Sequence[Clean]) -> Clean:
+    """What several processes counted, each on its own share of the images."""
+    return Clean(
+        right=sum(part.right for part in parts),
+        n=sum(part.n for part in parts),
+        readable=sum(part.readable for part in parts),
+        unreadable=sum(part.unreadable for part in parts),
+        classes=max(part.classes for part in parts),
+        first_failure=next((part.first_failure for part in parts if part.first_failure), ""),
+    )

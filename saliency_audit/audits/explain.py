@@ -12,6 +12,7 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, halve_on_oom
 from saliency_audit.seeding import generators
+from saliency_audit.types import SaliencyMethod
 
 OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
 """Scalars of which one is minus the other."""
@@ -38,11 +39,12 @@ def explain(
     seed: int,
     batch_size: int | None,
     options: Mapping[str, Any],
+    methods: Mapping[str, SaliencyMethod] = METHODS,
 ) -> Tensor:
     """A map by its method's name, with those of ``options`` that the method has.
 
     Args:
-        name: in ``METHODS``.
+        name: in ``methods``.
         model: the classifier.
         images: ``(n, c, h, w)`` in [0, 1].
         targets: explained classes.
@@ -51,6 +53,7 @@ def explain(
         seed: of the run.
         batch_size: most images the model sees at once.
         options: of all methods.
+        methods: by name; one with a parameter ``names`` is given those of the images.
 
     Returns:
         ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached; NaN for images that the method refuses.
@@ -58,19 +61,25 @@ def explain(
     Raises:
         UnsupportedError: the method refuses every image.
     """
-    function = METHODS[name].function
+    function = methods[name].function
     known = signature(function).parameters
-    compute = partial(
+
+    def compute(part: Tensor, classes: Tensor, asked: Sequence[str]) -> Tensor:
+        given = {"names": asked} if "names" in known else {}
+        result: Tensor = explain_part(
+            part, classes, generators=generators(seed, asked, name, images.device), **given
+        )
+        return result.detach()
+
+    explain_part = partial(
         function,
         model,
         scalar=scalar or "logit",
         batch_size=batch_size,
         **{key: value for key, value in options.items() if key in known},
     )
-    seeds = generators(seed, names, name, images.device)
     try:
-        result: Tensor = compute(images, targets, generators=seeds)
-        return result.detach()
+        return compute(images, targets, names)
     except UnsupportedError as error:
         if len(images) == 1:
             raise
@@ -78,10 +87,9 @@ def explain(
     # One image may be to blame: the others have a right to their map.
     parts: list[Tensor | None] = []
     for i in range(len(images)):
-        seeds = generators(seed, names[i : i + 1], name, images.device)
+        one = slice(i, i + 1)
         try:
-            part = compute(images[i : i + 1], targets[i : i + 1], generators=seeds)
-            parts.append(part.detach())
+            parts.append(compute(images[one], targets[one], names[one]))
         except UnsupportedError:
             parts.append(None)
     made = next((part for part in parts if part is not None), None)
@@ -102,6 +110,7 @@ def supported(
     refuse: bool,
     tell: Callable[[str], None],
     option: str = "--saliency",
+    methods: Mapping[str, SaliencyMethod] = METHODS,
 ) -> list[str]:
     """The methods that work on this model, tried on one image with as few passes as they allow.
 
@@ -121,6 +130,7 @@ def supported(
                 seed=0,
                 batch_size=1,
                 options={**options, "samples": 2, "steps": 2},
+                methods=methods,
             )
             kept.append(name)
         except UnsupportedError as error:

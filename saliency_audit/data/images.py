@@ -99,11 +99,12 @@ class Preparation:
         except Exception as error:  # damaged files raise nearly anything from inside Pillow
             raise Unreadable(_reason(error)) from error
         if image.size != (width, height):
-            image = self._fit(image)
+            image = self.fit(image)
         pixels = torch.from_numpy(np.array(image)).view(height, width, channels)
         return pixels.permute(2, 0, 1).contiguous().float() / 255
 
-    def _fit(self, image: Image.Image) -> Image.Image:
+    def fit(self, image: Image.Image) -> Image.Image:
+        """The picture with its shorter side resized and its centre cut out, in its own mode."""
         _, height, width = self.input_shape
         short = min(height, width)
         resize = self.resize if self.resize is not None else round(short * 256 / 224)

@@ -1,7 +1,5 @@
 """A CSV file that names pictures and their labels."""
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from saliency_audit.data.dataset import NO_LABEL, ImageData, labels_fit
 from saliency_audit.data.files import ReadFile, files_fit, sizes_of
 from saliency_audit.data.request import Request
+from saliency_audit.data.table import rows
 from saliency_audit.errors import InputError
 
 COLUMNS = ("path", "label")
@@ -31,7 +30,7 @@ def manifest(place: str, request: Request) -> ImageData:
     labels: list[int] = []
     extras: dict[str, dict[str, str]] = {}
     first_line: dict[str, int] = {}
-    for line, row in _rows(path):
+    for line, row in rows(path, COLUMNS):
         name, label = row.pop("path").strip(), row.pop("label").strip()
         if not name or "\0" in name:
             raise InputError(f"{path} line {line}: the path is empty; name a picture")
@@ -70,31 +69,6 @@ def manifest(place: str, request: Request) -> ImageData:
         notes=_notes(path, labels),
         extras=extras,
     )
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            columns = [column.strip() for column in next(reader, [])]
-            missing = [column for column in COLUMNS if column not in columns]
-            if missing:
-                raise InputError(
-                    f"{path} has no column {' and no column '.join(missing)}; its first line "
-                    f"names {', '.join(columns) or 'nothing'}, and must have path,label"
-                )
-            for values in reader:
-                if not values:
-                    continue
-                if len(values) != len(columns):
-                    raise InputError(
-                        f"{path} line {reader.line_num} has {len(values)} values but there are "
-                        f"{len(columns)} columns; quote values that hold commas"
-                    )
-                yield reader.line_num, dict(zip(columns, values, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path} cannot be read as CSV in UTF-8: {reason}") from error
 
 
 def _label(text: str, where: str) -> int:

@@ -1,0 +1,166 @@
+"""One word for each method and metric, with a definition."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saliency_audit.metrics import CHECKS, METRICS
+
+BETTER, SAME, WORSE, UNDEFINED = (
+    "better than random",
+    "not distinguishable",
+    "worse",
+    "undefined",
+)
+MOST_UNDEFINED = 0.05
+"""Share of images without a value beyond which a 95 % interval says nothing about the images."""
+
+EVALUATE_WORDS = {
+    BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
+    "on the better side of zero. Of sanity-cascade, which a map that sees no model passes with 1: "
+    "the interval lies below one half, nearer to a map that depends wholly on the model",
+    SAME: "that interval holds zero: on these images the map is not shown to do better than "
+    "random numbers. Of sanity-cascade: the map with all weights drawn at random is not shown to "
+    "be nearer to an unrelated map than to the same one",
+    WORSE: "that interval lies on the other side of zero",
+    UNDEFINED: "no verdict: maps are constant, zero or NaN on more than 5 % of the images, "
+    "labels are missing, the metric failed, or there are too few images for an interval",
+}
+VERDICT_COLUMNS = (
+    "model",
+    "saliency",
+    "scalar",
+    "check",
+    "setting",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "random",
+    "sobel",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "n",
+    "n_undefined",
+    "verdict",
+)
+
+
+def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """A verdict for each model, method and metric that has one.
+
+    Args:
+        summary: one row per check, with its interval.
+        differences: the paired difference of each to the random map:
+            ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+
+    Returns:
+        ``VERDICT_COLUMNS``; the two controls have rows of their own, with an empty word.
+    """
+    key = ["model", "saliency", "scalar", "check", "setting"]
+    beside = {tuple(line[name] for name in key): line for line in differences.to_dict("records")}
+    lines = summary.to_dict("records")
+    means = {tuple(line[name] for name in key): line["mean"] for line in lines}
+    rows = []
+    for line in lines:
+        if not line["saliency"] or not _is_answer(line["check"], line["setting"]):
+            continue
+        place = (line["check"], line["setting"])
+        difference = beside.get(tuple(line[name] for name in key), {})
+        control = line["saliency"] in ("random", "sobel")
+        rows.append(
+            {
+                **{name: line[name] for name in (*key, "mean", "ci_low", "ci_high")},
+                "random": means.get((line["model"], "random", "", *place), np.nan),
+                "sobel": means.get((line["model"], "sobel", "", *place), np.nan),
+                **{
+                    name: difference.get(name, np.nan)
+                    for name in ("difference", "difference_low", "difference_high")
+                },
+                "n": line["n"],
+                "n_undefined": line["n_undefined"],
+                "verdict": "" if control else _verdict(line, difference),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def _is_answer(check: str, setting: str) -> bool:
+    """Whether a check is what a metric is judged by: not a stage on the way."""
+    if check not in METRICS or METRICS[check].verdict is None:
+        return False
+    return METRICS[check].verdict != "half" or "randomised=all" in setting or "reason=" in setting
+
+
+def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
+    images = line["n"] + line["n_undefined"]
+    if not line["n"] or line["n_undefined"] > MOST_UNDEFINED * images:
+        return UNDEFINED
+    if METRICS[line["check"]].verdict == "half":
+        high = line["ci_high"]
+        return UNDEFINED if not np.isfinite(high) else BETTER if high < 0.5 else SAME
+    sign = 1 if CHECKS[line["check"]].higher_is_better else -1
+    ends = sorted(
+        sign * difference.get(name, np.nan) for name in ("difference_low", "difference_high")
+    )
+    if not np.isfinite(ends).all():
+        return UNDEFINED
+    return BETTER if ends[0] > 0 else WORSE if ends[1] < 0 else SAME
+
+
+def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
+    """The answer in one or two sentences.
+
+    Args:
+        verdicts: of `evaluate_verdicts`.
+        images: audited images.
+    """
+    judged = verdicts[verdicts["verdict"] != ""]
+    if not len(judged):
+        return f"Measured on {images} images; no metric of this run has a verdict."
+    parts = []
+    for (model, check), group in judged.groupby(["model", "check"], sort=False):
+        several = judged["model"].nunique() > 1
+        words = {
+            word: list(dict.fromkeys(group.loc[group["verdict"] == word, "saliency"]))
+            for word in EVALUATE_WORDS
+        }
+        told = "; ".join(
+            f"{', '.join(methods)} {_as_said(str(check), word)}"
+            for word, methods in words.items()
+            if methods
+        )
+        parts.append(f"{f'{model}, ' if several else ''}{check}: {told}.")
+    return f"On {images} images. " + " ".join(parts)
+
+
+def _as_said(check: str, word: str) -> str:
+    if METRICS[check].verdict == "half":
+        return {
+            BETTER: "depend on the model",
+            SAME: "not shown to depend on the model",
+            UNDEFINED: "undefined",
+        }[word]
+    return {SAME: "not distinguishable from random", WORSE: "worse than random"}.get(word, word)
+
+
+def evaluate_chances(summary: pd.DataFrame, classes: int) -> dict[tuple[str, str], float]:
+    """What a map without information gets, by check and setting, where that is known beforehand.
+
+    Args:
+        summary: or results; anything with the columns ``check`` and ``setting``.
+        classes: outputs of the model.
+    """
+    chances = {}
+    for check, setting in summary[["check", "setting"]].drop_duplicates().itertuples(index=False):
+        known = CHECKS[check].chance if check in CHECKS else ""
+        given = dict(part.partition("=")[::2] for part in setting.split(";"))
+        if known == "1/classes":
+            chances[check, setting] = 1 / classes
+        elif known and known in given:
+            chances[check, setting] = float(given[known])
+        elif known.replace(".", "").isdigit():
+            chances[check, setting] = float(known)
+    return chances
