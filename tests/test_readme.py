@@ -14,7 +14,11 @@ from tests.cli.conftest import run as run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 COMMANDS = sorted(
-    set(re.findall(r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|list)[^`\n]*)", README))
+    set(
+        re.findall(
+            r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|evaluate|gate|list)[^`\n]*)", README
+        )
+    )
 )
 DOWNLOADS = ("torchvision:", "timm:")
 QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}

@@ -41,3 +41,8 @@ def photographs() -> list[Path]:
 def picture_path() -> Path:
     """The picture that models are made to show: 224x224, white on black, 8-bit grey."""
     return FOLDER / "picture.png"
+
+
+def default_policy() -> str:
+    """What `saliency-audit gate` asks of a model without a policy of one's own, with reasons."""
+    return (FOLDER / "policy.toml").read_text("utf-8")

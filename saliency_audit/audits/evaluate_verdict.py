@@ -111,7 +111,7 @@ def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
 
 
 def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
-    """The answer in one or two sentences.
+    """The answer in a few sentences.
 
     Args:
         verdicts: of `evaluate_verdicts`.
@@ -120,26 +120,27 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
     judged = verdicts[verdicts["verdict"] != ""]
     if not len(judged):
         return f"Measured on {images} images; no metric of this run has a verdict."
-    parts = []
-    for (model, check), group in judged.groupby(["model", "check"], sort=False):
-        several = judged["model"].nunique() > 1
-        words = {
-            word: list(dict.fromkeys(group.loc[group["verdict"] == word, "saliency"]))
-            for word in EVALUATE_WORDS
-        }
-        told = "; ".join(
-            f"{', '.join(methods)} {_as_said(str(check), word)}"
-            for word, methods in words.items()
-            if methods
-        )
-        parts.append(f"{f'{model}, ' if several else ''}{check}: {told}.")
-    return f"On {images} images. " + " ".join(parts)
+    models = judged["model"].nunique() > 1
+    parts = [f"On {images} images."]
+    for (model, check), of_check in judged.groupby(["model", "check"], sort=False):
+        answers = list(of_check.groupby("setting", sort=False))
+        for setting, group in answers:
+            name = f"{model}, {check}" if models else str(check)
+            if len(answers) > 1:
+                name += f" ({str(setting).split(';')[0]})"
+            told = "; ".join(
+                f"{', '.join(methods)} {_as_said(str(check), word)}"
+                for word in EVALUATE_WORDS
+                if (methods := list(group.loc[group["verdict"] == word, "saliency"]))
+            )
+            parts.append(f"{name}: {told}.")
+    return " ".join(parts)
 
 
 def _as_said(check: str, word: str) -> str:
     if METRICS[check].verdict == "half":
         return {
-            BETTER: "depend on the model",
+            BETTER: "shown to depend on the model",
             SAME: "not shown to depend on the model",
             UNDEFINED: "undefined",
         }[word]

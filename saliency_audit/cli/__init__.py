@@ -10,12 +10,15 @@ from saliency_audit import __version__
 from saliency_audit.cli.attack import attack
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors
+from saliency_audit.cli.evaluate import evaluate
 from saliency_audit.cli.fool import fool
+from saliency_audit.cli.gate import gate
 from saliency_audit.errors import AuditError, InputError
 
 app = typer.Typer(
     name="saliency-audit",
-    help="Audit the saliency maps of an image classifier: can they be forged, or moved?",
+    help="Audit the saliency maps of an image classifier: can they be forged or moved, and do "
+    "they tell the truth?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -24,6 +27,8 @@ app = typer.Typer(
 )
 app.command()(fool)
 app.command()(attack)
+app.command()(evaluate)
+app.command()(gate)
 app.command("list")(catalog)
 
 

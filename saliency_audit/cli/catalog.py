@@ -31,7 +31,8 @@ def catalog(
     """
     from saliency_audit.attacks import ATTACKS, PRESETS
     from saliency_audit.methods import METHODS
-    from saliency_audit.metrics import CHECKS
+    from saliency_audit.metrics import CHECKS, METRICS
+    from saliency_audit.metrics.presets import PRESETS as METRIC_PRESETS
     from saliency_audit.tricks import TRICKS
 
     if kind in (None, Kind.SALIENCY):
@@ -53,20 +54,33 @@ def catalog(
             ("what deviates from it here",),
             {n: (e.summary, e.deviations) for n, e in PRESETS.items()},
         )
-    if kind in (None, Kind.METRICS):
+    if kind in (None, Kind.METRICS, Kind.PRESETS):
         _show(
-            "metrics",
-            ("better", "range", "source"),
-            {
-                name: (
-                    entry.summary,
-                    {True: "higher", False: "lower", None: "-"}[entry.higher_is_better],
-                    f"{entry.bounds[0]:g} to {entry.bounds[1]:g}",
-                    entry.source,
-                )
-                for name, entry in CHECKS.items()
-            },
+            "presets of evaluate",
+            ("what deviates from it here",),
+            {n: (e.summary, e.deviations) for n, e in METRIC_PRESETS.items()},
         )
+    if kind in (None, Kind.METRICS):
+        asked = {name: METRICS[name].checks[name] for name in METRICS}
+        others = {name: check for name, check in CHECKS.items() if name not in asked}
+        for title, checks in (
+            ("metrics of evaluate (--metric NAME)", asked),
+            ("what else is measured", others),
+        ):
+            _show(
+                title,
+                ("better", "range", "chance", "source"),
+                {
+                    name: (
+                        entry.summary,
+                        {True: "higher", False: "lower", None: "-"}[entry.higher_is_better],
+                        f"{entry.bounds[0]:g} to {entry.bounds[1]:g}",
+                        entry.chance or "-",
+                        entry.source,
+                    )
+                    for name, entry in checks.items()
+                },
+            )
     if kind is not Kind.SALIENCY:
         results.print("P0 to P4 are the papers cited at the end of the README.")
 

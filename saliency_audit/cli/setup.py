@@ -2,9 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryFile
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from saliency_audit.cli.console import errors, progress
+from saliency_audit.cli.processes import ALONE, Processes
 from saliency_audit.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Setup:
         batch_size: most images the model sees at once.
         quiet: whether to print the answer only.
         notes: lines the user was told.
+        load: loads a further model for the same images.
     """
 
     model: "Classifier"
@@ -43,6 +47,7 @@ class Setup:
     classes: int
     batch_size: int
     quiet: bool
+    load: "Callable[[str], Classifier]"
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
@@ -81,12 +86,11 @@ def prepare(
     import torch
 
     from saliency_audit.data import open_data
-    from saliency_audit.models import auto_batch_size, load, resolve_device
+    from saliency_audit.models import auto_batch_size, kind_of, load, resolve_device
 
     place = resolve_device(device)
-    classifier = load(
-        model,
-        arch=arch,
+    given = partial(
+        load,
         size=size,
         mean=mean,
         std=std,
@@ -96,6 +100,7 @@ def prepare(
         layer=layer,
         device=place,
     )
+    classifier = given(model, arch=arch)
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
     images = open_data(
@@ -110,15 +115,27 @@ def prepare(
     at_once = (
         auto_batch_size(classifier.input_shape, place) if batch_size == "auto" else int(batch_size)
     )
-    setup = Setup(classifier, images, outputs, at_once, quiet)
+
+    def further(spec: str) -> "Classifier":
+        kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
+        other = given(spec, arch=arch if kind in ("checkpoint", "safetensors") else None)
+        if other.input_shape != classifier.input_shape:
+            raise InputError(
+                f"{other.name} takes images of {'x'.join(map(str, other.input_shape))} and "
+                f"{classifier.name} of {'x'.join(map(str, classifier.input_shape))}; models in one "
+                "run must take the same images"
+            )
+        return other
+
+    setup = Setup(classifier, images, outputs, at_once, quiet, further)
     for line in (*classifier.notes, *images.notes):
         setup.tell(line)
     return setup
 
 
-def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
+def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes = ALONE) -> "Clean":
     """Clean accuracy first: told, with a warning when the model seems to guess."""
-    from saliency_audit.audits import clean_accuracy
+    from saliency_audit.audits import clean_accuracy, merged
     from saliency_audit.reports.summary import wilson_interval
 
     with progress("clean accuracy", quiet=setup.quiet) as advance:
@@ -127,8 +144,10 @@ def measure_clean_accuracy(setup: Setup, *, workers: int) -> "Clean":
             setup.data,
             batch_size=setup.batch_size,
             workers=workers,
+            shard=(processes.rank, processes.world),
             advance=advance,
         )
+    clean = merged(processes.gathered(clean))
     images = f"{len(setup.data)} images of {setup.data.name}"
     if clean.unreadable:
         setup.tell(
@@ -165,6 +184,22 @@ def check_writable(folder: Path) -> None:
             f"cannot write to output folder '{folder}' ({error.strerror or error}); "
             "name another with --output-dir"
         ) from error
+
+
+def fingerprint(place: Path) -> str:
+    """sha256 over the names, sizes and times of the files in a folder, or of one file.
+
+    Raises:
+        InputError: there is no such place.
+    """
+    if not place.exists():
+        raise InputError(f"'{place}' does not exist; check the path")
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    digest = sha256()
+    for path in files:
+        about = path.stat()
+        digest.update(f"{path.name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def remove_earlier(folder: Path, names: Sequence[str], *, since: float) -> None:

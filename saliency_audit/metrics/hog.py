@@ -31,15 +31,14 @@ def hog(maps: Tensor, *, cell: int) -> Tensor:
         cell: side of a cell; rows and columns that fill no cell are left out.
 
     Returns:
-        ``(n, features)`` float64 in [0, 1]: blocks row by row, in each the cells, in each the
-        orientations. NaN for undefined maps (constant, NaN or infinite).
+        ``(n, features)`` in [0, 1], in the maps' precision: blocks row by row, in each the cells,
+        in each the orientations. NaN for undefined maps (constant, NaN or infinite).
 
     >>> hog(torch.rand(2, 224, 224), cell=16).shape
     torch.Size([2, 11664])
     """
-    scaled = maps.double()
-    low, high = scaled.amin((1, 2), keepdim=True), scaled.amax((1, 2), keepdim=True)
-    scaled = (scaled - low) / (high - low)
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    scaled = (maps - low) / (high - low)
     down, right = torch.zeros_like(scaled), torch.zeros_like(scaled)
     down[:, 1:-1] = scaled[:, 2:] - scaled[:, :-2]
     right[:, :, 1:-1] = scaled[:, :, 2:] - scaled[:, :, :-2]

@@ -364,7 +364,16 @@ METRICS: dict[str, Metric] = {
                 False,
                 (-inf, inf),
                 "P0 section 5.1.1",
-            )
+            ),
+            "density-profile-median": _check(
+                "median of the same over images", False, (-inf, inf), "P0 section 5.1.1"
+            ),
+            "density-profile-log-mean": _check(
+                "logarithm of the mean density ratio: what P0 plots, ruled by its outliers",
+                False,
+                (-inf, inf),
+                "P0 section 5.1.1",
+            ),
         },
     ),
     "scalar-agreement": Metric(

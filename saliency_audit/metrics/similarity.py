@@ -48,8 +48,10 @@ class Similarity:
         """``(4, n)``, in the order of ``VERSIONS``."""
         shown = magnitude(saliency)
         plain, signed, histograms = (
-            (a * b).sum(1).clamp(-1, 1)
-            for a, b in zip(self.ranks, self._ranks(saliency, shown), strict=True)
+            (torch.linalg.vecdot(a, b) / (norm_a * norm_b)).clamp(-1, 1)
+            for (a, norm_a), (b, norm_b) in zip(
+                self.ranks, self._ranks(saliency, shown), strict=True
+            )
         )
         structure = ssim(shown, self.shown, window=self.window, data_range=self.ssim_range)
         return torch.stack([plain, signed, structure, histograms])
@@ -61,9 +63,9 @@ class Similarity:
             "-hog": f"cell={self.cell};",
         }.get(version, "")
 
-    def _ranks(self, saliency: Tensor, shown: Tensor) -> list[Tensor]:
+    def _ranks(self, saliency: Tensor, shown: Tensor) -> list[tuple[Tensor, Tensor]]:
         return [
-            _unit_ranks(values)
+            _centred_ranks(values)
             for values in (
                 shown.flatten(1),
                 saliency.mean(1).flatten(1),
@@ -72,12 +74,11 @@ class Similarity:
         ]
 
 
-def _unit_ranks(values: Tensor) -> Tensor:
-    """Ranks of each row, centred and scaled to length 1: products are rank correlations."""
-    ranks = average_ranks(values)
-    ranks = ranks - ranks.mean(1, keepdim=True)
-    ranks = ranks / ranks.square().sum(1, keepdim=True).sqrt()
-    return ranks.where(is_defined(values).unsqueeze(1), torch.nan)
+def _centred_ranks(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Ranks of each row less their mean, and their length; NaN where the row is undefined."""
+    ranks = average_ranks(values).sub_((values.shape[1] - 1) / 2)
+    length = torch.linalg.vecdot(ranks, ranks).sqrt()
+    return ranks, length.where(is_defined(values), torch.nan)
 
 
 class Randomiser:

@@ -49,14 +49,14 @@ def ssim(
     least = min(a.shape[1:])
     side = min(window, least if least % 2 else least - 1)
     weights = [exp(-((i - side // 2) ** 2) / (2 * SIGMA**2)) for i in range(side)]
-    mean_a, mean_b, square_a, square_b, product = (
-        _averaged(_averaged(maps, weights, 1), weights, 2) for maps in (a, b, a * a, b * b, a * b)
+    mean_a, mean_b, squares, product = (
+        _averaged(_averaged(maps, weights, 1), weights, 2) for maps in (a, b, a * a + b * b, a * b)
     )
-    variances = (square_a - mean_a.square()) + (square_b - mean_b.square())
-    covariance = product - mean_a * mean_b
+    squares_of_means, product_of_means = mean_a.square() + mean_b.square(), mean_a * mean_b
+    variances, covariance = squares - squares_of_means, product - product_of_means
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    value: Tensor = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    value = value / ((mean_a.square() + mean_b.square() + c1) * (variances + c2))
+    value: Tensor = (2 * product_of_means + c1) * (2 * covariance + c2)
+    value = value / ((squares_of_means + c1) * (variances + c2))
     value = value.mean((1, 2))
     return value.where(is_defined(saliency) & is_defined(reference), nan).clamp(-1, 1)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,23 +9,12 @@ from matplotlib.axes import Axes
 
 from saliency_audit.reports.attack_figures import pixels_compared
 from saliency_audit.reports.attack_gallery import budget, size
+from saliency_audit.reports.charts import Style, bare, style
 from saliency_audit.reports.figures import framed
-from saliency_audit.reports.page import BODY, MARGIN, SMALL, Page, leading
+from saliency_audit.reports.page import BODY, MARGIN, Page, leading
 from saliency_audit.reports.tables import parts
 from saliency_audit.reports.wording import is_number
 
-Style = Mapping[str, Any]
-
-_STYLES: tuple[Style, ...] = (
-    {"color": "#0072b2", "marker": "o"},
-    {"color": "#d55e00", "marker": "s"},
-    {"color": "#009e73", "marker": "D"},
-    {"color": "#cc79a7", "marker": "^"},
-    {"color": "#222222", "marker": "v"},
-    {"color": "#b58900", "marker": "P"},
-    {"color": "#56b4e9", "marker": "X"},
-)
-"""Told apart by anyone, in grey too (Okabe and Ito's colours, a little darker)."""
 _NOISE: Style = {"color": "#8c8c8c", "marker": "o", "markerfacecolor": "white"}
 _WORST_NOISE: Style = {**_NOISE, "marker": "d"}
 _CHANCE: Style = {"color": "#555555", "linestyle": "--", "linewidth": 1.0}
@@ -61,7 +49,7 @@ def draw_similarity(verdicts: pd.DataFrame, path: Path) -> Path | None:
     )
     maps = list(dict.fromkeys(zip(named["saliency"], named["scalar"], strict=True)))
     attacks = dict.fromkeys(named["attack"])
-    styles = {attack: _style(i) for i, attack in enumerate(attacks)}
+    styles = {attack: style(i) for i, attack in enumerate(attacks)}
     chance = next(filter(is_number, named["chance"]), None)
     legend = {**styles, "noise of the same size": _NOISE}
     if _WORST_CASE in styles:
@@ -93,7 +81,7 @@ def draw_similarity(verdicts: pd.DataFrame, path: Path) -> Path | None:
         x = left + j * (panel + _BETWEEN)
         page.text(x + panel / 2, top + above - 0.09, _within(allowed), align="center", bold=True)
         axes = page.axes(x, top + above, panel, row * len(maps))
-        _bare(axes)
+        bare(axes)
         axes.set(xlim=(-0.03, 1.03), ylim=(len(maps), 0), xticks=np.linspace(0, 1, 6), yticks=[])
         own = named[named["budget"] == allowed]
         for i, (saliency, scalar) in enumerate(maps):
@@ -135,7 +123,7 @@ def draw_terms(summary: pd.DataFrame, path: Path) -> Path | None:
     rows = rows[(rows["mean"] > 0) & rows["step"].notna()].sort_values("step", kind="stable")
     if not len(rows):
         return None
-    legend = {name: _style(i) for i, name in enumerate(dict.fromkeys(rows["series"]))}
+    legend = {name: style(i) for i, name in enumerate(dict.fromkeys(rows["series"]))}
     wide, high, between = 3.3, 2.5, 0.75
     width = MARGIN + 0.5 + 2 * wide + between + MARGIN
     spots = _flow(list(legend), width)
@@ -153,11 +141,11 @@ def draw_terms(summary: pd.DataFrame, path: Path) -> Path | None:
         x, y = MARGIN + 0.5 + j * (wide + between), top + above + 0.3
         page.text(x, y - 0.1, name, bold=True)
         axes = page.axes(x, y, wide, high, yscale="log")
-        _bare(axes)
+        bare(axes)
         for series, own in rows[rows["check"] == check].groupby("series", sort=False):
             few = len(own) < 30
-            style = {**legend[str(series)], **({} if few else {"marker": ""})}
-            axes.plot(own["step"], own["mean"], linewidth=1.5, markersize=4, **style)
+            line = {**legend[str(series)], **({} if few else {"marker": ""})}
+            axes.plot(own["step"], own["mean"], linewidth=1.5, markersize=4, **line)
         page.text(x + wide / 2, y + high + 0.4, "step", align="center")
     return page.save(path)
 
@@ -177,35 +165,19 @@ def _series(rows: pd.DataFrame) -> list[str]:
 def _dots(axes: Axes, own: pd.DataFrame, styles: Mapping[str, Style], *, row: int) -> None:
     """The means of one method under one budget, one below the other, noise last."""
     marks = [(styles[line["attack"]], line, "similarity") for line in own.to_dict("records")]
-    for style, beside in (
+    for look, beside in (
         (_NOISE, own[own["attack"] != _WORST_CASE]),
         (_WORST_NOISE, own[own["attack"] == _WORST_CASE]),
     ):
         noise = beside[["control", "control_low", "control_high"]].drop_duplicates()
-        marks += [(style, line, "control") for line in noise.to_dict("records")]
-    for i, (style, line, name) in enumerate(marks, 1):
+        marks += [(look, line, "control") for line in noise.to_dict("records")]
+    for i, (look, line, name) in enumerate(marks, 1):
         mean, low, high = (line[name + end] for end in ("", "_low", "_high"))
         y = row + i / (len(marks) + 1)
         if is_number(low) and is_number(high):
-            axes.hlines(y, low, high, color=style["color"], linewidth=1.5, zorder=2)
+            axes.hlines(y, low, high, color=look["color"], linewidth=1.5, zorder=2)
         if is_number(mean):
-            axes.plot([mean], [y], markersize=5, clip_on=False, zorder=3, **style)
-
-
-def _style(i: int) -> Style:
-    """Of the i-th series; where colours come again, it is with other marks."""
-    again, first = divmod(i, len(_STYLES))
-    marker = _STYLES[(first + again) % len(_STYLES)]["marker"]
-    return {"color": _STYLES[first]["color"], "marker": marker}
-
-
-def _bare(axes: Axes) -> None:
-    """Faint lines to read values by, no frame."""
-    axes.tick_params(which="both", labelsize=SMALL, length=2, color="#999999", labelcolor="#444444")
-    axes.grid(color="#e4e4e6", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.5, edgecolor="#bbbbbb")
+            axes.plot([mean], [y], markersize=5, clip_on=False, zorder=3, **look)
 
 
 def _flow(labels: Sequence[str], width: float) -> list[tuple[float, int]]:
@@ -227,10 +199,10 @@ def _legend(
     high = _LINE * (spots[-1][1] + 1)
     axes = page.axes(0, top, page.width, high, xlim=(0, page.width), ylim=(high, 0))
     axes.axis("off")
-    for (name, style), (x, line) in zip(styles.items(), spots, strict=True):
+    for (name, look), (x, line) in zip(styles.items(), spots, strict=True):
         x, y = MARGIN + x, (line + 0.5) * _LINE
-        ends, marks = ([x, x + 0.22], {}) if "linestyle" in style else ([x + 0.11], {"ms": 5})
-        axes.plot(ends, [y] * len(ends), **{**style, **marks})
+        ends, marks = ([x, x + 0.22], {}) if "linestyle" in look else ([x + 0.11], {"ms": 5})
+        axes.plot(ends, [y] * len(ends), **{**look, **marks})
         page.text(x + 0.28, top + y + 0.045, name)
 
 

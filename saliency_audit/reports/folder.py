@@ -2,21 +2,27 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import astuple
 from io import BytesIO
+from math import nan, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from saliency_audit.errors import InputError
 from saliency_audit.reports.facts import plain, run_json
 from saliency_audit.reports.files import TEMPORARY, replace_file, write_atomically
 from saliency_audit.reports.tables import csv_lines
-from saliency_audit.types import COLUMNS, Batch, Example
+from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 
-_BATCH_FILE = re.compile(r"(\d{6,})\.(csv|npz)")
+CURVE_COLUMNS = ("model", "saliency", "check", "x", "mean", "ci_low", "ci_high", "n")
+
+_KINDS = ("csv", "npz", "curves")
+_BATCH_FILE = re.compile(rf"(\d{{6,}})\.({'|'.join(_KINDS)})")
 
 
 class RunFolder:
@@ -82,6 +88,10 @@ class RunFolder:
         name = f"{batch.index:06d}"
         if batch.examples:
             write_atomically(self._partial / f"{name}.npz", _pack(batch.examples))
+        if batch.curves:
+            # As JSON: a CSV's six digits are too few for sums of squares.
+            sums = json.dumps([astuple(point) for point in batch.curves])
+            write_atomically(self._partial / f"{name}.curves", sums)
         # The rows come last: with them the batch counts as done.
         rows = ([row[column] for column in COLUMNS] for row in batch.rows)
         write_atomically(self._partial / f"{name}.csv", csv_lines(COLUMNS, rows))
@@ -97,6 +107,21 @@ class RunFolder:
     def examples(self) -> list[Example]:
         """The pictures of all batches, in the order of their numbers."""
         return [example for _, path in self._files("npz") for example in _unpack(path)]
+
+    def curves(self) -> pd.DataFrame:
+        """The curves of all batches, joined in the order of their numbers.
+
+        Returns:
+            ``CURVE_COLUMNS``, the curves in order of first appearance and ``x`` ascending. The
+            interval is the mean ± 1.96 standard errors, NaN for less than two images; the mean
+            is NaN for none.
+        """
+        points = (
+            CurvePoint(*point)
+            for _, path in self._files("curves")
+            for point in json.loads(path.read_text("utf-8"))
+        )
+        return _curves(points)
 
     def close(self, facts: Mapping[str, Any]) -> Path:
         """Write ``run.json``, which marks the run as finished, and remove ``partial/``.
@@ -125,7 +150,7 @@ class RunFolder:
         """Remove what runs put into ``partial/``, and the folder if nothing else is in it."""
         # The settings go last: batches without settings would be taken for anyone's.
         for path in (
-            *(path for kind in ("csv", "npz") for _, path in self._files(kind)),
+            *(path for kind in _KINDS for _, path in self._files(kind)),
             *self._partial.glob(TEMPORARY),
             self._partial / "settings.json",
         ):
@@ -178,6 +203,24 @@ def _joined(paths: list[Path]) -> Iterator[bytes]:
             file.readline()
             while piece := file.read(1 << 20):
                 yield piece
+
+
+def _curves(points: Iterable[CurvePoint]) -> pd.DataFrame:
+    """Means and intervals from sums."""
+    sums: dict[tuple[str, str, str], dict[float, tuple[int, float, float]]] = {}
+    for point in points:
+        of_curve = sums.setdefault((point.model, point.saliency, point.check), {})
+        n, total, squares = of_curve.get(point.x, (0, 0.0, 0.0))
+        of_curve[point.x] = (n + point.n, total + point.total, squares + point.squares)
+    rows = []
+    for key, of_curve in sums.items():
+        for x, (n, total, squares) in sorted(of_curve.items()):
+            mean = total / n if n else nan
+            # Round-off can leave less than nothing of the spread of equal values.
+            spread = sqrt(max(0.0, squares - n * mean**2) / (n - 1)) if n > 1 else nan
+            half = 1.96 * spread / sqrt(n) if n > 1 else nan
+            rows.append((*key, x, mean, mean - half, mean + half, n))
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
 
 def _pack(examples: list[Example]) -> bytes:

@@ -27,6 +27,11 @@ VERDICT_COLOURS = {
     "steady": "#a5d6b4",
     "better than random": "#a5d6b4",
     "undefined": "#dcdcdc",
+    "failed": "#f2a49a",
+    "inconclusive": "#f8d28b",
+    "passed": "#a5d6b4",
+    "not run": "#dcdcdc",
+    "error": "#dcdcdc",
 }
 """Fill behind dark text; the word itself always stands on it."""
 

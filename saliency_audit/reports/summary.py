@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Hashable, Mapping
 from hashlib import sha256
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ PROPORTIONS = frozenset(
         "attack-success",
         "accuracy",
         "robust-accuracy",
+        "retrieval",
+        "class-evidence",
+        "pointing-game",
         "retrieval-clean-clean",
         "retrieval-clean-attacked",
         "retrieval-attacked-clean",
@@ -43,7 +47,7 @@ def summarise(
     results: pd.DataFrame,
     *,
     higher_is_better: Mapping[str, bool | None],
-    chance: Mapping[str, float] | None = None,
+    chance: Mapping[str, float] | Mapping[tuple[str, str], float] | None = None,
     control: str = "random",
     controls: Mapping[tuple[str, str], str] | None = None,
     proportions: Collection[str] = PROPORTIONS,
@@ -62,7 +66,7 @@ def summarise(
     Args:
         results: rows of ``results.csv``.
         higher_is_better: direction by check; None where neither end is better.
-        chance: value by check that a map without information would get.
+        chance: value by check, or by check and setting, that a map without information would get.
         control: saliency method beside which the others stand, on the same images.
         controls: by check and setting, another setting of the same method beside which it stands
             instead, such as noise beside an attack.
@@ -75,6 +79,7 @@ def summarise(
     """
     usable = (results["status"] == "ok") & np.isfinite(results["value"].astype(float))
     measured = results.assign(usable=usable)[results["check"] != ""]
+    known: Mapping[Any, float] = chance or {}
     beside_of = _controls(measured, control, controls)
     rows = []
     for key, group in measured.groupby(list(GROUP), sort=False):
@@ -85,7 +90,7 @@ def summarise(
             values,
             proportion=check in proportions,
             resamples=resamples,
-            rng=_rng(seed, *key),
+            rng=rng_of(seed, *key),
         )
         beside = beside_of(model, saliency, scalar, check, setting)
         rows.append(
@@ -97,7 +102,7 @@ def summarise(
                 low,
                 high,
                 nan if beside is None else beside[beside.index.isin(good["image"])].mean(),
-                (chance or {}).get(check, nan),
+                known.get((check, setting), known.get(check, nan)),
                 higher_is_better.get(check),
             )
         )
@@ -158,7 +163,7 @@ def paired_difference(
     both = pd.concat([a, b], axis=1, join="inner").to_numpy(float)
     values = both[:, 0] - both[:, 1]
     values = values[np.isfinite(values)]
-    low, high = interval(values, resamples=resamples, rng=_rng(seed, "paired difference"))
+    low, high = interval(values, resamples=resamples, rng=rng_of(seed, "paired difference"))
     return (float(values.mean()) if len(values) else nan), low, high, len(values)
 
 
@@ -221,7 +226,7 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
-def _rng(seed: int, *key: Hashable) -> np.random.Generator:
+def rng_of(seed: int, *key: Hashable) -> np.random.Generator:
     """Random numbers that depend on the seed and the row, and on nothing else."""
     digest = sha256("\0".join(map(str, (seed, *key))).encode("utf-8", "backslashreplace")).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))

@@ -74,7 +74,7 @@ def test_commands_that_are_not_there_are_not_listed(run):
     shown = run("--help").out
     assert "fool" in shown
     assert "attack" in shown
-    for missing in ("finetune", "gate"):
+    for missing in ("finetune",):
         assert f" {missing} " not in shown
 
 

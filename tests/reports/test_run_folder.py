@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.reports import RunFolder, read_results
-from saliency_audit.types import COLUMNS, Batch, Example
+from saliency_audit.reports.folder import CURVE_COLUMNS
+from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 
 SETTINGS = {"seed": 0, "strength": 10.0, "scalars": ("logit", "loss")}
 
@@ -259,3 +261,69 @@ def test_examples_come_back_as_they_were(tmp_path):
         assert vars(was) | {"pixels": None} == vars(back) | {"pixels": None}
         assert back.pixels.dtype == np.float32
         np.testing.assert_array_equal(was.pixels, back.pixels)
+
+
+def curve_points(values, *, saliency="gradient", check="deletion"):
+    """What a batch with these values, ``(n, points)``, adds to one curve."""
+    return [
+        CurvePoint("m.pt", saliency, check, x / 3, len(column), column.sum(), (column**2).sum())
+        for x, column in enumerate(values.T)
+    ]
+
+
+def test_curves_join_over_batches_processes_and_a_resumed_run(tmp_path):
+    values = np.random.default_rng(0).random((12, 4))
+    folder = RunFolder(tmp_path, SETTINGS, resume=False)
+    for index in (2, 0):
+        folder.write(Batch(index, [], [], curve_points(values[4 * index : 4 * index + 4])))
+    other = RunFolder(tmp_path, SETTINGS, resume=True)
+    assert other.done == {0, 2}
+    other.write(Batch(1, [], [], curve_points(values[4:8])))
+    curves = folder.curves()
+    assert tuple(curves.columns) == CURVE_COLUMNS
+    np.testing.assert_array_equal(curves["x"], np.arange(4) / 3)
+    np.testing.assert_allclose(curves["mean"], values.mean(0), rtol=1e-14)
+    half = 1.96 * values.std(0, ddof=1) / np.sqrt(12)
+    np.testing.assert_allclose(curves["ci_high"], values.mean(0) + half, rtol=1e-12)
+    np.testing.assert_allclose(curves["ci_low"], values.mean(0) - half, rtol=1e-12)
+    assert set(curves["n"]) == {12}
+    pd.testing.assert_frame_equal(other.curves(), curves, check_exact=True)
+    folder.write_results()
+    folder.close({})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["results.csv", "run.json"]
+    assert len(folder.curves()) == 0
+
+
+def test_points_of_a_curve_without_values_stay_undefined(tmp_path):
+    folder = RunFolder(tmp_path, SETTINGS, resume=False)
+    folder.write(Batch(0, [], [], curve_points(np.empty((0, 2)))))
+    folder.write(Batch(1, [], [], curve_points(np.ones((1, 1)))))
+    folder.write(Batch(2, [], [], curve_points(np.full((3, 1), 0.1), check="insertion")))
+    curves = folder.curves()
+    assert list(curves["check"]) == ["deletion", "deletion", "insertion"]
+    assert list(curves["n"]) == [1, 0, 3]
+    assert list(curves["mean"].isna()) == [False, True, False]
+    assert list(curves["ci_low"].isna()) == [True, True, False]
+    assert curves.loc[2, "ci_low"] == pytest.approx(0.1)
+
+
+def test_batches_without_curves_have_no_file_of_them(tmp_path):
+    folder = RunFolder(tmp_path, SETTINGS, resume=False)
+    folder.write(batch(0))
+    assert not list(tmp_path.glob("partial/*.curves"))
+    assert list(folder.curves().columns) == list(CURVE_COLUMNS)
+
+
+def test_curves_are_whole_before_the_batch_counts_as_done(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path, SETTINGS, resume=False)
+    replaced = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (replaced.append(b.name), replace(a, b)))
+    folder.write(Batch(7, [], [], curve_points(np.ones((2, 2)))))
+    assert replaced == ["000007.curves", "000007.csv"]
+
+
+def test_without_resume_old_curves_go(tmp_path):
+    killed = RunFolder(tmp_path, SETTINGS, resume=False)
+    killed.write(Batch(5, [], [], curve_points(np.ones((2, 2)))))
+    assert len(RunFolder(tmp_path, SETTINGS, resume=False).curves()) == 0

@@ -1,0 +1,115 @@
+"""The answer of ``saliency-audit evaluate`` on the terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from saliency_audit.cli.console import results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from saliency_audit.reports.evaluate_columns import Column
+
+COLOURS = {
+    "better than random": "green",
+    "not distinguishable": "yellow",
+    "worse": "bold red",
+    "undefined": "dim",
+}
+_SHORT = {"better than random": "better", "not distinguishable": "as random"}
+_WIDTH, _CELL = 100, 16  # characters of a table, and of a metric's name in a line
+
+
+def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
+    """Every method's mean of each metric with the word for it, the controls last."""
+    from saliency_audit.reports.evaluate_columns import columns, methods
+
+    checks = list(dict.fromkeys(verdicts["check"]))
+    if checks:
+        results.print(_directions(checks), soft_wrap=True)
+        results.print(
+            "better, as random, worse: compared with the random map on the same images"
+            + ("; sanity-cascade: better is below 0.5" if "sanity-cascade" in checks else ""),
+            soft_wrap=True,
+        )
+    several = verdicts["model"].nunique() > 1
+    for model, own in verdicts.groupby("model", sort=False) if len(verdicts) else ():
+        names = methods(own)
+        if several:
+            results.print(f"[bold]{escape(str(model))}[/]", soft_wrap=True)
+        room = min(_WIDTH, results.width) - max(map(len, names)) - 2
+        for part in _that_fit(columns(own), room):
+            results.print(_table(names, part))
+    results.print(escape(sentence), soft_wrap=True)
+
+
+def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
+    """Metrics beside each other as far as there is room, at least one."""
+    parts: list[list[Column]] = []
+    left = 0
+    for column in found:
+        number = max(len(_number(line)) for line in column.lines.values())
+        words = [_SHORT.get(line["verdict"], line["verdict"]) for line in column.lines.values()]
+        wide = 2 + max(number + 1 + max(map(len, words)), *map(len, _head(column)))
+        if not parts or wide > left:
+            parts.append([])
+            left = room
+        parts[-1].append(column)
+        left -= wide
+    return parts
+
+
+def _directions(checks: list[str]) -> str:
+    """Which end of each metric is better."""
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.reports.evaluate_columns import BETTER
+
+    told = []
+    for better, words in BETTER.items():
+        names = [name for name in checks if CHECKS[name].higher_is_better is better]
+        if names:
+            told.append(f"{', '.join(names)}: {words}")
+    return "; ".join(told)
+
+
+def _table(names: list[str], found: "list[Column]") -> Table:
+    from saliency_audit.reports.evaluate_columns import CONTROLS
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for column in found:
+        table.add_column("\n".join(_head(column)), no_wrap=True)
+    widths = [max(len(_number(line)) for line in column.lines.values()) for column in found]
+    for i, name in enumerate(names):
+        if name in CONTROLS and i and names[i - 1] not in CONTROLS:
+            table.add_section()
+        table.add_row(escape(name), *map(_cell, [c.lines.get(name) for c in found], widths))
+    return table
+
+
+def _cell(line: "dict[Any, Any] | None", width: int) -> str:
+    if line is None:
+        return ""
+    word = str(line["verdict"])
+    told = f" [{COLOURS[word]}]{_SHORT.get(word, word)}[/]" if word else ""
+    return f"{_number(line):<{width}}{told}"
+
+
+def _number(line: "dict[Any, Any]") -> str:
+    mean = line["mean"]
+    if mean != mean:
+        return "-"
+    return f"{mean:.2f}" if 0.1 <= abs(mean) < 10 else f"{mean:.2g}"
+
+
+def _head(column: "Column") -> list[str]:
+    """A metric's name in lines of at most the width of a cell, and its option."""
+    lines = [""]
+    for part in column.check.replace("-", "-\n").split("\n"):
+        if len(lines[-1]) + len(part) > _CELL:
+            lines.append("")
+        lines[-1] += part
+    return [*lines, *([column.option] if column.option else [])]

@@ -1,0 +1,223 @@
+"""``saliency-audit gate``."""
+
+import os
+from enum import StrEnum
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from saliency_audit.cli import options as o
+from saliency_audit.cli.console import results
+from saliency_audit.cli.gate_run import Work, decide
+from saliency_audit.cli.gate_table import show_gate
+from saliency_audit.cli.setup import (
+    Setup,
+    check_writable,
+    nothing_written_on_bad_input,
+    prepare,
+)
+
+if TYPE_CHECKING:
+    from saliency_audit.audits.policy import Policy
+
+
+def gate(
+    context: typer.Context,
+    model: o.Model = None,
+    *,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with the checks; without it, a default one.", show_default=False
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help='summary.csv of an earlier run, for checks with no_worse_than = "baseline".',
+            show_default=False,
+        ),
+    ] = None,
+    print_policy: Annotated[
+        bool,
+        typer.Option("--print-policy", help="Print the default policy, with reasons, and stop."),
+    ] = False,
+    report_only: Annotated[
+        bool,
+        typer.Option("--report-only", help="Exit with 0 even if the model is refused."),
+    ] = False,
+    target: o.TargetClass = o.Target.PREDICTED,
+    layer: o.Layer = None,
+    samples: o.Samples = None,
+    noise_level: o.NoiseLevel = None,
+    ig_steps: o.IgSteps = None,
+    data: o.Data = None,
+    classes: o.Classes = None,
+    resize: o.Resize = None,
+    max_samples: o.MaxSamples = 64,
+    arch: o.Arch = None,
+    size: o.Size = None,
+    channels: o.Channels = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    trust_pickle: o.TrustPickle = False,
+    device: o.Device = "auto",
+    precision: o.PrecisionName = o.Precision.FP32,
+    batch_size: o.BatchSize = "auto",
+    seed: o.Seed = 0,
+    workers: o.Workers = 0,
+    output_dir: o.OutputDir = None,
+    resume: o.Resume = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Run the checks of a policy and say whether the model may be released.
+
+    Exit code 1 if not. What the command line says goes before what the policy says.
+
+    Example: saliency-audit gate --max-samples 32
+    """
+    del debug  # main() looks for it itself.
+    if print_policy:
+        from saliency_audit.assets import default_policy
+
+        typer.echo(default_policy(), nl=False)
+        return
+    from saliency_audit.audits.gate import check_baseline
+    from saliency_audit.audits.gate_outcome import gate_sentence
+    from saliency_audit.errors import InputError
+    from saliency_audit.reports.gate import read_baseline
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("gate runs in one process; start it without accelerate or torchrun")
+    rules = _policy(policy)
+    earlier = None if baseline is None else read_baseline(baseline)
+    check_baseline(rules.checks, earlier)
+    chosen = _chosen(context, rules)
+    setup = prepare(
+        model,
+        arch=arch,
+        trust_pickle=trust_pickle,
+        quiet=quiet,
+        **{
+            name: chosen[name]
+            for name in (
+                *("data", "size", "channels", "mean", "std", "precision", "layer", "resize"),
+                *("max_samples", "device", "batch_size", "seed", "classes"),
+            )
+        },
+    )
+    given = {name: chosen[name] for name in ("samples", "noise_level")}
+    given["steps"] = chosen["ig_steps"]
+    shared: dict[str, Any] = {
+        "target": chosen["target"],
+        "options": {name: value for name, value in given.items() if value is not None},
+        "seed": chosen["seed"],
+    }
+    beside = _beside(rules, setup)
+    settings = {
+        "model": setup.model.name,
+        "model sha256": setup.model.sha256,
+        "arch": arch,
+        "input shape": list(setup.model.input_shape),
+        "mean": setup.model.mean.flatten().tolist(),
+        "std": setup.model.std.flatten().tolist(),
+        "layer": chosen["layer"],
+        "precision": chosen["precision"],
+        "data": setup.data.name,
+        "max samples": chosen["max_samples"],
+        "resize": chosen["resize"],
+        "data fingerprint": setup.data.fingerprint,
+        "policy": [vars(check) for check in rules.checks],
+        "pictures sha256": _pictures(rules),
+        "other": beside.get("other") and beside["other"].sha256,
+        "judge": beside.get("judge") and beside["judge"].sha256,
+        "annotations": rules.data.get("annotations"),
+        "baseline sha256": baseline and sha256(baseline.read_bytes()).hexdigest(),
+        "target": chosen["target"],
+        "method options": shared["options"],
+        "batch size": setup.batch_size,
+        "seed": chosen["seed"],
+        "device": setup.model.mean.device.type,
+        "torch": version("torch"),
+    }
+    path = output_dir or Path("saliency-audit-report/gate")
+    work = Work(setup, rules, path, settings, shared, beside, earlier, workers)
+    with nothing_written_on_bad_input(path):
+        check_writable(path)
+        outcomes = decide(work, resume=resume)
+    sentence = gate_sentence(outcomes)
+    show_gate(outcomes, sentence)
+    if not quiet:
+        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+    if not sentence.startswith("released") and not report_only:
+        raise typer.Exit(1)
+
+
+def _policy(path: Path | None) -> "Policy":
+    """The policy of the user, or the default one.
+
+    Raises:
+        InputError: it cannot be read, or says what makes no sense.
+    """
+    from saliency_audit.assets import default_policy
+    from saliency_audit.audits.policy import read_policy
+    from saliency_audit.errors import InputError
+
+    if path is None:
+        return read_policy(default_policy(), "the default policy")
+    try:
+        return read_policy(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(
+            f"--policy {path} cannot be read ({problem}); `saliency-audit gate --print-policy` "
+            "writes one to start from"
+        ) from error
+
+
+def _chosen(context: typer.Context, policy: "Policy") -> dict[str, Any]:
+    """Options by name: of the command line where given, else of the policy, else the default."""
+    chosen = {}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        in_policy = {**policy.data, **policy.run}
+        if name in in_policy and (source is None or source.name != "COMMANDLINE"):
+            value = in_policy[name]
+        chosen[name] = str(value) if isinstance(value, StrEnum) else value
+    if chosen["classes"] is not None:
+        chosen["classes"] = Path(chosen["classes"])
+    chosen["batch_size"] = str(chosen["batch_size"])
+    return chosen
+
+
+def _beside(policy: "Policy", setup: Setup) -> dict[str, Any]:
+    """What some metrics need beside model and images."""
+    beside: dict[str, Any] = {
+        name: setup.load(policy.run[name]) for name in ("other", "judge") if name in policy.run
+    }
+    if "annotations" in policy.data:
+        from saliency_audit.data import read_annotations
+
+        marked = read_annotations(Path(policy.data["annotations"]), setup.data)
+        for line in marked.notes:
+            setup.tell(line)
+        beside["annotations"] = marked.read
+    return beside
+
+
+def _pictures(policy: "Policy") -> dict[str, str]:
+    """sha256 of the pictures that tricks and attacks aim at."""
+    from saliency_audit import audits
+
+    options = {"picture": "picture", "target_map": "target_map"}
+    return {
+        check.options[name]: audits.picture_sha256(Path(check.options[name]), option=option)
+        for check in policy.checks
+        for name, option in options.items()
+        if name in check.options and check.kind != "metric"
+    }

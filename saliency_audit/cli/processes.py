@@ -1,0 +1,71 @@
+"""One process, or the many that ``accelerate launch`` or ``torchrun`` started."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of the run.
+
+    Attributes:
+        rank: from 0; process 0 prints and writes the report.
+        world: how many there are.
+        local_rank: among those on this machine, which of its GPUs to take.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    _state: "PartialState | None" = None
+
+    @property
+    def main(self) -> bool:
+        """Whether this one prints and writes the report."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return once all processes are here."""
+        if self._state is not None:
+            self._state.wait_for_everyone()
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
+        if self._state is None:
+            return [value]
+        from accelerate.utils import gather_object
+
+        values: list[Any] = gather_object([value])
+        return values
+
+    def device(self, name: str) -> str:
+        """What ``--device`` means to this process: each takes a GPU of its own."""
+        if self.world > 1 and name in ("auto", "cuda"):
+            import torch
+
+            if torch.cuda.is_available():
+                return f"cuda:{self.local_rank}"
+        return name
+
+
+ALONE = Processes()
+"""What a command is that no launcher started."""
+
+
+def processes(device: str) -> Processes:
+    """The processes that a launcher started; one, if none did.
+
+    Args:
+        device: of the command line; "cpu" keeps the processes off the GPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return ALONE
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    return Processes(state.process_index, state.num_processes, state.local_process_index, state)

@@ -1,0 +1,258 @@
+"""The report of ``gate``: a page, a summary for pull requests, and JUnit for CI servers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.errors import InputError
+from saliency_audit.reports.files import write_atomically
+from saliency_audit.reports.html import Section, Table, write_html
+from saliency_audit.reports.junit import write_junit
+from saliency_audit.reports.summary import GROUP, SUMMARY_COLUMNS
+from saliency_audit.reports.tables import parts, read_results, write_csv
+from saliency_audit.reports.wording import (
+    facts,
+    facts_table,
+    images,
+    number,
+    subtitle,
+    summary_table,
+    with_interval,
+)
+from saliency_audit.types import COLUMNS
+
+_INTRODUCTION = (
+    "A policy says what must hold before a model is released together with its saliency maps. "
+    "Each line of the table is one check of that policy: what was measured, with its 95 % interval "
+    "over images, beside the limit. A check passes only if the whole interval keeps the limit, so "
+    "that luck with the images is no pass. Neither is anything undefined, not run or failed.",
+)
+_LIMITS = (
+    "An interval is a percentile bootstrap over images, and Wilson's score interval for shares "
+    "such as accuracy. A difference to random is measured pair by pair: the method's map and a map "
+    "of random numbers, on the same images.",
+    "A check that passed held on these images and for these settings. It says nothing of "
+    "properties that the policy does not ask for.",
+)
+_MARKS = {"pass": "✅", "warn": "⚠️", "refuse": "❌"}
+
+
+def run_rows(folder: Path, numbers: Iterable[int]) -> pd.DataFrame:
+    """Rows of some of the batches that a `RunFolder` keeps while the run is not finished.
+
+    Args:
+        folder: the output folder.
+        numbers: of the batches.
+    """
+    frames = [read_results(folder / "partial" / f"{i:06d}.csv") for i in sorted(numbers)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
+def all_rows(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Rows or summaries of several audits in one table, what several measured alike only once.
+
+    Args:
+        frames: kind of audit ("metric", "trick", "attack") and its table. The setting of a second
+            trick or attack also names its audit: options such as its strength are not in there.
+
+    Returns:
+        The table; empty for none.
+    """
+    seen: dict[str, int] = {}
+    told_apart = []
+    for kind, frame in frames:
+        seen[kind] = seen.get(kind, 0) + 1
+        if kind != "metric" and seen[kind] > 1 and len(frame):
+            frame = frame.assign(setting=[_apart(text, seen[kind]) for text in frame["setting"]])
+        if len(frame):
+            told_apart.append(frame)
+    if not told_apart:
+        return pd.DataFrame(columns=list(COLUMNS))
+    joined = pd.concat(told_apart, ignore_index=True)
+    key = [*(["image"] if "image" in joined else []), *GROUP]
+    return joined.drop_duplicates(key, ignore_index=True)
+
+
+def _apart(setting: str, audit: int) -> str:
+    """A setting of a trick or attack with the number of its audit."""
+    named = {"trick", "attack", "stage"} & set(parts(setting))
+    return f"{setting};run={audit}" if named else setting
+
+
+def read_baseline(path: Path) -> pd.DataFrame:
+    """Read ``summary.csv`` of an earlier run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its columns; ``mean`` float, NaN where undefined; the text never NaN.
+
+    Raises:
+        InputError: there is no such file, or it is another one.
+    """
+    try:
+        frame = pd.read_csv(path, dtype="str", keep_default_na=False)
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise InputError(f"--baseline {path} cannot be read as CSV ({problem})") from error
+    missing = [name for name in SUMMARY_COLUMNS if name not in frame]
+    if missing:
+        raise InputError(
+            f"--baseline {path} has no column {missing[0]}; give the summary.csv that an earlier "
+            "gate or evaluate wrote"
+        )
+    return frame.assign(mean=pd.to_numeric(frame["mean"], errors="coerce"))
+
+
+def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, Any]) -> str:
+    """The answer as a table for pull requests.
+
+    Args:
+        outcomes: a row for each check.
+        sentence: the answer.
+        run: facts about the run.
+    """
+    rows = [
+        "| "
+        + " | ".join(
+            map(
+                _escaped,
+                (
+                    f"{_MARKS[str(line.effect)]} {line.status}",
+                    str(line.check),
+                    str(line.message),
+                    str(line.limit),
+                    images(line.n, line.n_undefined),
+                ),
+            )
+        )
+        + " |"
+        for line in outcomes.itertuples()
+    ]
+    heading, _, rest = sentence.partition(":")
+    return "\n".join(
+        [
+            f"### saliency-audit gate: {heading}",
+            "",
+            _escaped(rest),
+            "",
+            "| status | check | measured [95 % interval] | limit | images |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            _escaped(subtitle(facts(run))),
+            "",
+        ]
+    )
+
+
+def write_gate_report(
+    folder: Path,
+    *,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    sentence: str,
+    run: Mapping[str, Any],
+    words: Mapping[str, str],
+    policy: str,
+    started: float,
+) -> list[Path]:
+    """Write everything ``gate`` shows but ``run.json``.
+
+    Args:
+        folder: the output folder.
+        results: rows of all audits.
+        summary: one row per measured quantity.
+        outcomes: ``check,name,kind,saliency,scalar,setting,status,effect,measured,ci_low,ci_high,
+            limit,message,n,n_undefined,seconds,line``.
+        sentence: the answer.
+        run: facts about the run.
+        words: what a status means.
+        policy: its text.
+        started: seconds of the epoch.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    # The policy stands in a section of its own.
+    options = {name: value for name, value in run["options"].items() if name != "policy"}
+    known = facts({**run, "options": options})
+    known.pop("policy", None)
+    timestamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+    return [
+        write_csv(folder / "results.csv", results),
+        write_csv(folder / "summary.csv", summary),
+        write_csv(folder / "checks.csv", outcomes),
+        write_junit(folder / "junit.xml", outcomes, timestamp=timestamp),
+        write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
+        write_html(
+            folder / "report.html",
+            title="May this model be released?",
+            subtitle=subtitle(known),
+            verdict_sentence=sentence,
+            sections=[
+                Section("The question", _INTRODUCTION),
+                Section("The checks", tables=[_checks_table(outcomes)]),
+                Section("What the words mean", terms=words),
+                Section("How this was measured, and its limits", _LIMITS),
+                Section("The policy", tables=[Table((), [(policy,)], 1)], folded=True),
+                Section("All numbers", tables=[summary_table(summary)], folded=True),
+                Section("This run", tables=[facts_table(known)]),
+            ],
+        ),
+    ]
+
+
+def _checks_table(outcomes: pd.DataFrame) -> Table:
+    rows = [
+        (
+            str(line.check),
+            str(line.status),
+            {"pass": "passes", "warn": "warns", "refuse": "refuses"}[str(line.effect)],
+            str(line.message),
+            str(line.limit),
+            with_interval(line.measured, line.ci_low, line.ci_high),
+            images(line.n, line.n_undefined),
+            number(line.seconds, ".1f"),
+        )
+        for line in outcomes.itertuples()
+    ]
+    columns = (
+        "check",
+        "status",
+        "effect",
+        "why",
+        "limit",
+        "measured\n[95 % interval]",
+        "images",
+        "seconds",
+    )
+    return Table(columns, rows, labels=5)
+
+
+def _escaped(text: str) -> str:
+    """Text that a table of Markdown can hold."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def append_summary(summary: Path, page: Path, *, tell: Callable[[str], None]) -> None:
+    """Append ``summary.md`` to the page that a CI server shows for the job.
+
+    Args:
+        summary: the file.
+        page: the server's.
+        tell: called with why it could not be done, which changes nothing about the answer.
+    """
+    try:
+        with page.open("a", encoding="utf-8") as file:
+            file.write(summary.read_text("utf-8"))
+    except OSError as error:
+        tell(f"GITHUB_STEP_SUMMARY {page} cannot be written ({error.strerror or error})")

@@ -1,0 +1,59 @@
+"""The answer of evaluate on the terminal fits it."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from saliency_audit.cli import evaluate_table
+from tests.reports.evaluate_run import evaluate_run
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is shown of verdicts on a terminal of a width."""
+
+    def show(verdicts, width=100, sentence="The answer."):
+        file = StringIO()
+        console = Console(file=file, width=width, highlight=False)
+        monkeypatch.setattr(evaluate_table, "results", console)
+        evaluate_table.show_verdicts(verdicts, sentence)
+        return file.getvalue()
+
+    return show
+
+
+def test_table_has_means_words_and_the_controls_last(shown):
+    text = shown(evaluate_run().verdicts)
+    assert text.startswith("preservation: higher is better; deletion, sanity-cascade: lower is")
+    assert "sanity-cascade: better is below 0.5" in text
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    names = [line[0] for line in lines]
+    first = names.index("gradient")
+    assert names[first : first + 4] == ["gradient", "smoothgrad", "random", "sobel"]
+    assert lines[first].count("better") == 3
+    assert "better" not in lines[first + 2]
+    assert text.rstrip().endswith("The answer.")
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_many_metrics_become_several_tables_that_fit(shown, width):
+    run = evaluate_run(
+        methods=("sparsified-smoothgrad", "gradcam"),
+        metrics=("discriminative", "deletion", "aopc", "density-perturbation", "sanity-cascade"),
+        undefined=("discriminative",),
+        failed=(("gradcam", "deletion"),),
+        models=("net", "models/[b].pt"),
+    )
+    text = shown(run.verdicts, width)
+    tables = [line for line in text.splitlines() if line.startswith(" ")]
+    assert max(map(len, tables)) <= min(width, 100)
+    assert text.count("sparsified-smoothgrad") >= 4
+    assert "models/[b].pt" in text
+    assert "regions=100" in text
+    assert "perturbation" in text
+    assert "…" not in text
+
+
+def test_no_verdicts_leave_the_sentence(shown):
+    assert shown(evaluate_run().verdicts[:0], sentence="Nothing [x].") == "Nothing [x].\n"

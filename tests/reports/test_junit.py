@@ -1,0 +1,115 @@
+"""The files of the gate that other programs read."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xmlschema
+from junitparser import JUnitXml
+
+from saliency_audit.errors import InputError
+from saliency_audit.reports.gate import all_rows, append_summary, read_baseline, summary_markdown
+from saliency_audit.reports.junit import write_junit
+from saliency_audit.types import COLUMNS
+
+SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
+
+
+def outcomes(*rows):
+    columns = ["check", "name", "status", "effect", "limit", "message", "seconds"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(measured=0.41, ci_low=0.38, ci_high=0.44, n=20, n_undefined=0)
+
+
+ALL = outcomes(
+    ("deletion × gradient", "deletion", "passed", "pass", "<= 0.5", "0.41 <= 0.5", 1.23456),
+    ("deletion × vargrad", "deletion", "failed", "refuse", "<= 0.3", "0.41 [0.38] > 0.3", 1e-5),
+    ("aopc × gradient", "aopc", "inconclusive", "warn", ">= 0.4", "is not wholly >= 0.4", 0.0),
+    ("aopc × lrp", "aopc", "error", "refuse", ">= 0.4", "a\x00b\x1b[31m <&> \ud800 ü", 2.0),
+    ("accuracy", "accuracy", "undefined", "refuse", ">= 0.4", "needs labels", 0.5),
+    ("topk × gradcam", "topk", "error", "warn", "steady", "no", 0.5),
+)
+
+
+def test_junit_is_what_ci_servers_read(tmp_path):
+    path = write_junit(tmp_path / "junit.xml", ALL, timestamp="2026-01-02T03:04:05+00:00")
+    SCHEMA.validate(path)
+    suite = next(iter(JUnitXml.fromfile(str(path))))
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (6, 2, 1, 2)
+    cases = list(suite)
+    assert [case.classname for case in cases] == ALL["name"].tolist()
+    assert [case.name for case in cases] == ALL["check"].tolist()
+    # Seconds, not the measured value.
+    assert [case.time for case in cases] == [1.235, 0.0, 0.0, 2.0, 0.5, 0.5]
+    assert suite.time == pytest.approx(4.235)
+    assert cases[0].is_passed
+    assert cases[1].result[0].message == "0.41 [0.38] > 0.3"
+    assert cases[2].is_skipped
+    assert cases[3].result[0].message == "ab[31m <&>  ü"
+
+
+def test_an_empty_gate_is_a_valid_file(tmp_path):
+    SCHEMA.validate(write_junit(tmp_path / "junit.xml", outcomes(), timestamp="now"))
+
+
+def test_the_schema_refuses_what_it_should(tmp_path):
+    path = write_junit(tmp_path / "junit.xml", ALL, timestamp="now")
+    text = path.read_text("utf-8").partition("?>")[2]
+    assert SCHEMA.is_valid(text)
+    for good, bad, count in (
+        ('time="2.0"', 'time="1e-05"', 1),
+        ("failure", "detail", -1),
+        ('tests="6"', 'tests="6" skipped="2"', 1),
+    ):
+        assert not SCHEMA.is_valid(text.replace(good, bad, count))
+
+
+def test_the_summary_is_a_table_whatever_names_hold():
+    frame = outcomes(("a|b", "a", "failed", "refuse", "< 3", "<b>", 1.0))
+    text = summary_markdown(frame, "refused: a|b <i>", {"model": "m\n|n", "data": "d"})
+    lines = text.splitlines()
+    assert lines[0] == "### saliency-audit gate: refused"
+    assert "<b>" not in text
+    assert "<i>" not in text
+    row = next(line for line in lines if "failed" in line)
+    assert row.replace("\\|", "").count("|") == 6
+    assert "a\\|b" in row
+
+
+def test_the_summary_is_appended_to_the_page_of_the_job(tmp_path):
+    (tmp_path / "summary.md").write_text("new\n")
+    (tmp_path / "page").write_text("old\n")
+    told = []
+    append_summary(tmp_path / "summary.md", tmp_path / "page", tell=told.append)
+    assert (tmp_path / "page").read_text() == "old\nnew\n"
+    append_summary(tmp_path / "summary.md", tmp_path / "no" / "page", tell=told.append)
+    assert len(told) == 1
+
+
+def test_a_baseline_must_be_a_summary(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_baseline(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="has no column model"):
+        read_baseline(tmp_path / "other.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_baseline(tmp_path / "empty.csv")
+
+
+def test_rows_of_several_audits_are_told_apart_and_never_double():
+    def frame(setting, value):
+        row = ("1.png", 1, 1, "net", "gradient", "logit", "cosine", setting, value, "ok")
+        return pd.DataFrame([row], columns=list(COLUMNS))
+
+    joined = all_rows(
+        [
+            ("metric", frame("steps=8", 0.1)),
+            ("metric", frame("steps=8", 0.1)),
+            ("trick", frame("trick=a", 0.2)),
+            ("trick", frame("trick=a", 0.3)),
+        ]
+    )
+    assert joined["setting"].tolist() == ["steps=8", "trick=a", "trick=a;run=2"]
+    assert joined["value"].tolist() == [0.1, 0.2, 0.3]
+    assert all_rows([]).empty
