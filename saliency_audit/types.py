@@ -90,6 +90,7 @@ class Metric:
             same images, "half" asks whether it is below one half (of a map that does not depend
             on the model at all), None gives none.
         needs: of the view, what may be missing: "labels", "other", "annotations".
+        answer: what the setting of the answer holds; the others are stages on the way to it.
     """
 
     function: Callable[..., Any]
@@ -97,6 +98,7 @@ class Metric:
     checks: Mapping[str, Check]
     verdict: Literal["random", "half"] | None = None
     needs: tuple[str, ...] = ()
+    answer: str = ""
 
 
 @dataclass(frozen=True)

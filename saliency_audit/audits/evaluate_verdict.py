@@ -19,11 +19,12 @@ MOST_UNDEFINED = 0.05
 
 EVALUATE_WORDS = {
     BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
-    "on the better side of zero. Of sanity-cascade, which a map that sees no model passes with 1: "
-    "the interval lies below one half, nearer to a map that depends wholly on the model",
+    "on the better side of zero. Of sanity-cascade, in which a map that sees no model keeps 1: "
+    "the interval of the mean over the stages lies below one half, nearer to a map that changes "
+    "wholly with the model",
     SAME: "that interval holds zero: on these images the map is not shown to do better than "
-    "random numbers. Of sanity-cascade: the map with all weights drawn at random is not shown to "
-    "be nearer to an unrelated map than to the same one",
+    "random numbers. Of sanity-cascade: as weights are drawn at random, layer by layer, the map "
+    "is not shown to be nearer to unrelated maps than to itself",
     WORSE: "that interval lies on the other side of zero",
     UNDEFINED: "no verdict: maps are constant, zero or NaN on more than 5 % of the images, "
     "labels are missing, the metric failed, or there are too few images for an interval",
@@ -91,7 +92,7 @@ def _is_answer(check: str, setting: str) -> bool:
     """Whether a check is what a metric is judged by: not a stage on the way."""
     if check not in METRICS or METRICS[check].verdict is None:
         return False
-    return METRICS[check].verdict != "half" or "randomised=all" in setting or "reason=" in setting
+    return METRICS[check].answer in setting or "reason=" in setting
 
 
 def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:

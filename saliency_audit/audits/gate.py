@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.audits.attack_jobs import parts_of
 from saliency_audit.audits.attack_verdict import attack_verdicts
 from saliency_audit.audits.evaluate_verdict import evaluate_chances
 from saliency_audit.audits.forgery import bounds
@@ -68,12 +67,10 @@ def judge(
     if len(failed):
         reason = str(failed["setting"].iloc[0]).partition("reason=")[2]
         return Outcome(check, ERROR, reason, limit_of(check))
-    lines = [
-        line
-        for line in _own(check, summary[summary["check"] == check.name]).to_dict("records")
-        if METRICS[check.metric].verdict != "half"
-        or parts_of(line["setting"]).get("randomised") == "all"
-    ]
+    lines = _own(check, summary[summary["check"] == check.name]).to_dict("records")
+    answers = [line for line in lines if METRICS[check.metric].answer in line["setting"]]
+    # What has no mean over the stages, such as the norm of the map, is that of the last one.
+    lines = answers or [line for line in lines if "randomised=all" in line["setting"]]
     if not lines:
         return Outcome(check, UNDEFINED, "no value was measured", limit_of(check))
     chances = evaluate_chances(summary, classes)

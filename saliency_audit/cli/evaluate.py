@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from saliency_audit.cli import options as o
 from saliency_audit.cli.console import errors, progress, results
-from saliency_audit.cli.evaluate_table import show_verdicts
+from saliency_audit.cli.evaluate_table import show_others, show_verdicts
 from saliency_audit.cli.processes import processes
 from saliency_audit.cli.setup import (
     check_writable,
@@ -542,6 +542,7 @@ def evaluate(
             drops=None if base is None else relative_drop(rows, base),
         )
         folder.close(run | {"verdicts": verdicts.to_dict("records")})
+    show_others(summary)
     show_verdicts(verdicts, sentence)
     if not quiet:
         results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)

@@ -46,6 +46,32 @@ def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
     results.print(escape(sentence), soft_wrap=True)
 
 
+def show_others(summary: "pd.DataFrame") -> None:
+    """What has no verdict: measured of the model, or of maps without a better end."""
+    from saliency_audit.metrics import METRICS
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for name in ("no verdict", "mean [95 %]", "images", "measured at"):
+        table.add_column(name, overflow="fold")
+    several = summary["model"].nunique() > 1
+    for line in summary.to_dict("records"):
+        check, setting = str(line["check"]), str(line["setting"])
+        if check not in METRICS or METRICS[check].verdict is not None:
+            continue
+        if METRICS[check].answer not in setting:  # a stage on the way
+            continue
+        of = line["saliency"] if METRICS[check].of != "model" else ""
+        name = " × ".join(filter(None, (line["model"] if several else "", check, of)))
+        interval = f" [{line['ci_low']:.3g}, {line['ci_high']:.3g}]" if line["n"] > 1 else ""
+        undefined = f" ({line['n_undefined']} undefined)" if line["n_undefined"] else ""
+        mean = f"{line['mean']:.3g}{interval}" if line["n"] else "undefined"
+        table.add_row(
+            *map(escape, (name, mean, f"{line['n']}{undefined}", setting.replace(";", "; ")))
+        )
+    if table.row_count:
+        results.print(table)
+
+
 def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
     """Metrics beside each other as far as there is room, at least one."""
     parts: list[list[Column]] = []

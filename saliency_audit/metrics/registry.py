@@ -175,11 +175,13 @@ METRICS: dict[str, Metric] = {
             ),
         },
         verdict="half",
+        answer="randomised=mean",
     ),
     "sanity-independent": Metric(
         sanity_independent,
         "method",
         _similarities("sanity-independent"),
+        answer="randomised=each",
     ),
     "sparsity-gini": Metric(
         sparsity_gini,

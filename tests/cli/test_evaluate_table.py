@@ -57,3 +57,14 @@ def test_many_metrics_become_several_tables_that_fit(shown, width):
 
 def test_no_verdicts_leave_the_sentence(shown):
     assert shown(evaluate_run().verdicts[:0], sentence="Nothing [x].") == "Nothing [x].\n"
+
+
+def test_what_has_no_verdict_is_shown_too(monkeypatch):
+    run = evaluate_run(of_model=("accuracy", "density-profile"))
+    file = StringIO()
+    monkeypatch.setattr(evaluate_table, "results", Console(file=file, width=100, highlight=False))
+    evaluate_table.show_others(run.summary)
+    text = file.getvalue()
+    assert "accuracy" in text
+    assert "density-profile" in text
+    assert "deletion" not in text

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 import saliency_audit.metrics as package
-from saliency_audit.metrics import CHECKS
+from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.accuracy import accuracy
 from saliency_audit.metrics.cosine import cosine
 from saliency_audit.metrics.logit_change import logit_change
@@ -86,6 +86,12 @@ def test_the_other_checks_equal_their_definition():
     assert accuracy(reference, torch.tensor([1, 1])).tolist() == [1, 0]
 
 
+SHARED = {"__init__", "view", "registry", "presets", "fill", "perturbation", "similarity", "hog"}
+
+
 def test_every_file_is_registered_and_every_entry_has_a_file():
-    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
-    assert {check.function.__name__ for check in CHECKS.values()} == files
+    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - SHARED
+    functions = [check.function for check in CHECKS.values() if check.function]
+    functions += [metric.function for metric in METRICS.values()]
+    assert {function.__module__.rpartition(".")[2] for function in functions} == files
+    assert all(name in metric.checks for name, metric in METRICS.items())

@@ -120,6 +120,9 @@ def test_a_shuffled_linear_model_has_the_shuffled_row_as_its_map():
         ours = answer(found, f"sanity-cascade{check}").values
         np.testing.assert_allclose(ours, values, atol=1e-6)
     assert answer(found).setting == "randomise=shuffle;draws=2;randomised=all"
+    (mean,) = (one for s, one in by_setting(found, "sanity-cascade").items() if "=mean" in s)
+    assert mean.setting == "randomise=shuffle;draws=2;stages=1;randomised=mean"
+    np.testing.assert_allclose(mean.values, literal[0], atol=1e-6)
     assert answer(found, "sanity-cascade-ssim").setting == (
         "randomise=shuffle;draws=2;window=7;ssim_range=1;randomised=all"
     )
@@ -136,9 +139,10 @@ def test_the_cascade_goes_from_the_output_to_the_input_cumulatively(model, image
         start + "2/4;layer=4",
         start + "3/4;layer=1",
         start + "all",
+        "randomise=reinit;draws=2;stages=4;randomised=mean",
     ]
     layers = weight_layers(model, images)[::-1]
-    for count, one in enumerate(found.values(), start=1):
+    for count, one in enumerate(list(found.values())[:4], start=1):
         values = []
         for draw in range(2):
             with randomised(how="reinit", seed=0, draw=draw) as randomise:
