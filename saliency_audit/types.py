@@ -23,6 +23,9 @@ COLUMNS = (
 class indices or empty; ``saliency`` and ``scalar`` are empty for checks of the model alone, and
 ``scalar`` is empty for a control, which explains none."""
 
+CONTROLS = ("random", "sobel")
+"""Saliency methods that see no model: what others are compared with."""
+
 Row = dict[str, Any]
 """One measured value, keyed by ``COLUMNS``."""
 

@@ -25,6 +25,7 @@ from saliency_audit.audits.explain import explain as explain
 from saliency_audit.audits.fool import SCALARS_BY_DEFAULT as SCALARS_BY_DEFAULT
 from saliency_audit.audits.fool import fool as fool
 from saliency_audit.audits.foreign import maps_from_files as maps_from_files
+from saliency_audit.audits.foreign_function import file_of_callable as file_of_callable
 from saliency_audit.audits.foreign_function import maps_from_callable as maps_from_callable
 from saliency_audit.audits.forgery import bounds as bounds
 from saliency_audit.audits.picture import load_picture as load_picture

@@ -39,6 +39,8 @@ class Clean:
 
         Two standard errors above 1/classes is not exceeded, with 10 images or more to tell.
         """
+        if not self.n:
+            return False
         chance = 1 / self.classes
         error = (chance * (1 - chance) / max(self.n, 1)) ** 0.5
         return self.n >= 10 and self.right / self.n <= chance + 2 * error

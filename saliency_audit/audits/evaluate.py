@@ -17,11 +17,10 @@ from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import SCALARS, Classifier
-from saliency_audit.types import Batch, CurvePoint, SaliencyMethod
+from saliency_audit.types import CONTROLS, Batch, CurvePoint, SaliencyMethod
 
 METRICS_BY_DEFAULT = ("deletion", "preservation", "sanity-cascade", "scalar-agreement")
 SALIENCY_BY_DEFAULT = ("gradient", "smoothgrad", "integrated-gradients", "gradcam")
-CONTROLS = ("random", "sobel")
 IMAGES_AT_ONCE = 32
 """Most images of one batch of rows: what a kill can lose."""
 EXAMPLES = 4
@@ -44,6 +43,7 @@ def evaluate(
     judge: Classifier | None = None,
     other: Classifier | None = None,
     annotations: Callable[[Sequence[str]], Tensor] | None = None,
+    base: str | None = None,
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
@@ -73,6 +73,7 @@ def evaluate(
         judge: whose accuracy "discriminative" measures; None means each model itself.
         other: a second model for "stability".
         annotations: gives ``(n, h, w)`` for names of images, NaN where there is none.
+        base: a method that must be among those measured, since others will be compared with it.
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
@@ -135,6 +136,11 @@ def evaluate(
             callables = [name for name in methods if name not in recorded]
             chosen += tried(callables, refuse=True, option="--explain")
             chosen += tried(list(dict.fromkeys([*asked, *CONTROLS])), refuse=saliency is not None)
+        if base is not None and base not in chosen:
+            raise InputError(
+                f"--base {base} is not measured in this run (that are {', '.join(chosen)}); add "
+                f"--saliency {base}"
+            )
         mean = _mean_colour(data, metrics, at_once, device=device, workers=workers)
         done = begin()
         run = Judged(
@@ -248,13 +254,12 @@ def _check_outputs(models: Sequence[Classifier], known: Tensor) -> None:
     Raises:
         InputError: one does not take them or has another number of outputs.
     """
-    outputs = {model.name: model.check(known) for model in models}
-    first = next(iter(outputs))
-    for name, count in outputs.items():
-        if count != outputs[first]:
+    first, *others = [(model.name, model.check(known)) for model in models]
+    for name, outputs in others:
+        if outputs != first[1]:
             raise InputError(
-                f"{name} has {count} outputs and {first} has {outputs[first]}; models that are "
-                "compared must know the same classes"
+                f"{name} has {outputs} outputs and {first[0]} has {first[1]}; models in one run "
+                "must know the same classes"
             )
 
 

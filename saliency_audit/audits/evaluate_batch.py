@@ -253,10 +253,6 @@ def _measure(run: Judged, found: Found, metric: str, view: View, subject: Subjec
     scalar = "" if not view.method or view.control else run.scalar
     try:
         results = halve_on_oom(compute, run.batch_size, tell=run.tell_once)
-    except UnsupportedError as error:
-        reason = _reason(error)
-    except (AuditError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
         reason = _reason(error)
     else:
@@ -331,7 +327,7 @@ def _unusable(
 
 
 def _reason(error: Exception) -> str:
-    """One line, fit for a setting."""
+    """One line, fit for a setting; what the user must change is raised."""
     if isinstance(error, InputError) and not isinstance(error, UnsupportedError):
         raise error
     text = " ".join(str(error).split())[:200] or type(error).__name__

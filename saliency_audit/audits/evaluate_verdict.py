@@ -1,12 +1,13 @@
 """One word for each method and metric, with a definition."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.types import CONTROLS
 
 BETTER, SAME, WORSE, UNDEFINED = (
     "better than random",
@@ -16,6 +17,8 @@ BETTER, SAME, WORSE, UNDEFINED = (
 )
 MOST_UNDEFINED = 0.05
 """Share of images without a value beyond which a 95 % interval says nothing about the images."""
+FEWEST = 8
+"""Images below which a bootstrap interval is too narrow to judge by."""
 
 EVALUATE_WORDS = {
     BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
@@ -27,7 +30,7 @@ EVALUATE_WORDS = {
     "is not shown to be nearer to unrelated maps than to itself",
     WORSE: "that interval lies on the other side of zero",
     UNDEFINED: "no verdict: maps are constant, zero or NaN on more than 5 % of the images, "
-    "labels are missing, the metric failed, or there are too few images for an interval",
+    "labels are missing, the metric failed, or there are fewer than 8 images, too few to judge by",
 }
 VERDICT_COLUMNS = (
     "model",
@@ -62,7 +65,7 @@ def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Da
     """
     key = ["model", "saliency", "scalar", "check", "setting"]
     beside = {tuple(line[name] for name in key): line for line in differences.to_dict("records")}
-    lines = summary.to_dict("records")
+    lines = _with_failures(summary)
     means = {tuple(line[name] for name in key): line["mean"] for line in lines}
     rows = []
     for line in lines:
@@ -70,7 +73,7 @@ def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Da
             continue
         place = (line["check"], line["setting"])
         difference = beside.get(tuple(line[name] for name in key), {})
-        control = line["saliency"] in ("random", "sobel")
+        control = line["saliency"] in CONTROLS
         rows.append(
             {
                 **{name: line[name] for name in (*key, "mean", "ci_low", "ci_high")},
@@ -88,6 +91,30 @@ def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Da
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
 
 
+def _with_failures(summary: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """The rows, where what failed on some images is undefined on those.
+
+    A failure has a reason instead of a setting; what was measured on other images has one.
+    """
+    lines = summary.to_dict("records")
+    failed: dict[tuple[Any, ...], int] = {}
+    measured = set()
+    for line in lines:
+        of = tuple(line[name] for name in ("model", "saliency", "scalar", "check"))
+        if line["setting"].startswith("reason="):
+            failed[of] = failed.get(of, 0) + line["n_undefined"]
+        else:
+            measured.add(of)
+    kept = []
+    for line in lines:
+        of = tuple(line[name] for name in ("model", "saliency", "scalar", "check"))
+        if not line["setting"].startswith("reason="):
+            kept.append({**line, "n_undefined": line["n_undefined"] + failed.get(of, 0)})
+        elif of not in measured:
+            kept.append(line)
+    return kept
+
+
 def _is_answer(check: str, setting: str) -> bool:
     """Whether a check is what a metric is judged by: not a stage on the way."""
     if check not in METRICS or METRICS[check].verdict is None:
@@ -97,7 +124,7 @@ def _is_answer(check: str, setting: str) -> bool:
 
 def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
     images = line["n"] + line["n_undefined"]
-    if not line["n"] or line["n_undefined"] > MOST_UNDEFINED * images:
+    if line["n"] < FEWEST or line["n_undefined"] > MOST_UNDEFINED * images:
         return UNDEFINED
     if METRICS[line["check"]].verdict == "half":
         high = line["ci_high"]

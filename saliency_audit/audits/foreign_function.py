@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -76,6 +76,16 @@ def maps_from_callable(place: str) -> tuple[str, SaliencyMethod]:
     return f"explain:{name}", SaliencyMethod(
         made, f"the function {place}", differentiable=False, stochastic=True
     )
+
+
+def file_of_callable(place: str) -> Path | None:
+    """The file that a function of `maps_from_callable` comes from; None if it has none."""
+    where = place.rpartition(":")[0]
+    if where.endswith(".py"):
+        return Path(where).expanduser()
+    with _importable(Path.cwd()):
+        spec = find_spec(where)
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
 def _run(path: Path) -> ModuleType:

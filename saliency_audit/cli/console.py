@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-results = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+results = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 LINES_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal."""

@@ -397,8 +397,6 @@ def evaluate(
         )
     if base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
-    if base is not None and base not in (saliency or audits.SALIENCY_BY_DEFAULT):
-        raise InputError(f"--base {base} is not among the methods; add --saliency {base}")
     together = processes(device)
     setup = prepare(
         model,
@@ -459,8 +457,13 @@ def evaluate(
         "other": second and second.sha256,
         "maps": maps and str(maps),
         "explain": explain,
+        "base": base,
         "annotations": annotations and str(annotations),
-        "files": [fingerprint(place) for place in (maps, annotations) if place],
+        "files": [
+            fingerprint(place)
+            for place in (maps, annotations, audits.file_of_callable(explain) if explain else None)
+            if place
+        ],
         "batch size": setup.batch_size,
         "seed": seed,
         "device": setup.model.mean.device.type,
@@ -500,6 +503,7 @@ def evaluate(
                     judge=judging,
                     other=second,
                     annotations=marked.read if marked else None,
+                    base=base,
                     seed=seed,
                     batch_size=setup.batch_size,
                     workers=workers,
@@ -514,7 +518,8 @@ def evaluate(
             together.wait()
             if together.main:
                 folder.write_results()
-    passes = sum(together.gathered(setup.model.passes))
+    everyone = [setup.model, *further, *filter(None, (judging, second))]
+    passes = sum(together.gathered(sum(one.passes for one in everyone)))
     if not together.main:
         return
     rows = read_results(folder.results)

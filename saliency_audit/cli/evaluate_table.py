@@ -102,7 +102,7 @@ def _directions(checks: list[str]) -> str:
 
 
 def _table(names: list[str], found: "list[Column]") -> Table:
-    from saliency_audit.reports.evaluate_columns import CONTROLS
+    from saliency_audit.types import CONTROLS
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     table.add_column("", no_wrap=True)

@@ -2,7 +2,7 @@
 
 from saliency_audit.reports.folder import RunFolder
 from saliency_audit.reports.fool import write_fool_report
-from saliency_audit.reports.summary import paired_difference, summarise
+from saliency_audit.reports.summary import summarise
 from saliency_audit.reports.tables import read_results
 
-__all__ = ["RunFolder", "paired_difference", "read_results", "summarise", "write_fool_report"]
+__all__ = ["RunFolder", "read_results", "summarise", "write_fool_report"]

@@ -14,11 +14,11 @@ from saliency_audit.reports.charts import (
     legend_height,
     style,
 )
-from saliency_audit.reports.evaluate_columns import CONTROLS, methods
+from saliency_audit.reports.evaluate_columns import methods
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import MARGIN, SMALL, shorten
 from saliency_audit.reports.wording import is_number, with_interval
-from saliency_audit.types import Check
+from saliency_audit.types import CONTROLS, Check
 
 TOGETHER = 6
 """Methods beyond which each gets a panel, or a page, of its own."""

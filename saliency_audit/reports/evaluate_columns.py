@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.reports.tables import parts
+from saliency_audit.types import CONTROLS
 
-CONTROLS = ("random", "sobel")
 BETTER = {True: "higher is better", False: "lower is better", None: "neither end is better"}
 
 

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from saliency_audit.reports.evaluate_columns import BETTER, CONTROLS, Column, columns, methods
+from saliency_audit.reports.evaluate_columns import BETTER, Column, columns, methods
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import MARGIN, SMALL, VERDICT_COLOURS, shorten
 from saliency_audit.reports.wording import number, with_interval
-from saliency_audit.types import Check
+from saliency_audit.types import CONTROLS, Check
 
 Item = TypeVar("Item")
 

@@ -20,10 +20,10 @@ from saliency_audit.reports.evaluate_charts import (
     styles_of,
     title_of,
 )
-from saliency_audit.reports.evaluate_columns import CONTROLS, methods
+from saliency_audit.reports.evaluate_columns import methods
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import MARGIN, SMALL
-from saliency_audit.types import Check
+from saliency_audit.types import CONTROLS, Check
 
 SANITY = ("sanity-cascade", "sanity-independent")
 

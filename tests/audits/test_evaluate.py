@@ -271,6 +271,32 @@ def test_more_than_a_twentieth_undefined_is_no_verdict():
         assert list(verdicts["verdict"]) == [word]
 
 
+def test_a_failure_on_some_images_counts_against_the_verdict():
+    base = {"model": "m", "saliency": "s", "scalar": "logit", "check": "deletion"}
+    beside = {"difference": -0.2, "difference_low": -0.3, "difference_high": -0.1}
+    numbers = {"mean": 0.1, "ci_low": 0.0, "ci_high": 0.2}
+    good = base | numbers | {"setting": "steps=32", "n": 40, "n_undefined": 0}
+    bad = base | {"setting": "reason=no luck", "n": 0, "n_undefined": 32, "mean": np.nan}
+    paired = pd.DataFrame([base | beside | {"setting": "steps=32", "n": 40}])
+    for lines in ([good, bad], [bad, good]):
+        verdicts = audits.evaluate_verdicts(pd.DataFrame(lines), paired)
+        assert verdicts[["n", "n_undefined", "verdict"]].values.tolist() == [[40, 32, UNDEFINED]]
+
+
+def test_fewer_than_eight_images_have_no_verdict(model, data):
+    few = from_tensors(torch.stack([data[i].image for i in range(7)]))
+    verdicts = verdicts_of(rows(model, few, metrics=["deletion"]))
+    assert verdicts.loc[("deletion", "gradient"), "verdict"] == UNDEFINED
+
+
+def test_models_of_one_name_are_still_told_apart(model, data):
+    other = Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(432, 7)), input_shape=(3, 12, 12), name="corners"
+    )
+    with pytest.raises(InputError, match="7 outputs"):
+        rows(model, data, metrics=["stability"], other=other)
+
+
 def test_a_single_image_has_no_verdict(model, data):
     one = from_tensors(data[0].image.unsqueeze(0), torch.tensor([0]))
     verdicts = verdicts_of(rows(model, one, metrics=["deletion"]))

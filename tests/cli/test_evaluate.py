@@ -231,6 +231,37 @@ def test_a_corrupt_image_in_the_middle_is_a_row(run):
     assert "1 of 6 images" in ran.err
 
 
+def test_only_unreadable_images_are_one_line(run):
+    data = images_in(Path("photos"), 2)
+    for i in range(2):
+        Path(f"photos/{i}.png").write_bytes(b"\x89PNG no more")
+    ran = run("evaluate", "--data", data, "--metric", "deletion")
+    assert ran.code == 2
+    assert "no image of labels.csv can be read" in ran.err
+    assert not FOLDER.exists()
+
+
+def test_the_base_must_be_measured(run):
+    images_in(Path("photos"))
+    Path("mine.py").write_text("def explain(model, inputs, targets):\n    return abs(inputs)\n")
+    options = ["--metric", "aopc", "--regions", "3", "--max-samples", "4"]
+    ran = run("evaluate", "--explain", "mine.py:explain", *options, "--base", "gradient")
+    assert ran.code == 2
+    assert "--base gradient is not measured" in ran.err
+    assert not FOLDER.exists()
+
+
+def test_a_changed_method_does_not_resume(run):
+    mine = Path("mine.py")
+    mine.write_text("def explain(model, inputs, targets):\n    return abs(inputs)\n")
+    options = ["evaluate", "--explain", "mine.py:explain", "--metric", "deletion", *FEW[:2]]
+    assert run(*options).code == 0
+    mine.write_text("def explain(model, inputs, targets):\n    return -abs(inputs)\n")
+    changed = run(*options, "--resume")
+    assert changed.code == 2
+    assert "cannot resume" in changed.err
+
+
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
     Path("mine.py").write_text(
         "def flat(model, inputs, targets, **options):\n    return inputs * 0\n"

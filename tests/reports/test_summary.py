@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from saliency_audit.reports import paired_difference, summarise
+from saliency_audit.reports import summarise
 from saliency_audit.reports.summary import SUMMARY_COLUMNS, interval, wilson_interval
 
 
@@ -132,11 +132,8 @@ def test_other_rows_and_their_order_move_no_interval():
     assert not np.array_equal(other["ci_low"], whole["ci_low"])
 
 
-def test_paired_difference_uses_common_images():
-    a = pd.Series({"x": 1.0, "y": 2.0, "z": np.nan, "w": 5.0})
-    b = pd.Series({"z": 0.0, "y": 1.5, "x": 0.0})
-    mean, low, high, n = paired_difference(a, b)
-    assert (mean, n) == (0.75, 2)
-    assert low == 0.5
-    assert high == 1.0
-    assert paired_difference(a, pd.Series({"q": 1.0}))[3] == 0
+def test_the_interval_of_many_values_is_where_the_bootstrap_would_be():
+    values = np.random.default_rng(0).exponential(size=6000)
+    low, high = interval(values, rng=np.random.default_rng(1))
+    means = np.random.default_rng(2).choice(values, (1000, 6000)).mean(1)
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, (0.025, 0.975))), rel=5e-3)
