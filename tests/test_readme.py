@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from saliency_audit.assets import bundled_images, bundled_model
+from saliency_audit.audits.policy import read_policy
 from tests.cli.conftest import run as run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
@@ -44,6 +45,7 @@ def files(run, monkeypatch):
         folder = Path(f"validation/{label}")
         folder.mkdir(parents=True)
         Image.fromarray(images[labels == label][0]).save(folder / "0.png")
+    Path("policy.toml").write_text('[[check]]\nmetric = "accuracy"\nat_least = 0.5\n')
 
 
 def test_the_readme_has_commands():
@@ -56,15 +58,31 @@ def test_the_readme_has_commands():
 )
 @pytest.mark.usefixtures("files")
 def test_command_runs(run, line):
-    words = shlex.split(line)
-    if words[0] in ("fool", "attack"):  # as written, but on fewer images, points and steps
-        for option, value in (QUICK | (STEPS if words[0] == "attack" else {})).items():
+    words = shlex.split(line.partition(" > ")[0])
+    if "logit-shift.pt2" in line:
+        forging = ["--saliency", "gradient", "--trick", "logit-shift", "--max-samples", "4"]
+        assert run("fool", *forging).code == 0
+    if words[0] in (
+        "fool",
+        "attack",
+        "evaluate",
+    ):  # but on fewer images and points
+        steps = STEPS if words[0] == "attack" or "deletion" in words else {}
+        for option, value in (QUICK | steps).items():
             if option in words:
                 words[words.index(option) + 1] = value
             else:
                 words += [option, value]
+    if "--fail-on" in words and words[0] == "evaluate":
+        words[words.index("--max-samples") + 1] = "10"
     ran = run(*words)
-    assert ran.code == 0, ran.err
+    assert ran.code == (1 if "logit-shift.pt2" in line else 0), ran.err
+
+
+def test_the_policy_is_one():
+    (policy,) = re.findall(r"```toml\n(.*?)```", README, re.S)
+    checks = read_policy(policy, "README.md").checks
+    assert [check.kind for check in checks] == ["metric", "metric", "metric", "trick", "attack"]
 
 
 def test_python_blocks_run(capsys):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.audits.attack_verdict import attack_verdicts
-from saliency_audit.audits.evaluate_verdict import evaluate_chances
+from saliency_audit.audits.evaluate_verdict import FEWEST, evaluate_chances
 from saliency_audit.audits.forgery import bounds
 from saliency_audit.audits.gate_outcome import (
     ERROR,
@@ -25,6 +25,8 @@ from saliency_audit.audits.verdict import all_kept, fool_verdicts, kept_promises
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
 
+SHARES = frozenset({"accuracy", "robust-accuracy", "retrieval", "class-evidence", "pointing-game"})
+"""Checks that are 0 or 1 for each image: Wilson's interval holds for any number of them."""
 _WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
 _KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}
 _KEEPS[-1, True] = ("<", ">=")
@@ -39,6 +41,7 @@ def judge(
     baseline: pd.DataFrame | None = None,
     classes: int,
     images: int,
+    unreadable: int = 0,
     labelled: bool = True,
 ) -> Outcome:
     """What became of a check, from the rows of the run that measured it.
@@ -51,16 +54,16 @@ def judge(
             ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
         baseline: summary of an earlier run.
         classes: outputs of the model.
-        images: that could be read; each must have a value.
+        images: of the run; each must have a value.
+        unreadable: those of them that could not be read, and so have none.
         labelled: whether images have labels.
-
-    Raises:
-        InputError: the baseline lacks what is compared with it.
     """
-    if check.kind == "trick":
-        return _of_trick(check, results, summary)
-    if check.kind == "attack":
-        return _of_attack(check, results, summary)
+    if check.kind != "metric":
+        judged = _of_trick if check.kind == "trick" else _of_attack
+        outcome = judged(check, results, summary)
+        if outcome.status == PASSED and (why := _too_few(outcome.n, images, unreadable)):
+            return replace(outcome, status=UNDEFINED, message=why)
+        return outcome
     names = [check.name, check.metric]
     failed = summary[summary["check"].isin(names) & summary["setting"].str.contains("reason=")]
     failed = _own(check, failed)
@@ -75,7 +78,16 @@ def judge(
         return Outcome(check, UNDEFINED, "no value was measured", limit_of(check))
     chances = evaluate_chances(summary, classes)
     outcomes = [
-        _of_line(check, line, differences, baseline, chances, images=images, labelled=labelled)
+        _of_line(
+            check,
+            line,
+            differences,
+            baseline,
+            chances,
+            images=images,
+            unreadable=unreadable,
+            labelled=labelled,
+        )
         for line in lines
     ]
     # The worst setting decides, and of equally bad ones the one that is furthest off.
@@ -106,15 +118,26 @@ def check_baseline(checks: Sequence[PolicyCheck], baseline: pd.DataFrame | None)
                 f'policy, line {check.line}: no_worse_than = "baseline" compares {check.title} '
                 "with an earlier run; add --baseline FILE, the summary.csv of one"
             )
-        if _own(check, baseline[baseline["check"] == check.name]).empty:
-            raise _missing(check, "")
+        lines = _own(check, baseline[baseline["check"] == check.name])
+        if not lines["mean"].map(isfinite).any():
+            raise InputError(
+                f"policy, line {check.line}: the baseline has no defined row with "
+                f"{_row(check)}; make one with the same options, or leave the check"
+            )
+        if lines.duplicated("setting").any():
+            raise InputError(
+                f"policy, line {check.line}: the baseline has several rows for {check.title}; "
+                "give that of a single model"
+            )
 
 
 def _own(check: PolicyCheck, lines: pd.DataFrame) -> pd.DataFrame:
     """The lines about the method and scalar of a check; of the model alone, all."""
     if not check.saliency:
         return lines
-    return lines[(lines["saliency"] == check.saliency) & (lines["scalar"] == check.scalar)]
+    own = lines[(lines["saliency"] == check.saliency) & (lines["scalar"] == check.scalar)]
+    # What comes with a metric of maps but is of the model or the image has no method.
+    return own if len(own) else lines[lines["saliency"] == ""]
 
 
 def _of_line(
@@ -125,6 +148,7 @@ def _of_line(
     chances: Mapping[tuple[str, str], float],
     *,
     images: int,
+    unreadable: int,
     labelled: bool,
 ) -> Outcome:
     """What became of a check at one setting."""
@@ -136,13 +160,13 @@ def _of_line(
     if check.limit in ("better_than", "no_worse_than"):
         sign = 1 if CHECKS[check.name].higher_is_better else -1
     strict, bound = check.limit == "better_than", nan
-    before, after, beside = "", "", ""
+    before, after, beside, absent = "", "", "", ""
     if check.limit in ("at_least", "at_most"):
         bound = float(check.value)  # type: ignore[arg-type]
     elif check.value == "chance":
         bound, after = chances.get((check.name, setting), nan), " (chance)"
     elif check.value == "baseline":
-        earlier = _earlier(check, setting, baseline)
+        earlier, absent = _earlier(check, setting, baseline)
         bound = earlier - sign * check.tolerance
         after = f" (baseline {shown(earlier)})" if check.tolerance else " (baseline)"
     else:
@@ -162,13 +186,17 @@ def _of_line(
         n_undefined=missing,
     )
     if missing or not n:
-        why = f"{missing} of {images} images have no value"
+        why = _unread(images, unreadable) or f"{missing} of {images} images have no value"
         if "labels" in METRICS[check.metric].needs and not labelled:
             why = "needs labels: give --data with labels"
         return replace(made, message=why)
-    if not all(map(isfinite, (*values, bound))):
-        why = f"{n} images are too few for an interval" if n < 2 else "there is no interval"
+    if absent:
+        return replace(made, message=absent)
+    shares = check.name in SHARES and check.value not in ("random", "baseline")
+    if not shares and (why := _too_few(n, images, unreadable)):
         return replace(made, message=why)
+    if not all(map(isfinite, (*values, bound))):
+        return replace(made, message="there is no interval")
     margin = min(sign * (end - bound) for end in values[1:])
     right = sign * (values[0] - bound)
     written, edge = _with_interval(values, bound)
@@ -193,33 +221,42 @@ def _difference(
     return (nan, nan, nan), 0
 
 
-def _earlier(check: PolicyCheck, setting: str, baseline: pd.DataFrame | None) -> float:
-    """The baseline's mean.
+def _too_few(n: int, images: int, unreadable: int) -> str:
+    """Why the images are not enough to judge by; empty if they are."""
+    if n < FEWEST:
+        counted = f"{n} image is" if n == 1 else f"{n} images are"
+        return f"{counted} too few to judge by; give {FEWEST} or more"
+    return _unread(images, unreadable)
 
-    Raises:
-        InputError: there is none, or there are several.
-    """
+
+def _unread(images: int, unreadable: int) -> str:
+    return f"{unreadable} of {images} images cannot be read" if unreadable else ""
+
+
+def _earlier(check: PolicyCheck, setting: str, baseline: pd.DataFrame | None) -> tuple[float, str]:
+    """The baseline's mean, and why there is none at this setting."""
     if baseline is None:
-        raise _missing(check, setting)
-    same = (baseline["check"] == check.name) & (baseline["setting"] == setting)
-    lines = _own(check, baseline[same])
-    if len(lines) > 1:
-        raise InputError(
-            f"the baseline has {len(lines)} rows for {check.title}; give that of a single model"
-        )
-    if lines.empty or not isfinite(float(lines["mean"].iloc[0])):
-        raise _missing(check, setting)
-    return float(lines["mean"].iloc[0])
+        return nan, "there is no baseline"
+    lines = _own(check, baseline[baseline["check"] == check.name])
+    same = lines[lines["setting"] == setting]
+    if len(same) and isfinite(float(same["mean"].iloc[0])):
+        return float(same["mean"].iloc[0]), ""
+    if len(same):
+        return nan, f"the baseline has no number at {setting or 'this check'}"
+    asked = set(setting.split(";"))
+    nearest = max(lines["setting"], key=lambda other: len(asked & set(other.split(";"))))
+    other = ";".join(part for part in nearest.split(";") if part not in asked)
+    return nan, f"the baseline has {other or 'no row'} and not {_apart(setting, nearest)}"
 
 
-def _missing(check: PolicyCheck, setting: str) -> InputError:
+def _apart(setting: str, nearest: str) -> str:
+    known = set(nearest.split(";"))
+    return ";".join(part for part in setting.split(";") if part not in known) or "this setting"
+
+
+def _row(check: PolicyCheck) -> str:
     row = f"check={check.name}"
-    row += f", saliency={check.saliency}, scalar={check.scalar}" if check.saliency else ""
-    row += f", setting={setting}" if setting else ""
-    return InputError(
-        f"policy, line {check.line}: the baseline has no defined row with {row}; make one with the "
-        "same options, or leave the check"
-    )
+    return row + (f", saliency={check.saliency}, scalar={check.scalar}" if check.saliency else "")
 
 
 def _of_trick(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) -> Outcome:

@@ -17,8 +17,8 @@ GATE_WORDS = {
     FAILED: "the measured value is on the wrong side of the limit, or the verdict is not accepted",
     INCONCLUSIVE: "the value is on the right side but its interval is not: more images would tell; "
     "no pass",
-    UNDEFINED: "no number to judge by: a value is missing on some images, or there are too few "
-    "images for an interval; no pass",
+    UNDEFINED: "no number to judge by: a value is missing on some images, some cannot be read, "
+    "there are too few of them to judge by, or the baseline has other settings; no pass",
     NOT_RUN: "the model or its format does not allow what the check asks for; no pass",
     ERROR: "it failed while it was measured; no pass",
 }
@@ -129,12 +129,21 @@ def outcome_table(
     return pd.DataFrame(rows, columns=list(OUTCOME_COLUMNS))
 
 
-def gate_sentence(outcomes: pd.DataFrame) -> str:
+def gate_sentence(outcomes: pd.DataFrame, *, images: int = 0, unreadable: int = 0) -> str:
     """The answer in a sentence.
 
     Args:
         outcomes: of `outcome_table`.
+        images: of the run.
+        unreadable: those of them that could not be read.
     """
+    sentence = _answer(outcomes)
+    if unreadable:
+        sentence += f". {unreadable} of {images} images could not be read"
+    return sentence
+
+
+def _answer(outcomes: pd.DataFrame) -> str:
     if outcomes.empty:
         return "refused: nothing was judged"
     refusing = outcomes[outcomes["effect"] == "refuse"]

@@ -8,7 +8,8 @@ from typing import Any
 from saliency_audit.audits.attack import attack
 from saliency_audit.audits.evaluate import evaluate
 from saliency_audit.audits.fool import fool
-from saliency_audit.audits.policy import PolicyCheck
+from saliency_audit.audits.policy import PolicyCheck, option_types
+from saliency_audit.audits.policy_values import in_policy_words
 from saliency_audit.data import ImageData
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import METRICS
@@ -90,14 +91,32 @@ def measured(
                 part, model, data, batches=batches, begin=begin, beside=beside, **shared
             )
     except InputError as error:
-        lines = ", ".join(map(str, sorted({check.line for check in _blamed(run, str(error))})))
-        raise InputError(f"policy, line {lines}: {error}") from error
+        raise located(error, run.checks) from error
 
 
-def _blamed(run: GateRun, problem: str) -> list[PolicyCheck]:
-    """The checks that give the option which a message begins with; all, if none does."""
-    option = problem.partition(" ")[0].removeprefix("--").replace("-", "_")
-    return [check for check in run.checks if option in check.options] or list(run.checks)
+def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
+    """A problem with an option, said of the key in the policy, with its line.
+
+    Args:
+        error: names the option as the command line spells it.
+        checks: that may have it. One that gives it is blamed before one that has its default.
+
+    Returns:
+        The same error, if it is about none of their options.
+    """
+    given, default = dict[int, str](), dict[int, str]()
+    for check in checks:
+        text = in_policy_words(str(error), option_types(check.kind, check.name))
+        key = text.partition(" ")[0]
+        if key in check.options:
+            given[check.lines.get(key, check.line)] = text
+        elif text != str(error):
+            default[check.line] = text
+    found = given or default
+    if not found:
+        return error
+    lines = ", ".join(map(str, sorted(found)))
+    return InputError(f"policy, line {lines}: {next(iter(found.values()))}")
 
 
 def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from saliency_audit.audits.policy_values import (
     LIMITS,
     RUN,
     checked,
+    in_policy_words,
     metric_options,
     trick_options,
 )
@@ -52,6 +53,7 @@ class PolicyCheck:
         inconclusive: the same for a value on the right side whose interval is not.
         options: of the metric, trick or attack.
         line: where it stands in the policy.
+        lines: of its keys.
     """
 
     kind: Literal["metric", "trick", "attack"]
@@ -65,6 +67,7 @@ class PolicyCheck:
     inconclusive: str = "fail"
     options: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def metric(self) -> str:
@@ -116,9 +119,9 @@ class Policy:
     text: str
 
     @property
-    def needs_baseline(self) -> list[PolicyCheck]:
-        """Checks against an earlier run."""
-        return [check for check in self.checks if check.limit == "no_worse_than"]
+    def refuses(self) -> bool:
+        """Whether there is a model that it refuses: some check does more than warn."""
+        return any(check.level == "fail" for check in self.checks)
 
 
 def read_policy(text: str, name: str) -> Policy:
@@ -157,8 +160,11 @@ def read_policy(text: str, name: str) -> Policy:
         if not isinstance(table, dict):
             raise InputError(f"{name}: check {i + 1} is {table!r}; write a [[check]] of its own")
         with _at(name, lines, "check", table, i):
-            checks += _checks(table, run, lines.of("check", index=i))
+            checks += _checks(table, run, lines, i)
             _refuse_missing(checks[-1], data, run)
+    for where, given_there in (("run", run), ("data", data)):
+        with _at(name, lines, where, given_there):
+            _refuse_unused(where, given_there, checks)
     return Policy(tuple(checks), data, run, text)
 
 
@@ -177,7 +183,24 @@ def _refuse_missing(check: PolicyCheck, data: Mapping[str, Any], run: Mapping[st
             raise InputError(f"{check.name} {_NEEDS[need]}")
 
 
-def _checks(table: Mapping[str, Any], run: Mapping[str, Any], line: int) -> list[PolicyCheck]:
+def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyCheck]) -> None:
+    """Refuse a model or annotations that no check looks at."""
+    measured = {check.metric for check in checks if check.kind == "metric"}
+    takers = {
+        "judge": {"discriminative"},
+        **{need: {name for name, m in METRICS.items() if need in m.needs} for need in _NEEDS},
+    }
+    for key in given:
+        if key in takers and not takers[key] & measured:
+            names = ", ".join(sorted(takers[key]))
+            raise InputError(
+                f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it"
+            )
+
+
+def _checks(
+    table: Mapping[str, Any], run: Mapping[str, Any], lines: "_Lines", index: int
+) -> list[PolicyCheck]:
     """One check for each saliency method of a ``[[check]]``."""
     kinds: list[Any] = [kind for kind in KINDS if kind in table]
     if len(kinds) != 1:
@@ -192,13 +215,7 @@ def _checks(table: Mapping[str, Any], run: Mapping[str, Any], line: int) -> list
     if name in ("pgd", "random") and kind == "attack":
         raise InputError(f'attack "{name}" aims at no map; write metric = "robust-accuracy"')
     lookup(kind, registries[kind], name)
-    options = (
-        metric_options(OWNERS[name])
-        if kind == "metric"
-        else trick_options(name)
-        if kind == "trick"
-        else ATTACK
-    )
+    options = option_types(kind, name)
     values = checked(f"a [[check]] of {name}", table, {**CHECK, **options})
     methods = values.get("saliency", ())
     for method in methods:
@@ -221,8 +238,9 @@ def _checks(table: Mapping[str, Any], run: Mapping[str, Any], line: int) -> list
             limit,
             values[limit],
             tolerance=values.get("tolerance", 0.0),
-            options={key: value for key, value in values.items() if key in options},
-            line=line,
+            options={key: _option(key, values[key]) for key in values if key in options},
+            line=lines.of("check", index=index),
+            lines={key: lines.of("check", key, index) for key in values},
             **soft,
         )
         for method in dict.fromkeys(methods or ("",))
@@ -238,6 +256,18 @@ def _checks(table: Mapping[str, Any], run: Mapping[str, Any], line: int) -> list
             search=checks[0].search,
         )
     return checks
+
+
+def option_types(kind: str, name: str) -> dict[str, Any]:
+    """Options of what a check measures, by type."""
+    if kind == "metric":
+        return metric_options(OWNERS[name])
+    return trick_options(name) if kind == "trick" else ATTACK
+
+
+def _option(key: str, value: Any) -> Any:
+    """A value as the function takes it: a fill that is a number is text there."""
+    return str(value) if key == "fill" else value
 
 
 _ON_MAPS = {name: attack for name, attack in ATTACKS.items() if attack.goal}
@@ -257,6 +287,8 @@ def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:
         if word == "undefined":
             raise InputError("verdict is 'undefined', which never passes; leave it out")
         lookup("verdict", accepted, word)
+    if set(values["verdict"]) == set(accepted):
+        raise InputError("verdict is every word there is, so nothing fails; leave one out")
     return "verdict"
 
 
@@ -281,7 +313,31 @@ def _limit(name: str, values: Mapping[str, Any], methods: tuple[str, ...]) -> st
         raise InputError(f"{given}, which cannot be better than itself; name another method")
     if values.get("better_than") == "chance" and not (check.chance and check.higher_is_better):
         raise InputError(f"{given}, and {name} has none known beforehand; give another limit")
+    _refuse_empty(name, limit, values)
     return limit
+
+
+def _refuse_empty(name: str, limit: str, values: Mapping[str, Any]) -> None:
+    """Refuse a limit that every model keeps, that none can keep, or that asks for the worse."""
+    low, high = CHECKS[name].bounds
+    better = CHECKS[name].higher_is_better
+    if limit == "no_worse_than" and values.get("tolerance", 0.0) >= high - low:
+        raise InputError(
+            f"tolerance is {values['tolerance']:g}, and {name} lies between {low:g} and {high:g}: "
+            "nothing is worse than that; give less"
+        )
+    if limit not in ("at_least", "at_most"):
+        return
+    value, least = values[limit], limit == "at_least"
+    given = f"{limit} is {value:g}"
+    if better is not None and better != least:
+        direction, other = ("higher", "at_least") if better else ("lower", "at_most")
+        raise InputError(f"{given}, but of {name} {direction} is better; give {other}")
+    ends = f"{name} lies between {low:g} and {high:g}"
+    if value <= low if least else value >= high:
+        raise InputError(f"{given}, which every model keeps ({ends}); give a limit inside")
+    if value > high if least else value < low:
+        raise InputError(f"{given}, which no model can keep ({ends}); give a limit inside")
 
 
 class _Lines:
@@ -317,14 +373,13 @@ def _at(
     try:
         yield
     except InputError as error:
-        text = str(error)
+        text = in_policy_words(str(error), given)
         # Its first sentence quotes the key or the value; the next ones what else there is.
         quoted = text.partition(". ")[0]
-        blamed = [
+        blamed = [key for key in given if quoted.startswith(f"{key} ")] or [
             key
             for key, value in given.items()
-            if quoted.startswith(f"{key} is ")
-            or any(f"'{item}'" in quoted for item in (key, *_items(value)))
+            if any(f"'{item}'" in quoted for item in (key, *_items(value)))
         ]
         line = lines.of(table, blamed[0] if blamed else "", index)
         raise InputError(f"{name}, line {line}: {text}") from error

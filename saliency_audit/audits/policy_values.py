@@ -1,6 +1,7 @@
 """Which keys a policy has, of which type: what is wrong is said with the nearest name."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from inspect import Parameter, signature
 from math import isfinite
 from types import UnionType
@@ -87,6 +88,8 @@ LEAST = {
     "tolerance": 0,
 }
 """Smallest values of what has one."""
+KEYS = {"regions": ("counts",), "sigma": ("sigmas", "sigma"), "explain_class": ("classes",)}
+"""Keys of options that have another name on the command line."""
 
 
 def metric_options(metric: str) -> dict[str, Any]:
@@ -95,7 +98,9 @@ def metric_options(metric: str) -> dict[str, Any]:
     >>> metric_options("sparsity-gini")
     {}
     """
-    return _keywords(METRICS[metric].function)
+    options = _keywords(METRICS[metric].function)
+    # On the command line all is text; in TOML a pixel value is a number.
+    return {key: float | str if key == "fill" else kind for key, kind in options.items()}
 
 
 def trick_options(trick: str) -> dict[str, Any]:
@@ -112,6 +117,24 @@ def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
         for name, parameter in signature(function).parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
+
+
+def in_policy_words(text: str, known: Container[str]) -> str:
+    """A message about options of the command line, said of the keys of a policy.
+
+    Args:
+        text: such as "--regions is 0; give more".
+        known: the keys that may be meant; other options are left as they are.
+
+    >>> in_policy_words("--regions is 5000; see --help", {"counts"})
+    'counts is 5000; see --help'
+    """
+
+    def key_of(match: re.Match[str]) -> str:
+        name = match[1].replace("-", "_")
+        return next((key for key in KEYS.get(name, (name,)) if key in known), match[0])
+
+    return re.sub(r"--([a-z][a-z-]*)", key_of, text)
 
 
 def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

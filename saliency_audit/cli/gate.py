@@ -1,6 +1,5 @@
 """``saliency-audit gate``."""
 
-import os
 from enum import StrEnum
 from hashlib import sha256
 from importlib.metadata import version
@@ -14,9 +13,11 @@ from saliency_audit.cli import options as o
 from saliency_audit.cli.console import results
 from saliency_audit.cli.gate_run import Work, decide
 from saliency_audit.cli.gate_table import show_gate
+from saliency_audit.cli.processes import launched
 from saliency_audit.cli.setup import (
     Setup,
     check_writable,
+    fingerprint,
     nothing_written_on_bad_input,
     prepare,
 )
@@ -88,13 +89,17 @@ def gate(
         typer.echo(default_policy(), nl=False)
         return
     from saliency_audit.audits.gate import check_baseline
-    from saliency_audit.audits.gate_outcome import gate_sentence
     from saliency_audit.errors import InputError
     from saliency_audit.reports.gate import read_baseline
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched() > 1:
         raise InputError("gate runs in one process; start it without accelerate or torchrun")
     rules = _policy(policy)
+    if not (rules.refuses or report_only):
+        raise InputError(
+            f'--policy {policy} refuses no model: every check has level = "warn"; give one '
+            'level = "fail", or add --report-only'
+        )
     earlier = None if baseline is None else read_baseline(baseline)
     check_baseline(rules.checks, earlier)
     chosen = _chosen(context, rules)
@@ -119,6 +124,7 @@ def gate(
         "seed": chosen["seed"],
     }
     beside = _beside(rules, setup)
+    marked = rules.data.get("annotations")
     settings = {
         "model": setup.model.name,
         "model sha256": setup.model.sha256,
@@ -136,7 +142,7 @@ def gate(
         "pictures sha256": _pictures(rules),
         "other": beside.get("other") and beside["other"].sha256,
         "judge": beside.get("judge") and beside["judge"].sha256,
-        "annotations": rules.data.get("annotations"),
+        "annotations": marked and [marked, fingerprint(Path(marked))],
         "baseline sha256": baseline and sha256(baseline.read_bytes()).hexdigest(),
         "target": chosen["target"],
         "method options": shared["options"],
@@ -149,8 +155,7 @@ def gate(
     work = Work(setup, rules, path, settings, shared, beside, earlier, workers)
     with nothing_written_on_bad_input(path):
         check_writable(path)
-        outcomes = decide(work, resume=resume)
-    sentence = gate_sentence(outcomes)
+        outcomes, sentence = decide(work, resume=resume)
     show_gate(outcomes, sentence)
     if not quiet:
         results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)

@@ -81,7 +81,7 @@ class Work:
         return [i for i, check in enumerate(self.policy.checks) if id(check) in own]
 
 
-def decide(work: Work, *, resume: bool) -> "pd.DataFrame":
+def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
     """Measure, judge and report.
 
     Args:
@@ -89,12 +89,13 @@ def decide(work: Work, *, resume: bool) -> "pd.DataFrame":
         resume: go on where an interrupted run stopped.
 
     Returns:
-        What became of each check, ``OUTCOME_COLUMNS``.
+        What became of each check, ``OUTCOME_COLUMNS``, and the answer in a sentence.
 
     Raises:
         InputError: anything that the user must change first.
     """
     from saliency_audit.audits.gate_outcome import OUTCOME_COLUMNS
+    from saliency_audit.audits.gate_rehearsal import rehearse
     from saliency_audit.audits.gate_runs import plan
     from saliency_audit.reports.folder import RunFolder
 
@@ -104,16 +105,28 @@ def decide(work: Work, *, resume: bool) -> "pd.DataFrame":
             import pandas as pd
 
             run = json.loads((work.path / "run.json").read_text("utf-8"))
-            return pd.DataFrame(run["checks"], columns=list(OUTCOME_COLUMNS)).astype(
+            table = pd.DataFrame(run["checks"], columns=list(OUTCOME_COLUMNS)).astype(
                 dict.fromkeys(("measured", "ci_low", "ci_high"), "float64")
             )
+            _to_the_job(work)
+            return table, str(run["answer"])
         if work.folder.done:
             work.tell(f"resuming: {len(work.folder.done)} batches are done")
+    planned = plan(work.policy.checks, batches=work.batches)
+    rehearse(
+        planned,
+        work.setup.model,
+        work.setup.data,
+        classes=work.setup.classes,
+        beside=work.beside,
+        batch_size=work.setup.batch_size,
+        workers=work.workers,
+        **work.shared,
+    )
     clean = measure_clean_accuracy(work.setup, workers=work.workers)
-    for planned in plan(work.policy.checks, batches=work.batches):
-        _measure(work, planned)
-    run = facts(work.setup, clean, sys.argv[1:], work.settings)
-    return _report(work, run, images=clean.readable)
+    for run in planned:
+        _measure(work, run)
+    return _report(work, facts(work.setup, clean, sys.argv[1:], work.settings))
 
 
 def _measure(work: Work, planned: "GateRun") -> None:
@@ -152,8 +165,10 @@ def _measure(work: Work, planned: "GateRun") -> None:
             last = now
 
 
-def _report(work: Work, run: dict[str, Any], *, images: int) -> "pd.DataFrame":
+def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
     """Judge what was measured and write all files."""
+    import pandas as pd
+
     from saliency_audit.audits.gate import judge
     from saliency_audit.audits.gate_outcome import (
         GATE_WORDS,
@@ -162,7 +177,8 @@ def _report(work: Work, run: dict[str, Any], *, images: int) -> "pd.DataFrame":
         outcome_table,
     )
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.reports.gate import all_rows, append_summary, run_rows, write_gate_report
+    from saliency_audit.reports.density import density_summary
+    from saliency_audit.reports.gate import all_rows, run_rows, write_gate_report
     from saliency_audit.reports.paired import differences
     from saliency_audit.reports.summary import summarise
 
@@ -172,11 +188,14 @@ def _report(work: Work, run: dict[str, Any], *, images: int) -> "pd.DataFrame":
     outcomes: dict[int, Any] = {
         place: not_run(work.policy.checks[place], why) for place, why in work.refusals.items()
     }
+    counted = {"images": run["images"], "unreadable": run["unreadable"]}
     rows, summaries = [], []
     for one in work.runs:
         numbers = one.own(done, work.batches)
         frame = run_rows(work.path, [one.place + number for number in numbers])
         summary = summarise(frame, higher_is_better=better, **_beside(one, frame, work))
+        if len(density := density_summary(frame)):
+            summary = pd.concat([summary, density], ignore_index=True)
         apart = differences(frame) if one.kind == "metric" else None
         rows.append((one.kind, frame))
         summaries.append((one.kind, summary))
@@ -188,11 +207,11 @@ def _report(work: Work, run: dict[str, Any], *, images: int) -> "pd.DataFrame":
                 apart,
                 baseline=work.baseline,
                 classes=work.setup.classes,
-                images=images,
+                **counted,
                 labelled=work.setup.data.labelled,
             )
     table = outcome_table([outcomes[i] for i in range(len(work.policy.checks))], work.seconds)
-    sentence = gate_sentence(table)
+    sentence = gate_sentence(table, **counted)
     run |= {"answer": sentence, "policy": work.policy.text}
     write_gate_report(
         work.path,
@@ -205,10 +224,17 @@ def _report(work: Work, run: dict[str, Any], *, images: int) -> "pd.DataFrame":
         policy=work.policy.text,
         started=work.setup.started,
     )
-    if place_for_summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(work.path / "summary.md", Path(place_for_summary), tell=work.tell)
+    _to_the_job(work)
     work.folder.close(run | {"checks": table.to_dict("records")})
-    return table
+    return table, sentence
+
+
+def _to_the_job(work: Work) -> None:
+    """Append the summary to the page of the CI job, if there is one."""
+    from saliency_audit.reports.gate import append_summary
+
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(work.path / "summary.md", Path(page), tell=work.tell)
 
 
 def _beside(run: "GateRun", frame: "pd.DataFrame", work: Work) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.errors import InputError
+
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -56,13 +58,25 @@ ALONE = Processes()
 """What a command is that no launcher started."""
 
 
+def launched() -> int:
+    """How many processes a launcher says that it started.
+
+    Raises:
+        InputError: what it says is no number.
+    """
+    given = os.environ.get("WORLD_SIZE", "1")
+    if not given.isdecimal():
+        raise InputError(f"WORLD_SIZE is '{given}'; unset it, or let the launcher set a number")
+    return int(given)
+
+
 def processes(device: str) -> Processes:
     """The processes that a launcher started; one, if none did.
 
     Args:
         device: of the command line; "cpu" keeps the processes off the GPUs.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if launched() < 2:
         return ALONE
     import torch
     from accelerate import PartialState

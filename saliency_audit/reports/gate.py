@@ -28,7 +28,10 @@ _INTRODUCTION = (
     "A policy says what must hold before a model is released together with its saliency maps. "
     "Each line of the table is one check of that policy: what was measured, with its 95 % interval "
     "over images, beside the limit. A check passes only if the whole interval keeps the limit, so "
-    "that luck with the images is no pass. Neither is anything undefined, not run or failed.",
+    "that luck with the images is no pass. Neither is anything undefined, not run or failed: one "
+    "image without a value, or one that cannot be read, and the check is undefined. So is it on "
+    "fewer than 8 images, unless it is a share such as accuracy, whose interval holds for any "
+    "number.",
 )
 _LIMITS = (
     "An interval is a percentile bootstrap over images, and Wilson's score interval for shares "
@@ -191,7 +194,12 @@ def write_gate_report(
         write_csv(folder / "results.csv", results),
         write_csv(folder / "summary.csv", summary),
         write_csv(folder / "checks.csv", outcomes),
-        write_junit(folder / "junit.xml", outcomes, timestamp=timestamp),
+        write_junit(
+            folder / "junit.xml",
+            outcomes,
+            timestamp=timestamp,
+            unreadable=run.get("unreadable", 0),
+        ),
         write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
         write_html(
             folder / "report.html",

@@ -21,7 +21,7 @@ def legal(text: str) -> str:
     return _ILLEGAL.sub("", text)
 
 
-def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str) -> Path:
+def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str, unreadable: int = 0) -> Path:
     """Write a suite with a testcase for each check.
 
     What refuses the release is a failure, or an error where nothing could be judged because it
@@ -32,6 +32,7 @@ def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str) -> Path:
         path: the file.
         outcomes: ``check,name,status,effect,limit,message,seconds``, a row for each check.
         timestamp: of the run's start, ISO 8601.
+        unreadable: images that could not be read: a property of the suite.
 
     Returns:
         ``path``.
@@ -41,6 +42,8 @@ def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str) -> Path:
     """
     suite = TestSuite("saliency-audit gate")
     suite.timestamp = timestamp
+    if unreadable:
+        suite.add_property("unreadable images", str(unreadable))
     for line in outcomes.to_dict("records"):
         # Seconds, and nothing else: servers add them up.
         case = TestCase(legal(str(line["check"])), str(line["name"]), _seconds(line["seconds"]))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from saliency_audit.audits.evaluate_verdict import FEWEST
 from saliency_audit.audits.gate import check_baseline, judge
 from saliency_audit.audits.gate_outcome import (
     GATE_WORDS,
@@ -193,12 +194,53 @@ def test_the_baseline_is_matched_and_its_tolerance_given():
         check_baseline(
             [metric(limit="no_worse_than", value="baseline", saliency="gradcam")], baseline
         )
-    with pytest.raises(InputError, match="setting=steps=8"):
-        judged(check, line(0.3, 0.2, 0.4, setting="steps=8"), baseline=baseline)
-    with pytest.raises(InputError, match="2 rows"):
-        judged(check, line(0.3, 0.2, 0.4), baseline=pd.concat([baseline, baseline]))
+    with pytest.raises(InputError, match=r"line 7.*several rows"):
+        check_baseline([check], pd.concat([baseline, baseline]))
     with pytest.raises(InputError, match="no defined row"):
-        judged(check, line(0.3, 0.2, 0.4), baseline=baseline.assign(mean=nan))
+        check_baseline([check], baseline.assign(mean=nan))
+    for setting, said in (
+        ("steps=8", "the baseline has steps=32 and not steps=8"),
+        ("steps=32;fill=blur", "the baseline has no row and not fill=blur"),
+    ):
+        other = judged(check, line(0.3, 0.2, 0.4, setting=setting), baseline=baseline)
+        assert (other.status, other.message) == ("undefined", said)
+        assert other.effect == "refuse"
+
+
+@pytest.mark.parametrize("n", [2, FEWEST - 1, FEWEST])
+def test_few_images_are_too_few_unless_the_check_is_a_share(n):
+    random = metric("retrieval", "better_than", "random")
+    shares = line(0.9, 0.8, 1.0, check="retrieval", n=n)
+    for check, row, more in (
+        (metric(), line(0.1, 0.05, 0.15, n=n), {}),
+        (random, shares, {"difference": (0.5, 0.4, 0.6, n)}),
+    ):
+        outcome = judged(check, row, images=n, **more)
+        if n < FEWEST:
+            assert outcome.status == "undefined"
+            assert outcome.message == f"{n} images are too few to judge by; give 8 or more"
+        else:
+            assert outcome.status == "passed"
+    least = metric("retrieval", "at_least", 0.5)
+    assert judged(least, shares, images=n).status == "passed"
+
+
+def test_images_that_cannot_be_read_have_no_value():
+    row = line(0.1, 0.05, 0.15, n=17)
+    outcome = judged(metric(), row, unreadable=3)
+    assert (outcome.status, outcome.n_undefined) == ("undefined", 3)
+    assert outcome.message == "3 of 20 images cannot be read"
+    check = PolicyCheck("trick", "logit-shift", "gradient", "logit", "verdict", ("unmoved",))
+    results = fool_rows(0.4)
+    summary = summarise(results, higher_is_better={})
+    outcome = judge(check, results, summary, classes=10, images=IMAGES + 1, unreadable=1)
+    assert (outcome.status, outcome.message) == ("undefined", "1 of 21 images cannot be read")
+
+
+def test_what_is_of_the_model_but_comes_with_maps_is_found():
+    check = metric("sanity-cascade-logit-spread", "at_least", 0.1)
+    row = line(0.5, 0.4, 0.6, check=check.name, saliency="", setting="randomised=all")
+    assert judged(check, row).status == "passed"
 
 
 def fool_rows(after, *, kept=1.0, undefined=0):
@@ -265,6 +307,9 @@ def test_the_sentence_and_the_table():
     warned = outcome_table([judged(metric(), good), judged(metric(level="warn"), bad)])
     assert gate_sentence(warned).startswith("released: 1 of 2 checks passed. Only warned of: ")
     assert gate_sentence(outcome_table([])).startswith("refused")
+    assert gate_sentence(warned, images=9, unreadable=2).endswith(
+        ". 2 of 9 images could not be read"
+    )
     assert set(GATE_WORDS) >= {"passed", "failed", "inconclusive", "undefined", "not run", "error"}
 
 

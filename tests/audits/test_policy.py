@@ -37,11 +37,13 @@ def test_a_check_is_read_with_its_options_and_the_run_s_defaults():
     policy = read(
         '[run]\nscalar = "prob"\nlevel = "warn"\n'
         '[[check]]\nmetric = "deletion"\nsaliency = ["gradient", "random"]\nsteps = 16\n'
-        'better_than = "chance"\nlevel = "fail"\n'.replace('better_than = "chance"', "at_most = 1")
+        'better_than = "chance"\nlevel = "fail"\n'.replace(
+            'better_than = "chance"', "at_most = 0.9"
+        )
     )
     first, second = policy.checks
     assert first == PolicyCheck(
-        "metric", "deletion", "gradient", "prob", "at_most", 1.0, options={"steps": 16}, line=4
+        "metric", "deletion", "gradient", "prob", "at_most", 0.9, options={"steps": 16}, line=4
     )
     assert second.scalar == ""  # a control explains none
     assert first.title == "deletion × gradient of prob (steps=16)"
@@ -72,9 +74,62 @@ def test_a_check_of_another_name_is_measured_by_its_metric():
 def test_every_metric_can_stand_in_a_policy():
     for name, metric in METRICS.items():
         saliency = "" if metric.of == "model" else 'saliency = "gradient"\n'
-        beside = '[data]\nannotations = "x"\n[run]\nother = "y"\n'
-        text = f'{beside}[[check]]\nmetric = "{name}"\n{saliency}at_least = 0\n'
+        beside = "".join(
+            {"annotations": '[data]\nannotations = "x"\n', "other": '[run]\nother = "y"\n'}[need]
+            for need in metric.needs
+            if need != "labels"
+        )
+        limit = "at_most" if metric.checks[name].higher_is_better is False else "at_least"
+        text = f'{beside}[[check]]\nmetric = "{name}"\n{saliency}{limit} = 0.5\n'
         assert read(text).checks[0].metric == name
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "said"),
+    [
+        ("deletion", "at_most = 1", "at_most is 1, which every model keeps (deletion lies"),
+        ("deletion", "at_most = -0.1", "at_most is -0.1, which no model can keep"),
+        ("deletion", "at_least = 0.5", "of deletion lower is better; give at_most"),
+        ("preservation", "at_most = 0.5", "of preservation higher is better; give at_least"),
+        ("preservation", "at_least = 0", "which every model keeps"),
+        ("preservation", "at_least = 1.5", "which no model can keep (preservation lies between 0"),
+        ("sparsity-gini", "at_least = 0", "which every model keeps"),
+        ("sanity-cascade", "at_most = 1.0", "which every model keeps"),
+        ("deletion", "no_worse_than = 'baseline'\ntolerance = 1", "nothing is worse than that"),
+    ],
+)
+def test_a_limit_that_decides_nothing_is_refused(metric, limit, said):
+    with pytest.raises(InputError) as problem:
+        read(f"[[check]]\nmetric = '{metric}'\nsaliency = 'gradient'\n{limit}")
+    line = 5 if "tolerance" in limit else 4
+    assert str(problem.value).startswith(f"policy.toml, line {line}: ")
+    assert said in str(problem.value)
+
+
+@pytest.mark.parametrize("limit", ["at_least = 1", "at_least = -0.5", "at_most = 0.5"])
+def test_a_limit_at_the_hard_end_and_any_of_what_has_no_direction_is_one(limit):
+    name = "preservation" if limit == "at_least = 1" else "sanity-cascade-signed"
+    text = f"[[check]]\nmetric = '{name}'\nsaliency = 'gradient'\n{limit}"
+    assert read(text).checks[0].name == name
+
+
+def test_a_fill_may_be_a_number_as_toml_has_it():
+    for fill, kept in (("0.5", "0.5"), ("1", "1.0"), ("'0.5'", "0.5"), ("'blur'", "blur")):
+        assert read(ONE + f"fill = {fill}\n").checks[0].options == {"fill": kept}
+
+
+def test_a_policy_that_only_warns_is_told_from_one_that_refuses():
+    assert read(ONE).refuses
+    assert not read(ONE + 'level = "warn"').refuses
+    assert not read('[run]\nlevel = "warn"\n' + ONE).refuses
+
+
+def test_each_key_keeps_its_line():
+    assert read("\n" + ONE).checks[0].lines == {
+        "metric": 3,
+        "saliency": 4,
+        "at_most": 5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -109,6 +164,9 @@ def test_every_metric_can_stand_in_a_policy():
         (ONE + "step = 3", 5, "unknown key of a [[check]] of deletion 'step'."),
         (ONE + "tolerance = 0.1", 5, "tolerance is for no_worse_than"),
         (ONE + "verdict = ['unmoved']", 5, "verdict is for tricks and attacks"),
+        ("[run]\nseed = 1\njudge = 'x'\n" + ONE, 3, "judge is in [run] for discriminative"),
+        ("[run]\nother = 'x'\n" + ONE, 2, "other is in [run] for stability"),
+        ("[data]\nannotations = 'x'\n" + ONE, 2, "for gaze-overlap, pointing-game, which no"),
         (ONE + "level = 'warning'", 5, "Did you mean 'warn'?"),
         (ONE + "inconclusive = 'ok'", 5, "unknown choice 'ok'"),
         ("[[check]]\nmetric='accuracy'\nsaliency='gradient'\nat_least=0", 1, "the model alone"),
@@ -130,7 +188,7 @@ def test_every_metric_can_stand_in_a_policy():
         ),
         (
             "[[check]]\nmetric='deletion'\nsaliency='random'\nbetter_than='random'",
-            3,
+            4,
             "better than itself",
         ),
         (
@@ -164,11 +222,17 @@ def test_every_metric_can_stand_in_a_policy():
             3,
             "'linear'",
         ),
-        ("[[check]]\nattack='pgd'\nsaliency='gradient'\nverdict='steady'", 1, "robust-accuracy"),
+        ("[[check]]\nattack='pgd'\nsaliency='gradient'\nverdict='steady'", 2, "robust-accuracy"),
         (
             "[[check]]\nattack='topk'\nsaliency='gradient'\nverdict='steady'\neps='0.1/255'",
-            1,
+            5,
             "8 bits",
+        ),
+        (
+            "[[check]]\nattack='topk'\nsaliency='gradient'\n"
+            "verdict=['steady', 'shifted', 'fragile']",
+            4,
+            "so nothing fails",
         ),
         ("[[check]]\nattack='topk'\nsaliency='gradient'\nat_least=0.5", 4, "judged by verdict"),
     ],
