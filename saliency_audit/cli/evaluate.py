@@ -520,6 +520,7 @@ def evaluate(
                 folder.write_results()
     everyone = [setup.model, *further, *filter(None, (judging, second))]
     passes = sum(together.gathered(sum(one.passes for one in everyone)))
+    together.close()
     if not together.main:
         return
     rows = read_results(folder.results)
