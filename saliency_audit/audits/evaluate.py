@@ -16,7 +16,7 @@ from saliency_audit.data import ImageData, batches
 from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
-from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.models import SCALARS, Classifier, resolve_randomisation, weight_layers
 from saliency_audit.types import CONTROLS, Batch, CurvePoint, SaliencyMethod
 
 METRICS_BY_DEFAULT = ("deletion", "preservation", "sanity-cascade", "scalar-agreement")
@@ -118,6 +118,10 @@ def evaluate(
     with _audited([*everyone, *helpers]):
         known, labels, _ = first_images(data, 2, at_once, device=device, workers=workers)
         _check_outputs([*everyone, *helpers], known)
+        for given in metrics.values():
+            if given.get("randomise") == "reinit":
+                for one in everyone:
+                    resolve_randomisation(one, weight_layers(one, known[:1]), "reinit")
         reads_maps = [name for name in metrics if METRICS[name].of != "model"]
         chosen: list[str] = []
         if reads_maps:

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from saliency_audit.cli.console import results
+
+if TYPE_CHECKING:
+    from saliency_audit.types import Check
 
 
 class Kind(StrEnum):
@@ -69,15 +73,9 @@ def catalog(
         ):
             _show(
                 title,
-                ("better", "range", "chance", "source"),
+                (),
                 {
-                    name: (
-                        entry.summary,
-                        {True: "higher", False: "lower", None: "-"}[entry.higher_is_better],
-                        f"{entry.bounds[0]:g} to {entry.bounds[1]:g}",
-                        entry.chance or "-",
-                        entry.source,
-                    )
+                    name: (f"{entry.summary}\n[dim]{_details(entry)}[/]",)
                     for name, entry in checks.items()
                 },
             )
@@ -92,6 +90,14 @@ def _show(title: str, columns: tuple[str, ...], rows: Mapping[str, Any]) -> None
         table.add_row(name, *cells)
     results.print(table)
     results.print()
+
+
+def _details(check: "Check") -> str:
+    """Direction, range, chance level and source in a line."""
+    better = {True: "higher is better", False: "lower is better", None: "neither end is better"}
+    low, high = check.bounds
+    chance = f"; chance {check.chance}" if check.chance else ""
+    return escape(f"{better[check.higher_is_better]}; {low:g} to {high:g}{chance}; {check.source}")
 
 
 def _yes(value: bool) -> str:

@@ -105,7 +105,10 @@ def evaluate(
     ] = None,
     preset: Annotated[
         PresetName | None,
-        typer.Option(help="Options of the metrics as in a paper.", rich_help_panel=METRIC),
+        typer.Option(
+            help="Options of the metrics as in a paper; without --metric, its metrics.",
+            rich_help_panel=METRIC,
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -117,8 +120,8 @@ def evaluate(
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
-            help="Exit with 1 if any map is worse than random (or, for not-distinguishable, not "
-            "better).",
+            help="Exit with 1 if any map is worse than random or undefined (for "
+            "not-distinguishable, if any is not better).",
             rich_help_panel=METRIC,
         ),
     ] = None,
@@ -189,7 +192,8 @@ def evaluate(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Points of deletion, preservation, insertion [32].", rich_help_panel=PERTURBING
+            help="Points of deletion, preservation, insertion; default 32.",
+            rich_help_panel=PERTURBING,
         ),
     ] = None,
     fill: Annotated[
@@ -210,14 +214,14 @@ def evaluate(
     points: Annotated[
         int | None,
         typer.Option(
-            help="Shares of pixels of discriminative, density-perturbation [25].",
+            help="Shares of pixels of discriminative, density-perturbation; default 25.",
             rich_help_panel=PERTURBING,
         ),
     ] = None,
     regions: Annotated[
         list[int] | None,
         typer.Option(
-            help="aopc: how many regions, repeatable [20, 50, 100].",
+            help="aopc: how many regions, repeatable; default 20, 50, 100.",
             rich_help_panel=PERTURBING,
             show_default=False,
         ),
@@ -237,12 +241,13 @@ def evaluate(
         ),
     ] = None,
     draws: Annotated[
-        int | None, typer.Option(help="Of random weights [2].", rich_help_panel=SANITY)
+        int | None, typer.Option(help="Of random weights; default 2.", rich_help_panel=SANITY)
     ] = None,
     stages: Annotated[
         int | None,
         typer.Option(
-            help="How many numbers of layers are tried; 0 tries all [10].", rich_help_panel=SANITY
+            help="How many numbers of layers are tried; 0 tries all; default 10.",
+            rich_help_panel=SANITY,
         ),
     ] = None,
     k: Annotated[
@@ -250,7 +255,7 @@ def evaluate(
         typer.Option(
             parser=o.fraction,
             metavar="NUMBER",
-            help="stability: share of the pixels [0.4].",
+            help="stability: share of the pixels; default 0.4.",
             rich_help_panel=OTHERS,
         ),
     ] = None,
@@ -264,7 +269,7 @@ def evaluate(
     top: Annotated[
         list[float] | None,
         typer.Option(
-            help="gaze-overlap: share of the pixels, repeatable [0.05, 0.1].",
+            help="gaze-overlap: share of the pixels, repeatable; default 0.05, 0.1.",
             rich_help_panel=OTHERS,
             show_default=False,
         ),
@@ -274,7 +279,7 @@ def evaluate(
         typer.Option(
             parser=o.fraction,
             metavar="NUMBER",
-            help="max-sensitivity: largest change of a pixel value [0.02].",
+            help="max-sensitivity: largest change of a pixel value; default 0.02.",
             rich_help_panel=OTHERS,
         ),
     ] = None,
@@ -289,7 +294,8 @@ def evaluate(
     perturbations: Annotated[
         int | None,
         typer.Option(
-            help="Noisy images of max-sensitivity [10], infidelity [50].", rich_help_panel=OTHERS
+            help="Noisy images of max-sensitivity (default 10), infidelity (50).",
+            rich_help_panel=OTHERS,
         ),
     ] = None,
     explain_class: Annotated[
@@ -305,20 +311,20 @@ def evaluate(
         typer.Option(
             parser=o.fraction,
             metavar="NUMBER",
-            help="robust-accuracy: budget [8/255].",
+            help="robust-accuracy: budget; default 8/255.",
             rich_help_panel=OTHERS,
         ),
     ] = None,
     norm: Annotated[
         NormName | None,
-        typer.Option(help="robust-accuracy: of the budget [linf].", rich_help_panel=OTHERS),
+        typer.Option(help="robust-accuracy: of the budget, default linf.", rich_help_panel=OTHERS),
     ] = None,
     attack_steps: Annotated[
         int | None,
-        typer.Option(help="robust-accuracy: of one start [20].", rich_help_panel=OTHERS),
+        typer.Option(help="robust-accuracy: of one start; default 20.", rich_help_panel=OTHERS),
     ] = None,
     restarts: Annotated[
-        int | None, typer.Option(help="robust-accuracy: starts [1].", rich_help_panel=OTHERS)
+        int | None, typer.Option(help="robust-accuracy: starts; default 1.", rich_help_panel=OTHERS)
     ] = None,
     data: o.Data = None,
     classes: o.Classes = None,
@@ -365,8 +371,10 @@ def evaluate(
     for name in (*(saliency or ()), *([base] if base else ())):
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, scalar)
+    beside = {"other": other, "annotations": annotations}
+    names = metric or _by_default(preset and str(preset), beside)
     metrics = _options_by_metric(
-        metric or audits.METRICS_BY_DEFAULT,
+        names,
         {
             "--steps": {"steps": steps},
             "--fill": {"fill": fill},
@@ -395,6 +403,12 @@ def evaluate(
         raise InputError(
             f"infidelity takes one --sigma, and {len(sigma)} are given; leave the rest"
         )
+    for need, given_one in beside.items():
+        takers = [name for name, entry in METRICS.items() if need in entry.needs]
+        if given_one is not None and not set(takers) & set(names):
+            raise InputError(
+                f"--{need} is for {', '.join(takers)}; add --metric {takers[0]} or leave --{need}"
+            )
     if base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
     together = processes(device)
@@ -555,6 +569,18 @@ def evaluate(
     _exit_on(fail_on, list(verdicts["verdict"]))
 
 
+def _by_default(preset: str | None, beside: "Mapping[str, Any]") -> "Sequence[str]":
+    """The metrics of a run that names none: those of the preset for which all is given."""
+    from saliency_audit.audits import METRICS_BY_DEFAULT
+    from saliency_audit.metrics import METRICS
+    from saliency_audit.metrics.presets import PRESETS
+
+    if preset is None:
+        return METRICS_BY_DEFAULT
+    missing = {need for need, given in beside.items() if given is None}
+    return [name for name in PRESETS[preset].options if not missing & set(METRICS[name].needs)]
+
+
 def _options_by_metric(
     names: "Sequence[str]",
     given: "Mapping[str, Mapping[str, Any]]",
@@ -586,7 +612,7 @@ def _options_by_metric(
                 n for n, m in METRICS.items() if set(wanted) & set(signature(m.function).parameters)
             ]
             raise InputError(
-                f"{option} is for {', '.join(of)}, and none of them is measured; add --metric "
+                f"{option} is for {', '.join(of)}, which is not measured; add --metric "
                 f"{of[0]} or leave {option}"
             )
         for name in takers:

@@ -20,6 +20,8 @@ COLOURS = {
     "undefined": "dim",
 }
 _SHORT = {"better than random": "better", "not distinguishable": "as random"}
+_OF_HALF = {"better than random": "depends", "not distinguishable": "not shown"}
+"""Of what is no comparison with the random map, but with one half."""
 _WIDTH, _CELL = 100, 16  # characters of a table, and of a metric's name in a line
 
 
@@ -32,7 +34,11 @@ def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
         results.print(_directions(checks), soft_wrap=True)
         results.print(
             "better, as random, worse: compared with the random map on the same images"
-            + ("; sanity-cascade: better is below 0.5" if "sanity-cascade" in checks else ""),
+            + (
+                "; sanity-cascade: depends on the model if below 0.5, else not shown to"
+                if "sanity-cascade" in checks
+                else ""
+            ),
             soft_wrap=True,
         )
     several = verdicts["model"].nunique() > 1
@@ -50,9 +56,7 @@ def show_others(summary: "pd.DataFrame") -> None:
     """What has no verdict: measured of the model, or of maps without a better end."""
     from saliency_audit.metrics import METRICS
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    for name in ("no verdict", "mean [95 %]", "images", "measured at"):
-        table.add_column(name, overflow="fold")
+    rows = []
     several = summary["model"].nunique() > 1
     for line in summary.to_dict("records"):
         check, setting = str(line["check"]), str(line["setting"])
@@ -65,11 +69,16 @@ def show_others(summary: "pd.DataFrame") -> None:
         interval = f" [{line['ci_low']:.3g}, {line['ci_high']:.3g}]" if line["n"] > 1 else ""
         undefined = f" ({line['n_undefined']} undefined)" if line["n_undefined"] else ""
         mean = f"{line['mean']:.3g}{interval}" if line["n"] else "undefined"
-        table.add_row(
-            *map(escape, (name, mean, f"{line['n']}{undefined}", setting.replace(";", "; ")))
-        )
-    if table.row_count:
-        results.print(table)
+        rows.append((name, mean, f"{line['n']}{undefined}", setting.replace(";", "; ")))
+    if not rows:
+        return
+    shown = 4 if any(row[3] for row in rows) else 3
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for name in ("no verdict", "mean [95 %]", "images", "measured at")[:shown]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*map(escape, row[:shown]))
+    results.print(table)
 
 
 def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
@@ -78,7 +87,7 @@ def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
     left = 0
     for column in found:
         number = max(len(_number(line)) for line in column.lines.values())
-        words = [_SHORT.get(line["verdict"], line["verdict"]) for line in column.lines.values()]
+        words = [_word(line) for line in column.lines.values()]
         wide = 2 + max(number + 1 + max(map(len, words)), *map(len, _head(column)))
         if not parts or wide > left:
             parts.append([])
@@ -120,8 +129,17 @@ def _cell(line: "dict[Any, Any] | None", width: int) -> str:
     if line is None:
         return ""
     word = str(line["verdict"])
-    told = f" [{COLOURS[word]}]{_SHORT.get(word, word)}[/]" if word else ""
+    told = f" [{COLOURS[word]}]{_word(line)}[/]" if word else ""
     return f"{_number(line):<{width}}{told}"
+
+
+def _word(line: "dict[Any, Any]") -> str:
+    """The verdict in few letters."""
+    from saliency_audit.metrics import METRICS
+
+    half = METRICS[line["check"]].verdict == "half"
+    word = str(line["verdict"])
+    return (_OF_HALF if half else _SHORT).get(word, word)
 
 
 def _number(line: "dict[Any, Any]") -> str:

@@ -262,6 +262,18 @@ def test_a_changed_method_does_not_resume(run):
     assert "cannot resume" in changed.err
 
 
+def test_a_preset_alone_measures_its_metrics(run):
+    assert run("evaluate", "--preset", "p0", *FEW[:4]).code == 0
+    checks = set(pd.read_csv(FOLDER / "summary.csv")["check"])
+    assert {"discriminative", "density-perturbation"} <= checks
+    assert "deletion" not in checks
+    torch.jit.script(bundled_model()).save("model.pt")
+    refused = run("evaluate", "model.pt", "--preset", "adebayo", *FEW[:4], "--output-dir", "no")
+    assert refused.code == 2
+    assert "--randomise shuffle works" in refused.err
+    assert not Path("no").exists()
+
+
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
     Path("mine.py").write_text(
         "def flat(model, inputs, targets, **options):\n    return inputs * 0\n"
@@ -285,6 +297,7 @@ def test_fail_on_turns_the_verdict_into_the_exit_code(run):
         (["--metric", "gaze-overlap"], "--annotations"),
         (["--metric", "deletion", "--preset", "adebayo"], "--preset adebayo is for"),
         (["--metric", "deletion", "--base", "gradient"], "--base is for"),
+        (["--metric", "deletion", "--other", "bundled:fashion-mnist"], "--other is for stability"),
         (["--metric", "deletion", "--maps", "nowhere"], "nowhere"),
         (["--metric", "deletion", "--compare", "nothing.pt"], "nothing.pt"),
         (["--metric", "deletion", "--judge", "bundled:fashion-mnist"], "--judge is for"),
