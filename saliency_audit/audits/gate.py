@@ -39,6 +39,8 @@ def judge(
     differences: pd.DataFrame | None = None,
     *,
     baseline: pd.DataFrame | None = None,
+    changes: pd.DataFrame | None = None,
+    other_images: bool = False,
     classes: int,
     images: int,
     unreadable: int = 0,
@@ -53,6 +55,8 @@ def judge(
         differences: of metrics: the paired difference of each to the random map,
             ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
         baseline: summary of an earlier run.
+        changes: the paired difference of each metric to that run, columns as in ``differences``.
+        other_images: whether that run measured other images than this one.
         classes: outputs of the model.
         images: of the run; each must have a value.
         unreadable: those of them that could not be read, and so have none.
@@ -83,6 +87,7 @@ def judge(
             line,
             differences,
             baseline,
+            changes,
             chances,
             images=images,
             unreadable=unreadable,
@@ -91,13 +96,17 @@ def judge(
         for line in lines
     ]
     # The worst setting decides, and of equally bad ones the one that is furthest off.
-    return min(
+    worst = min(
         outcomes,
         key=lambda one: (
             _WORST_FIRST.index(one.status),
             one.margin if isfinite(one.margin) else 0.0,
         ),
     )
+    if check.limit == "no_worse_than" and other_images:
+        why = f"{worst.message}; the baseline was measured on other images"
+        return replace(worst, message=why)
+    return worst
 
 
 def check_baseline(checks: Sequence[PolicyCheck], baseline: pd.DataFrame | None) -> None:
@@ -145,6 +154,7 @@ def _of_line(
     line: Mapping[Any, Any],
     differences: pd.DataFrame | None,
     baseline: pd.DataFrame | None,
+    changes: pd.DataFrame | None,
     chances: Mapping[tuple[str, str], float],
     *,
     images: int,
@@ -160,21 +170,35 @@ def _of_line(
     if check.limit in ("better_than", "no_worse_than"):
         sign = 1 if CHECKS[check.name].higher_is_better else -1
     strict, bound = check.limit == "better_than", nan
-    before, after, beside, absent = "", "", "", ""
+    before, after, beside, absent, hint = "", "", "", "", ""
     if check.limit in ("at_least", "at_most"):
         bound = float(check.value)  # type: ignore[arg-type]
     elif check.value == "chance":
         bound, after = chances.get((check.name, setting), nan), " (chance)"
     elif check.value == "baseline":
         earlier, absent = _earlier(check, setting, baseline)
-        bound = earlier - sign * check.tolerance
-        after = f" (baseline {shown(earlier)})" if check.tolerance else " (baseline)"
+        change, paired = _difference(check, setting, changes)
+        if paired and not absent:
+            values, n = change, paired
+            bound = 0.0 - sign * check.tolerance
+            before, after = "difference ", f" against the baseline's {shown(earlier)}"
+            if paired < images:
+                after += f" on {paired} common images"
+        else:
+            bound = earlier - sign * check.tolerance
+            after = f" (baseline {shown(earlier)})" if check.tolerance else " (baseline)"
+            hint = (
+                "; without results.csv of the same images beside the baseline, which would be "
+                "compared image by image, the tolerance must exceed half the interval's width, "
+                f"{shown((values[2] - values[1]) / 2)}"
+            )
     else:
         bound, before, beside = 0.0, "difference to random ", " against random"
         values, paired = _difference(check, setting, differences)
         # Images on which either map is undefined are missing from the pairs.
         missing = max(missing, images - paired)
     keeps, breaks = _KEEPS[sign, strict]
+    after += _randomised(check, setting)
     made = Outcome(
         check,
         UNDEFINED,
@@ -194,6 +218,11 @@ def _of_line(
         return replace(made, message=absent)
     shares = check.name in SHARES and check.value not in ("random", "baseline")
     if not shares and (why := _too_few(n, images, unreadable)):
+        if n < FEWEST <= images:
+            why = (
+                f"the baseline has {n} of the {images} images, too few to judge by; measure both "
+                f"on the same {FEWEST} or more"
+            )
         return replace(made, message=why)
     if not all(map(isfinite, (*values, bound))):
         return replace(made, message="there is no interval")
@@ -204,9 +233,17 @@ def _of_line(
     if margin > 0 or (margin == 0 and not strict):
         return replace(made, status=PASSED, message=f"{text} {keeps} {edge}{after}", margin=margin)
     if right > 0 or (right == 0 and not strict):
-        message = f"{text} is not wholly {keeps} {edge}{after}"
+        message = f"{text} is not wholly {keeps} {edge}{after}{hint}"
         return replace(made, status=INCONCLUSIVE, message=message, margin=margin)
     return replace(made, status=FAILED, message=f"{text} {breaks} {edge}{after}", margin=margin)
+
+
+def _randomised(check: PolicyCheck, setting: str) -> str:
+    """How the weights were randomised, unless the policy says it: the number depends on it."""
+    if check.options.get("randomise", "auto") != "auto":
+        return ""
+    how = [part for part in setting.split(";") if part.startswith("randomise=")]
+    return f" ({how[0]})" if how else ""
 
 
 def _difference(

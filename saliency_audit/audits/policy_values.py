@@ -210,9 +210,11 @@ def _number(value: Any) -> float:
     message = 'give a number, or a fraction such as "8/255"'
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(message)
+    if isinstance(value, str) and "/" not in value:
+        raise ValueError(f"{message}; a number has no quotes")
     numerator, _, denominator = str(value).partition("/")
     try:
-        number = float(numerator) / float(denominator or 1)
+        number = float(numerator) / float(denominator if isinstance(value, str) else 1)
     except (ValueError, ZeroDivisionError):
         raise ValueError(message) from None
     if not isfinite(number):

@@ -90,7 +90,7 @@ def gate(
         return
     from saliency_audit.audits.gate import check_baseline
     from saliency_audit.errors import InputError
-    from saliency_audit.reports.gate import read_baseline
+    from saliency_audit.reports.gate import baseline_images, baseline_rows, read_baseline
 
     if launched() > 1:
         raise InputError("gate runs in one process; start it without accelerate or torchrun")
@@ -102,6 +102,9 @@ def gate(
         )
     earlier = None if baseline is None else read_baseline(baseline)
     check_baseline(rules.checks, earlier)
+    # Read before this run writes: it may well be into the same folder.
+    rows = None if baseline is None else baseline_rows(baseline)
+    known = None if baseline is None else baseline_images(baseline)
     chosen = _chosen(context, rules)
     setup = prepare(
         model,
@@ -144,6 +147,7 @@ def gate(
         "judge": beside.get("judge") and beside["judge"].sha256,
         "annotations": marked and [marked, fingerprint(Path(marked))],
         "baseline sha256": baseline and sha256(baseline.read_bytes()).hexdigest(),
+        "baseline paired": rows is not None,
         "target": chosen["target"],
         "method options": shared["options"],
         "batch size": setup.batch_size,
@@ -152,7 +156,20 @@ def gate(
         "torch": version("torch"),
     }
     path = output_dir or Path("saliency-audit-report/gate")
-    work = Work(setup, rules, path, settings, shared, beside, earlier, workers)
+    work = Work(
+        setup,
+        rules,
+        path,
+        settings,
+        shared,
+        beside,
+        baseline=earlier,
+        earlier=rows,
+        other_images=known not in (None, setup.data.fingerprint),
+        workers=workers,
+    )
+    if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
+        setup.tell(f"--baseline {baseline} was measured on other images")
     with nothing_written_on_bad_input(path):
         check_writable(path)
         outcomes, sentence = decide(work, resume=resume)

@@ -34,6 +34,8 @@ class Work:
         shared: what every audit takes.
         beside: what some metrics need.
         baseline: summary of an earlier run.
+        earlier: its rows, if they are known.
+        other_images: whether it measured other images.
         workers: processes that read images.
         folder: the same as ``path``, once it is known that something can be measured.
         seconds: spent, by place of the check in the policy.
@@ -49,6 +51,8 @@ class Work:
     shared: Mapping[str, Any]
     beside: Mapping[str, Any]
     baseline: "pd.DataFrame | None"
+    earlier: "pd.DataFrame | None"
+    other_images: bool
     workers: int
     folder: "RunFolder | None" = None
     seconds: dict[int, float] = field(default_factory=dict)
@@ -178,7 +182,7 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
     )
     from saliency_audit.metrics import CHECKS
     from saliency_audit.reports.density import density_summary
-    from saliency_audit.reports.gate import all_rows, run_rows, write_gate_report
+    from saliency_audit.reports.gate import all_rows, changes_since, run_rows, write_gate_report
     from saliency_audit.reports.paired import differences
     from saliency_audit.reports.summary import summarise
 
@@ -197,6 +201,10 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
         if len(density := density_summary(frame)):
             summary = pd.concat([summary, density], ignore_index=True)
         apart = differences(frame) if one.kind == "metric" else None
+        compared = {c.name for c in one.checks if c.limit == "no_worse_than"}
+        changes = None
+        if compared and work.earlier is not None:
+            changes = changes_since(frame, work.earlier, compared)
         rows.append((one.kind, frame))
         summaries.append((one.kind, summary))
         for place in work.places(one):
@@ -206,6 +214,8 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
                 summary,
                 apart,
                 baseline=work.baseline,
+                changes=changes,
+                other_images=work.other_images,
                 classes=work.setup.classes,
                 **counted,
                 labelled=work.setup.data.labelled,

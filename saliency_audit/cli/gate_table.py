@@ -1,6 +1,7 @@
 """The answer of ``saliency-audit gate`` on the terminal."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -21,27 +22,53 @@ COLOURS = {
     "error": "bold red",
 }
 
+_HEADS = {1: "measured [95 %]", 2: "limit", 3: "status"}
+_LIMIT, _BETWEEN = 20, 5  # characters of a limit in a line, and of the table's own
+
 
 def show_gate(outcomes: "pd.DataFrame", sentence: str) -> None:
     """What was measured beside the limits, and the answer."""
     table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    table.add_column("check", overflow="fold")
-    for name in ("measured [95 %]", "limit", "status"):
+    for name in ("check", "measured [95 %]", "limit", "status"):
         table.add_column(name, no_wrap=True)
+    texts = []
     for line in outcomes.to_dict("records"):
         word = str(line["status"])
         colour = "yellow" if line["effect"] == "warn" else COLOURS[word]
         only = " (warns)" if line["effect"] == "warn" else ""
+        limit = wrapped(str(line["limit"]), _LIMIT)
+        texts.append((str(line["check"]), _measured(line), limit, word + only, colour))
+    others = [max(map(_width, (head, *(row[i] for row in texts)))) for i, head in _HEADS.items()]
+    room = results.width - sum(others) - _BETWEEN
+    for check, measured, limit, status, colour in texts:
         table.add_row(
-            escape(str(line["check"])),
-            escape(_measured(line)),
-            escape(str(line["limit"])),
-            f"[{colour}]{word}{only}[/]",
+            *map(escape, (wrapped(check, room), measured, limit)), f"[{colour}]{status}[/]"
         )
-    results.print(table)
+    # A name without spaces may be wider than the room; lines too long are better than half words.
+    needed = results.measure(table, options=results.options.update(width=1000)).maximum
+    results.print(table, width=max(needed, results.width), crop=False, soft_wrap=False)
     colour = "bold red" if sentence.startswith("refused") else "bold green"
     word, _, rest = sentence.partition(":")
     results.print(f"[{colour}]{word}[/]:{escape(rest)}", soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    r"""Text in lines that break at spaces only, and before a "×" instead of after it.
+
+    >>> wrapped("deletion × integrated-gradients", 25)
+    'deletion\n× integrated-gradients'
+    """
+    lines = wrap(
+        text.replace("× ", "×\xa0"),
+        max(width, 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace("\xa0", " ")
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def _measured(line: Mapping[Any, Any]) -> str:

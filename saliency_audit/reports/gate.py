@@ -1,5 +1,7 @@
 """The report of ``gate``: a page, a summary for pull requests, and JUnit for CI servers."""
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +13,14 @@ from saliency_audit.errors import InputError
 from saliency_audit.reports.files import write_atomically
 from saliency_audit.reports.html import Section, Table, write_html
 from saliency_audit.reports.junit import write_junit
+from saliency_audit.reports.paired import between_models
 from saliency_audit.reports.summary import GROUP, SUMMARY_COLUMNS
 from saliency_audit.reports.tables import parts, read_results, write_csv
 from saliency_audit.reports.wording import (
     facts,
     facts_table,
     images,
+    is_number,
     number,
     subtitle,
     summary_table,
@@ -40,6 +44,7 @@ _LIMITS = (
     "A check that passed held on these images and for these settings. It says nothing of "
     "properties that the policy does not ask for.",
 )
+_COMPARISON = re.compile(r"(?<=[\d\]]) (is not wholly )?[<>]=? [^;]*")
 _MARKS = {"pass": "✅", "warn": "⚠️", "refuse": "❌"}
 
 
@@ -111,6 +116,78 @@ def read_baseline(path: Path) -> pd.DataFrame:
     return frame.assign(mean=pd.to_numeric(frame["mean"], errors="coerce"))
 
 
+def baseline_rows(baseline: Path) -> pd.DataFrame | None:
+    """Rows of ``results.csv`` beside the ``summary.csv`` of an earlier run.
+
+    Args:
+        baseline: the ``summary.csv``.
+
+    Returns:
+        Columns of ``results.csv``; None where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = baseline.with_name("results.csv")
+    if not path.is_file():
+        return None
+    try:
+        frame = read_results(path)
+        missing = [name for name in COLUMNS if name not in frame]
+    except (OSError, ValueError) as error:
+        problem, missing = getattr(error, "strerror", None) or error, []
+        raise InputError(
+            f"{path}, beside --baseline, cannot be read as CSV ({problem}); remove or repair it"
+        ) from error
+    if missing:
+        raise InputError(
+            f"{path}, beside --baseline, has no column {missing[0]}; put the results.csv of the "
+            "same run there, or none"
+        )
+    return frame
+
+
+def baseline_images(baseline: Path) -> str | None:
+    """Fingerprint of the images of an earlier run, from ``run.json`` beside its ``summary.csv``.
+
+    Args:
+        baseline: the ``summary.csv``.
+
+    Returns:
+        The fingerprint; None where nothing tells.
+    """
+    try:
+        run = json.loads(baseline.with_name("run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = run.get("data_fingerprint") if isinstance(run, dict) else None
+    return known if isinstance(known, str) else None
+
+
+def changes_since(rows: pd.DataFrame, earlier: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The paired difference of what was measured to an earlier run, on the images that both have.
+
+    Models are taken for the same one, whatever they are called.
+
+    Args:
+        rows: of this run.
+        earlier: of the other one.
+        names: of checks.
+
+    Returns:
+        ``saliency,scalar,check,setting,difference,difference_low,difference_high,n``, new minus
+        earlier, and ``model`` and ``first``, which say nothing.
+    """
+    wanted = set(names)
+    both = [
+        frame[frame["check"].isin(wanted)][list(COLUMNS)].assign(model=model)
+        for model, frame in (("earlier", earlier), ("new", rows))
+    ]
+    if any(frame.empty for frame in both):
+        return between_models(both[0].iloc[:0])
+    return between_models(pd.concat(both, ignore_index=True))
+
+
 def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, Any]) -> str:
     """The answer as a table for pull requests.
 
@@ -127,7 +204,7 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
                 (
                     f"{_MARKS[str(line.effect)]} {line.status}",
                     str(line.check),
-                    str(line.message),
+                    _without_limit(str(line.status), str(line.message)),
                     str(line.limit),
                     images(line.n, line.n_undefined),
                 ),
@@ -143,11 +220,12 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
             "",
             _escaped(rest),
             "",
+            *(text for line in warnings(run) for text in (f"⚠️ {_escaped(line)}", "")),
             "| status | check | measured [95 % interval] | limit | images |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            _escaped(subtitle(facts(run))),
+            _escaped(_subtitle(run)),
             "",
         ]
     )
@@ -199,12 +277,13 @@ def write_gate_report(
             outcomes,
             timestamp=timestamp,
             unreadable=run.get("unreadable", 0),
+            warnings=warnings(run),
         ),
         write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
         write_html(
             folder / "report.html",
             title="May this model be released?",
-            subtitle=subtitle(known),
+            subtitle=_subtitle(run),
             verdict_sentence=sentence,
             sections=[
                 Section("The question", _INTRODUCTION),
@@ -244,6 +323,38 @@ def _checks_table(outcomes: pd.DataFrame) -> Table:
         "seconds",
     )
     return Table(columns, rows, labels=5)
+
+
+def warnings(run: Mapping[str, Any]) -> list[str]:
+    """The notes of a run that put its numbers in doubt.
+
+    >>> warnings({"notes": ["clean accuracy: 9%", "WARNING: that is guessing"]})
+    ['WARNING: that is guessing']
+    """
+    return [str(line) for line in run.get("notes", ()) if str(line).startswith("WARNING")]
+
+
+def _without_limit(status: str, message: str) -> str:
+    """What was measured, where the limit stands in a column of its own.
+
+    >>> _without_limit("inconclusive", "0.28 [0.26, 0.31] is not wholly <= 0.3; give more")
+    '0.28 [0.26, 0.31]; give more'
+    """
+    if status not in ("passed", "failed", "inconclusive"):
+        return message
+    return _COMPARISON.sub("", message)
+
+
+def _subtitle(run: Mapping[str, Any]) -> str:
+    """What was judged, with the clean accuracy as people say it.
+
+    >>> _subtitle({"model": "net", "clean_accuracy": 1.0, "clean_accuracy_n": 16})
+    'model: net · clean accuracy: 100.0% of 16 images'
+    """
+    known = facts(run)
+    if is_number(accuracy := run.get("clean_accuracy")):
+        known["clean accuracy"] = f"{accuracy:.1%} of {run['clean_accuracy_n']} images"
+    return subtitle(known)
 
 
 def _escaped(text: str) -> str:

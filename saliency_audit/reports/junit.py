@@ -1,6 +1,7 @@
 """``junit.xml``: what CI servers read, one testcase per check."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,14 @@ def legal(text: str) -> str:
     return _ILLEGAL.sub("", text)
 
 
-def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str, unreadable: int = 0) -> Path:
+def write_junit(
+    path: Path,
+    outcomes: pd.DataFrame,
+    *,
+    timestamp: str,
+    unreadable: int = 0,
+    warnings: Sequence[str] = (),
+) -> Path:
     """Write a suite with a testcase for each check.
 
     What refuses the release is a failure, or an error where nothing could be judged because it
@@ -33,6 +41,7 @@ def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str, unreadabl
         outcomes: ``check,name,status,effect,limit,message,seconds``, a row for each check.
         timestamp: of the run's start, ISO 8601.
         unreadable: images that could not be read: a property of the suite.
+        warnings: of the run: the output of every testcase, since they put every number in doubt.
 
     Returns:
         ``path``.
@@ -51,6 +60,8 @@ def write_junit(path: Path, outcomes: pd.DataFrame, *, timestamp: str, unreadabl
             case.result = [
                 _result(str(line["status"]), str(line["effect"]), legal(str(line["message"])))
             ]
+        if warnings:
+            case.system_out = legal("\n".join(warnings))
         suite.add_testcase(case)
     report = JUnitXml("saliency-audit gate")
     report.add_testsuite(suite)

@@ -207,6 +207,45 @@ def test_the_baseline_is_matched_and_its_tolerance_given():
         assert other.effect == "refuse"
 
 
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ((0.0, 0.0, 0.0, IMAGES), "passed", "difference 0 [0, 0] <= 0.02 against the baseline's"),
+        ((0.01, -0.01, 0.03, IMAGES), "inconclusive", "is not wholly <= 0.02"),
+        ((0.03, 0.01, 0.05, IMAGES), "failed", "> 0.02"),
+        ((0.0, 0.0, 0.0, FEWEST), "passed", "on 8 common images"),
+        ((0.0, 0.0, 0.0, FEWEST - 1), "undefined", "the baseline has 7 of the 20 images"),
+        ((nan, nan, nan, 0), "inconclusive", "must exceed half the interval's width, 0.04"),
+    ],
+)
+def test_the_baseline_is_compared_image_by_image_where_its_rows_are_known(change, status, said):
+    check = metric(limit="no_worse_than", value="baseline", tolerance=0.02)
+    own = line(0.257, 0.217, 0.297)
+    *ends, n = change
+    key = {name: own[name] for name in ("model", "saliency", "scalar", "check", "setting")}
+    names = ("difference", "difference_low", "difference_high")
+    changes = pd.DataFrame([key | dict(zip(names, ends, strict=True)) | {"n": n}])
+    baseline = pd.DataFrame([own]).assign(model="older")
+    outcome = judged(check, own, baseline=baseline, changes=changes)
+    assert outcome.status == status
+    assert said in outcome.message
+    told = "; the baseline was measured on other images"
+    other = judged(check, own, baseline=baseline, changes=changes, other_images=True)
+    assert other.message == outcome.message + told
+    missing = line(0.257, 0.217, 0.297, n=IMAGES - 1, n_undefined=1)
+    assert judged(check, missing, baseline=baseline, changes=changes).status == "undefined"
+
+
+def test_how_the_weights_were_randomised_is_told_unless_the_policy_says_it():
+    setting = "randomise=shuffle;draws=2;randomised=mean"
+    row = line(0.1, 0.05, 0.2, check="sanity-cascade", setting=setting)
+    outcome = judged(metric("sanity-cascade", "at_most", 0.5), row)
+    assert outcome.limit == "<= 0.5 (randomise=shuffle)"
+    assert outcome.message.endswith(outcome.limit)
+    given = metric("sanity-cascade", "at_most", 0.5, options={"randomise": "shuffle"})
+    assert judged(given, row).limit == "<= 0.5"
+
+
 @pytest.mark.parametrize("n", [2, FEWEST - 1, FEWEST])
 def test_few_images_are_too_few_unless_the_check_is_a_share(n):
     random = metric("retrieval", "better_than", "random")

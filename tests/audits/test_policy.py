@@ -245,3 +245,11 @@ def test_what_makes_no_sense_is_said_with_its_line(text, line, said):
     assert "\n" not in message
     if line is not None:
         assert message.startswith(f"policy.toml, line {line}: "), message
+
+
+@pytest.mark.parametrize("text", ["'0.5'", "'half'", "'1/0'"])
+def test_text_is_no_number_unless_it_is_a_fraction(text):
+    with pytest.raises(InputError, match=r"line 3: at_least is .*; give a number, or a fraction"):
+        read_policy(f"[[check]]\nmetric = 'accuracy'\nat_least = {text}\n", "policy")
+    check = read_policy("[[check]]\nmetric = 'accuracy'\nat_least = '1/2'\n", "policy").checks[0]
+    assert check.value == 0.5

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images, bundled_model, default_policy
+from saliency_audit.cli.gate_table import wrapped
 from saliency_audit.reports.folder import RunFolder
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)
@@ -237,6 +238,30 @@ def test_no_worse_than_an_earlier_run(run):
     assert ran.code == 2
     assert "saliency=gradcam" in ran.err
     assert not Path("e").exists()
+
+
+def test_the_same_model_is_no_worse_than_itself(run):
+    text = QUICK.replace("at_most = {bound}", 'no_worse_than = "baseline"')
+    assert run("gate", *policy(QUICK.format(bound=0.99))).code == 0
+    # Into the same folder: the baseline is read before it is overwritten.
+    given = ("gate", *policy(text), "--baseline", FOLDER / "summary.csv")
+    assert run(*given).code == 0
+    ran = run(*given, "--max-samples", 12, "--output-dir", "more")
+    assert ran.code == 0, ran.out
+    assert "was measured on other images" in ran.err
+    assert "the baseline was measured on other images" in Path("more/summary.md").read_text("utf-8")
+    (FOLDER / "results.csv").unlink()
+    ran = run(*given, "--output-dir", "unpaired")
+    assert ran.code == 1
+    assert "the tolerance must exceed half the interval's width" in ran.out
+
+
+@pytest.mark.parametrize("room", [10, 25, 40])
+def test_names_break_at_spaces_and_before_the_cross(room):
+    name = "sanity-cascade × integrated-gradients (randomise=shuffle, draws=2)"
+    lines = wrapped(name, room).split("\n")
+    assert " ".join(lines) == name
+    assert not any(line.endswith("×") for line in lines)
 
 
 def test_the_command_line_goes_before_the_policy(run):

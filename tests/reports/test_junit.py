@@ -8,7 +8,15 @@ import xmlschema
 from junitparser import JUnitXml
 
 from saliency_audit.errors import InputError
-from saliency_audit.reports.gate import all_rows, append_summary, read_baseline, summary_markdown
+from saliency_audit.reports.gate import (
+    all_rows,
+    append_summary,
+    baseline_images,
+    baseline_rows,
+    changes_since,
+    read_baseline,
+    summary_markdown,
+)
 from saliency_audit.reports.junit import write_junit
 from saliency_audit.types import COLUMNS
 
@@ -113,3 +121,59 @@ def test_rows_of_several_audits_are_told_apart_and_never_double():
     assert joined["setting"].tolist() == ["steps=8", "trick=a", "trick=a;run=2"]
     assert joined["value"].tolist() == [0.1, 0.2, 0.3]
     assert all_rows([]).empty
+
+
+def test_warnings_of_the_run_are_told_beside_its_checks(tmp_path):
+    told = "WARNING: clean accuracy 9.0% is that of guessing"
+    run = {"model": "m", "clean_accuracy": 0.09, "clean_accuracy_n": 20, "notes": ["a", told]}
+    text = summary_markdown(ALL, "refused: x", run)
+    assert f"\n\n⚠️ {told}\n\n| status" in text
+    assert "clean accuracy: 9.0% of 20 images" in text
+    path = write_junit(tmp_path / "junit.xml", ALL, timestamp="now", warnings=[told])
+    SCHEMA.validate(path)
+    suite = next(iter(JUnitXml.fromfile(str(path))))
+    assert {case.system_out for case in suite} == {told}
+
+
+def test_the_summary_has_the_limit_once():
+    rows = [line for line in summary_markdown(ALL, "refused: x", {}).splitlines() if "|" in line]
+    assert "| 0.41 | &lt;= 0.5 |" in rows[2]
+    assert "| 0.41 [0.38] | &lt;= 0.3 |" in rows[3]
+
+
+def rows_of(values, model="net", check="deletion"):
+    rows = [
+        (image, 1, 1, model, "gradient", "logit", check, "steps=8", value, "ok")
+        for image, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def test_changes_are_of_the_images_that_both_runs_have():
+    new = rows_of({f"{i}": 0.1 * i for i in range(10)})
+    old = rows_of({f"{i}": 0.1 * i - 0.25 for i in range(2, 12)}, model="older")
+    changes = changes_since(new, old, ["deletion"]).iloc[0]
+    assert changes[["difference", "difference_low", "difference_high"]].tolist() == pytest.approx(
+        [0.25] * 3
+    )
+    assert changes["n"] == 8
+    same = changes_since(new, new, ["deletion"]).iloc[0]
+    assert same[["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    assert changes_since(new, old, ["aopc"]).empty
+    apart = changes_since(new, old.assign(image="x"), ["deletion"])
+    assert apart["n"].tolist() == [0]
+
+
+def test_what_lies_beside_a_baseline(tmp_path):
+    baseline = tmp_path / "summary.csv"
+    assert baseline_rows(baseline) is None
+    assert baseline_images(baseline) is None
+    rows_of({"a": 0.5}).to_csv(tmp_path / "results.csv", index=False)
+    assert baseline_rows(baseline)["value"].tolist() == [0.5]
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="has no column image"):
+        baseline_rows(baseline)
+    (tmp_path / "run.json").write_text('{"data_fingerprint": "abc"}')
+    assert baseline_images(baseline) == "abc"
+    (tmp_path / "run.json").write_text("[")
+    assert baseline_images(baseline) is None
