@@ -1,6 +1,7 @@
 """What all charts have in common: how lines look, bands, legends, axes without ornament."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,8 @@ CONTROL_STYLES: Mapping[str, Style] = {
     "sobel": {"color": "#999999", "linestyle": (0, (1, 1.3)), "linewidth": 1.6},
 }
 """Of the methods that see no model: grey, without marks."""
+FAINT: Style = {"linestyle": (0, (1, 2.2)), "linewidth": 1.1, "alpha": 0.6}
+"""Over a style: of a mean that too few images have. Has no band."""
 
 _ENTRY = 0.37  # inches of a legend
 _MARKS = 10  # about as many on a line
@@ -47,7 +50,12 @@ def bare(axes: Axes) -> None:
 
 
 def draw_lines(
-    axes: Axes, curves: pd.DataFrame, styles: Mapping[str, Style], *, logarithmic: bool = False
+    axes: Axes,
+    curves: pd.DataFrame,
+    styles: Mapping[str, Style],
+    *,
+    bounds: tuple[float, float] = (-inf, inf),
+    logarithmic: bool = False,
 ) -> None:
     """Lines on their bands.
 
@@ -55,6 +63,7 @@ def draw_lines(
         axes: where to.
         curves: ``saliency,x,mean,ci_low,ci_high``.
         styles: by ``saliency``, the first on top; others are not drawn.
+        bounds: of what was measured; bands end there.
         logarithmic: leave out the bands where they reach down to 0.
     """
     bare(axes)
@@ -62,16 +71,17 @@ def draw_lines(
         own = curves[curves["saliency"] == name].astype({"x": float})
         if not len(own):
             continue
-        axes.fill_between(
-            own["x"],
-            own["ci_low"],
-            own["ci_high"],
-            where=own["ci_low"] > 0 if logarithmic else None,
-            color=line["color"],
-            alpha=0.15,
-            linewidth=0,
-            zorder=depth,
-        )
+        if "alpha" not in line:
+            axes.fill_between(
+                own["x"],
+                own["ci_low"].astype(float).clip(*bounds),
+                own["ci_high"].astype(float).clip(*bounds),
+                where=own["ci_low"] > 0 if logarithmic else None,
+                color=line["color"],
+                alpha=0.1,
+                linewidth=0,
+                zorder=depth,
+            )
         axes.plot(
             own["x"],
             own["mean"],

@@ -21,7 +21,7 @@ from saliency_audit.reports.evaluate_tables import (
     verdict_tables,
 )
 from saliency_audit.reports.html import Picture, Section, Table, write_html
-from saliency_audit.reports.tables import write_csv
+from saliency_audit.reports.tables import parts, write_csv
 from saliency_audit.reports.wording import facts, facts_table, subtitle, summary_table
 from saliency_audit.types import Check, Example
 
@@ -143,7 +143,9 @@ def write_evaluate_report(
         draw_randomised(examples, folder),
         f"The first image's map{of} as weights are drawn at random.",
     )
-    perturbed = _pictures(draw_perturbed(examples, folder), f"What each map{of} had replaced.")
+    perturbed = _pictures(
+        draw_perturbed(examples, folder, fills=_fills(summary)), f"What each map{of} had replaced."
+    )
     sections = [
         Section("Verdicts", pictures=overview),
         Section("What the words mean", terms=words if len(verdicts) else {}),
@@ -218,6 +220,15 @@ def _draw_curves(
                 )
                 pictures.append(Picture(path, _caption(name, check, called)))
     return drawn
+
+
+def _fills(summary: pd.DataFrame) -> dict[str, str]:
+    """What each check replaces pixels by, if it is one thing."""
+    found: dict[str, set[str]] = {}
+    for check, setting in zip(summary["check"], summary["setting"], strict=True):
+        if fill := parts(setting).get("fill"):
+            found.setdefault(check, set()).add(fill)
+    return {check: next(iter(fills)) for check, fills in found.items() if len(fills) == 1}
 
 
 def _family(check: str) -> str:

@@ -1,12 +1,14 @@
 """The charts of ``evaluate``: curves with 95 % bands, beside those of the controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from pathlib import Path
 
 import pandas as pd
 
 from saliency_audit.reports.charts import (
     CONTROL_STYLES,
+    FAINT,
     Style,
     draw_legend,
     draw_lines,
@@ -46,8 +48,8 @@ _SMALL_WIDE, _SMALL_HIGH, _ACROSS = 1.9, 1.35, 4  # of one panel of many
 LEFT, LEGEND = 0.62, 2.6
 _INTERVAL = ("mean", "ci_low", "ci_high")
 _ONE: Style = {"color": "#0072b2", "linewidth": 1.8, "marker": ""}
-BANDS = "Means over images on 95 % bands (± 1.96 standard errors)."
-NOTE = f"{BANDS} In grey the controls random and sobel, which see no model."
+_UNBOUNDED = (-inf, inf)
+_MOST_UNDEFINED = 0.05  # of the images
 
 
 def draw_curves(
@@ -75,8 +77,10 @@ def draw_curves(
     """
     name = str(curves["check"].iloc[0])
     title = title_of(name, check, model)
-    means = means_of(verdicts, name)
+    gone = undefined_of(verdicts, name)
+    means = means_of(verdicts, name) | gone
     across, up = AXES.get(name, ("x", name))
+    bounds = check.bounds if check else _UNBOUNDED
     # From 0 where that is the least there can be; never so that a mean is cut off.
     bottom = 0.0 if check and check.bounds[0] == 0 <= curves["mean"].min() else None
     judged = [method for method in methods(curves) if method not in CONTROLS]
@@ -87,23 +91,25 @@ def draw_curves(
             path,
             title=title,
             means=means,
+            gone=gone,
             across=across,
             up=up,
             bottom=bottom,
+            bounds=bounds,
         )
-    styles = styles_of(curves, verdicts)
+    styles = fainter(styles_of(curves, verdicts), gone)
     page, top = framed(
         width=MARGIN + LEFT + WIDE + 0.2 + LEGEND + MARGIN,
         body=max(0.3 + HIGH + 0.55, 0.3 + legend_height(styles)),
         title=title,
         heads=[],
         middles=[],
-        footnote=NOTE if set(CONTROLS) & set(styles) else BANDS,
+        footnote=footnote_of(styles, means, gone),
     )
     x, y = MARGIN + LEFT, top + 0.3
     axes = page.axes(x, y, WIDE, HIGH)
-    draw_lines(axes, curves, styles)
-    axes.set_ylim(_limits(curves, bottom))
+    draw_lines(axes, curves, styles, bounds=bounds)
+    axes.set_ylim(_limits(curves, bottom, bounds))
     page.text(MARGIN, y - 0.12, up, bold=True)
     page.text(x + WIDE / 2, y + HIGH + 0.4, across, align="center")
     draw_legend(page, x + WIDE + 0.2, y, styles, means)
@@ -135,33 +141,37 @@ def _many(
     *,
     title: str,
     means: Mapping[str, str],
+    gone: Mapping[str, str],
     across: str,
     up: str,
     bottom: float | None,
+    bounds: tuple[float, float],
 ) -> Path:
     """A panel for each method, with the controls in each."""
     pitch, high = _SMALL_WIDE + 0.3, _SMALL_HIGH + 0.62
     rows = -(-len(judged) // _ACROSS)
-    controls = {
-        name: line for name, line in CONTROL_STYLES.items() if name in set(curves["saliency"])
-    }
+    controls = fainter(
+        {name: line for name, line in CONTROL_STYLES.items() if name in set(curves["saliency"])},
+        gone,
+    )
     page, top = framed(
         width=MARGIN + 0.45 + _ACROSS * pitch + MARGIN,
         body=0.55 + rows * high + 0.25,
         title=title,
         heads=[],
         middles=[],
-        footnote=NOTE,
+        footnote=footnote_of([*judged, *controls], means, gone),
     )
     legend = {"the method": _ONE, **controls}
     page.text(MARGIN, top + 0.1, up, bold=True)
     x = MARGIN + 0.3 + 0.085 * len(up)
     for name, line in legend.items():
-        text = f"{name} {means[name].split(' ')[0]}" if name in means else name
+        mean = gone.get(name) or means.get(name, "").split(" ")[0]
+        text = f"{name} {mean}".strip()
         draw_sample(page, x, top + 0.06, line)
         page.text(x + 0.42, top + 0.1, text)
         x += 0.75 + 0.075 * len(text)
-    limits = _limits(curves, bottom)
+    limits = _limits(curves, bottom, bounds)
     for i, method in enumerate(judged):
         x = MARGIN + 0.45 + (i % _ACROSS) * pitch
         y = top + 0.55 + (i // _ACROSS) * high + 0.18
@@ -169,7 +179,8 @@ def _many(
         page.text(x, y - 0.06, means.get(method, ""), size=SMALL)
         axes = page.axes(x, y, _SMALL_WIDE, _SMALL_HIGH)
         shown = curves[curves["saliency"].isin([method, *controls])]
-        draw_lines(axes, shown, {method: _ONE, **controls})
+        own = fainter({method: _ONE}, gone)
+        draw_lines(axes, shown, own | controls, bounds=bounds)
         axes.set_ylim(limits)
         if i % _ACROSS:
             axes.set_yticklabels([])
@@ -179,10 +190,13 @@ def _many(
     return page.save(path)
 
 
-def _limits(curves: pd.DataFrame, bottom: float | None) -> tuple[float, float]:
+def _limits(
+    curves: pd.DataFrame, bottom: float | None, bounds: tuple[float, float]
+) -> tuple[float, float]:
     """The same for all panels, every band whole."""
-    low = curves[["ci_low", "mean"]].min().min() if bottom is None else bottom
-    high = curves[["ci_high", "mean"]].max().max()
+    ends = curves[["ci_low", "ci_high"]].astype(float).clip(*bounds).join(curves["mean"])
+    low = ends[["ci_low", "mean"]].min().min() if bottom is None else bottom
+    high = ends[["ci_high", "mean"]].max().max()
     room = 0.03 * ((high - low) or 1.0)
     return low - room, high + room
 
@@ -210,6 +224,47 @@ def means_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
         for saliency, lines in (own.groupby("saliency", sort=False) if len(own) else ())
         if len(lines) == 1 and is_number(lines["mean"].iloc[0])
     }
+
+
+def undefined_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
+    """Of methods that too many images have no value of, on how many, in words; by method."""
+    own = verdicts[verdicts["check"] == check]
+    if not len(own):
+        return {}
+    most = own.groupby("saliency", sort=False)[["n", "n_undefined"]].agg(
+        {"n": "min", "n_undefined": "max"}
+    )
+    return {
+        str(saliency): f"undefined ({missing} of {n + missing} images)"
+        for saliency, n, missing in most.astype(int).itertuples()
+        if missing > _MOST_UNDEFINED * (n + missing)
+    }
+
+
+def fainter(styles: Mapping[str, Style], gone: Collection[str]) -> dict[str, Style]:
+    """The styles, faint where the mean is of too few images."""
+    return {name: {**line, **FAINT} if name in gone else line for name, line in styles.items()}
+
+
+def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collection[str]) -> str:
+    """What lines, bands and the words beside the names are.
+
+    Args:
+        drawn: names of lines.
+        means: words by name, those of ``gone`` among them.
+        gone: names of faint lines.
+    """
+    notes = ["Means over images on 95 % bands (± 1.96 standard errors)."]
+    if set(CONTROLS) & set(drawn):
+        notes.append("In grey the controls random and sobel, which see no model.")
+    if set(drawn) & set(means) - set(gone):
+        notes.append("Beside the names: mean [95 % interval].")
+    if set(drawn) & set(gone):
+        notes.append(
+            "Dotted and faint: undefined on more than 5 % of the images; the line is the mean "
+            "over the others, not comparable with the other lines."
+        )
+    return " ".join(notes)
 
 
 def title_of(name: str, check: Check | None, model: str) -> str:

@@ -59,6 +59,17 @@ def options(settings: Sequence[str]) -> list[str]:
     return [", ".join(f"{k}={v}" for k, v in own if (k, v) not in common) for own in pairs]
 
 
+def of_models(summary: pd.DataFrame) -> set[str]:
+    """Checks of the models alone, whatever method they explain by: no control has them.
+
+    >>> rows = [("", "accuracy"), ("gradient", "scalar-agreement"), ("random", "aopc")]
+    >>> sorted(of_models(pd.DataFrame(rows, columns=["saliency", "check"])))
+    ['accuracy', 'scalar-agreement']
+    """
+    of_maps = set(summary.loc[summary["saliency"].isin(CONTROLS), "check"])
+    return set(summary["check"]) - of_maps
+
+
 def methods(frame: pd.DataFrame) -> list[str]:
     """Saliency methods of a frame, as `controls_last` orders them."""
     return controls_last(frame["saliency"])

@@ -10,11 +10,12 @@ import pandas as pd
 from saliency_audit.reports.evaluate_columns import BETTER, Column, columns, methods
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import MARGIN, SMALL, VERDICT_COLOURS, shorten
-from saliency_audit.reports.wording import number, with_interval
+from saliency_audit.reports.wording import with_interval
 from saliency_audit.types import CONTROLS, Check
 
 Item = TypeVar("Item")
 
+_HALF = "sanity-cascade"  # the check that is compared with one half
 _ACROSS = 6  # metrics of a page that is still readable
 _HEAD, _CELL = 20, 26  # characters of a line that fit
 
@@ -26,6 +27,15 @@ def numbered(folder: Path, name: str, i: int) -> Path:
     ('out/maps.png', 'out/maps-2.png')
     """
     return folder / (f"{name}-{i + 1}.png" if i else f"{name}.png")
+
+
+def of_pages(i: int, count: int) -> str:
+    """Which page of several, behind a title.
+
+    >>> of_pages(0, 3), of_pages(0, 1)
+    (' (1 of 3)', '')
+    """
+    return f" ({i + 1} of {count})" if count > 1 else ""
 
 
 def draw_verdicts(
@@ -45,9 +55,10 @@ def draw_verdicts(
         AuditError: a file cannot be written.
     """
     pages = [
-        (str(model), own, part)
+        (str(model), own, part, of_pages(i, len(parts)))
         for model, own in verdicts.groupby("model", sort=False)
-        for part in pages_of(columns(own), _ACROSS)
+        for parts in [pages_of(columns(own), _ACROSS)]
+        for i, part in enumerate(parts)
     ]
     several = verdicts["model"].nunique() > 1
     return [
@@ -57,9 +68,10 @@ def draw_verdicts(
             numbered(folder, "verdicts", i),
             heads=[_head(column, checks) for column in part],
             title="Which maps tell what the model uses?"
-            + (f" · {shorten(model, 60)}" if several else ""),
+            + (f" · {shorten(model, 60)}" if several else "")
+            + of,
         )
-        for i, (model, own, part) in enumerate(pages)
+        for i, (model, own, part, of) in enumerate(pages)
     ]
 
 
@@ -70,15 +82,22 @@ def _draw_table(
     width, height = 1.62, 0.46
     labels = [shorten(name, 40) for name in names]
     left = MARGIN + 0.25 + 0.085 * max(map(len, labels))
+    notes = [
+        "Numbers: mean over images [95 % interval]. Words: compared with the random map on the "
+        "same images"
+        + ("; sanity-cascade with one half." if _HALF in {c.check for c in part} else ".")
+    ]
+    if set(CONTROLS) & set(names):
+        notes.append("The last rows are the controls, which see no model and have no word.")
+    if any(name not in column.lines for name in names for column in part):
+        notes.append("Empty: not measured.")
     page, top = framed(
         width=left + len(part) * width + MARGIN,
         body=len(names) * height,
         title=title,
         heads=heads,
         middles=[left + (j + 0.5) * width for j in range(len(part))],
-        footnote="Numbers: mean over images [95 % interval]. Words: compared with the random map "
-        "on the same images; sanity-cascade with one half. The last rows are the controls, which "
-        "see no model and have no word. Empty: not measured.",
+        footnote=" ".join(notes),
     )
     for i, (name, label) in enumerate(zip(names, labels, strict=True)):
         y = top + i * height
@@ -106,9 +125,12 @@ def pages_of(items: Sequence[Item], size: int) -> list[list[Item]]:
 
 
 def _mean(line: Mapping[Any, Any]) -> str:
-    """The mean, with its interval where that fits."""
-    text = with_interval(line["mean"], line["ci_low"], line["ci_high"])
-    return text if len(text) <= _CELL else number(line["mean"], ".3g")
+    """The mean with its interval, in as many digits as fit."""
+    texts = [
+        with_interval(line["mean"], line["ci_low"], line["ci_high"], digits=digits)
+        for digits in (".3g", ".2g", ".1g")
+    ]
+    return next((text for text in texts if len(text) <= _CELL), texts[-1])
 
 
 def _head(column: Column, checks: Mapping[str, Check]) -> str:

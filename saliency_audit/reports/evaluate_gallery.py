@@ -1,14 +1,14 @@
 """The maps of ``evaluate``, and the images and maps that its metrics made on their way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from saliency_audit.reports.evaluate_columns import controls_last
-from saliency_audit.reports.evaluate_figures import numbered, pages_of
-from saliency_audit.reports.figures import Cell, PanelRow, draw_maps
+from saliency_audit.reports.evaluate_figures import numbered, of_pages, pages_of
+from saliency_audit.reports.figures import Cell, PanelRow, colours, draw_maps
 from saliency_audit.reports.page import shorten
 from saliency_audit.reports.tables import parts
 from saliency_audit.types import Example
@@ -43,7 +43,7 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
         draw_maps(
             [images, *page],
             numbered(folder, "maps", i),
-            title="The maps" + _of_pages(i, len(pages)),
+            title="The maps" + of_pages(i, len(pages)),
             columns=[shorten(name, _NAME) for name in names],
             footnote=f"{_RANGES} random and sobel see no model.",
         )
@@ -51,12 +51,15 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
     ]
 
 
-def draw_perturbed(examples: Sequence[Example], folder: Path) -> list[Path]:
+def draw_perturbed(
+    examples: Sequence[Example], folder: Path, *, fills: Mapping[str, str] | None = None
+) -> list[Path]:
     """What the model was shown of the first image, a row for each method and metric.
 
     Args:
         examples: with the role "perturbed".
         folder: where to.
+        fills: what each metric replaces pixels by, where that is known.
 
     Returns:
         ``perturbed.png`` and further pages; none without such pictures.
@@ -70,9 +73,7 @@ def draw_perturbed(examples: Sequence[Example], folder: Path) -> list[Path]:
         folder,
         title="What the model was shown",
         first="image",
-        footnote="What each map had replaced, or returned, on the way along the curves. A map that "
-        "tells what the model uses loses the object at once under deletion and keeps it to the end "
-        "under preservation.",
+        footnote=lambda shown, _: _of_steps(list(shown), fills or {}),
     )
 
 
@@ -95,9 +96,41 @@ def draw_randomised(examples: Sequence[Example], folder: Path) -> list[Path]:
         folder,
         title="The map as weights are drawn at random",
         first="given model",
-        footnote=f"{_RANGES} A map that looks the same in the last column does not need what the "
-        "model has learned. Grey: the map shows nothing.",
+        footnote=lambda _, rows: (
+            f"{_RANGES} A map that looks the same in the last column does not need what the model "
+            "has learned."
+            + (
+                " Grey: the map shows nothing."
+                if any(cell and colours(cell) is None for row in rows for cell in row.cells)
+                else ""
+            )
+        ),
     )
+
+
+def _of_steps(shown: Sequence[str], fills: Mapping[str, str]) -> str:
+    """What pixels were replaced by, and what to look for, of the metrics of one picture.
+
+    >>> _of_steps(["preservation"], {"preservation": "model-mean"}).split(". ")[0]
+    'What each map had replaced by model-mean on the way along the curve'
+    >>> _of_steps(["aopc", "insertion"], {"aopc": "noise", "insertion": "blur"}).split(". ")[1]
+    'Replaced by noise (aopc), blur (insertion).'
+    """
+    known = {check: fills[check] for check in shown if check in fills}
+    alike = len(known) == len(shown) and len(set(known.values())) == 1
+    by = f" by {known[shown[0]]}" if alike else ""
+    returned = ", or returned," if "insertion" in shown else ""
+    each = ", ".join(f"{fill} ({check})" for check, fill in known.items())
+    told_apart = f" Replaced by {each}." if known and not alike else ""
+    hints = {
+        "deletion": "loses the object at once under deletion",
+        "preservation": "keeps it to the end under preservation"
+        if "deletion" in shown
+        else "keeps the object to the end under preservation",
+    }
+    told = " and ".join(hint for check, hint in hints.items() if check in shown)
+    hint = f" A map that tells what the model uses {told}." if told else ""
+    return f"What each map had replaced{by}{returned} on the way along the curve.{told_apart}{hint}"
 
 
 class _Found:
@@ -144,15 +177,24 @@ class _Found:
 
 
 def _draw_steps(
-    found: _Found, role: str, folder: Path, *, title: str, first: str, footnote: str
+    found: _Found,
+    role: str,
+    folder: Path,
+    *,
+    title: str,
+    first: str,
+    footnote: Callable[[Collection[str], Sequence[PanelRow]], str],
 ) -> list[Path]:
-    """Rows of a method under a metric, columns of its steps; metrics with equal steps together."""
+    """Rows of a method under a metric, columns of its steps; metrics with equal steps together.
+
+    ``footnote`` is of the metrics and the rows of a page.
+    """
     steps: dict[tuple[str, str], dict[str, Example]] = {}
     for example in found.of(role):
         check, _, step = example.setting.removeprefix("check=").partition(";")
         steps.setdefault((check, example.saliency), {})[step] = example
     order = controls_last(found.saliencies(role))
-    groups: dict[tuple[str, ...], list[PanelRow]] = {}
+    groups: dict[tuple[str, ...], list[tuple[str, PanelRow]]] = {}
     every: dict[str, dict[str, None]] = {}
     for (check, _), own in steps.items():
         every.setdefault(check, {}).update(dict.fromkeys(own))
@@ -166,16 +208,17 @@ def _draw_steps(
         start = found.image(name) if first == "image" else found.map(name, saliency)
         label = saliency if only else f"{saliency}\n{check}"
         cells = [found.shown(own[step]) if step in own else None for step in across]
-        groups.setdefault(across, []).append(PanelRow(label, [start, *cells]))
+        groups.setdefault(across, []).append((check, PanelRow(label, [start, *cells])))
     pages = [(across, page) for across, rows in groups.items() for page in pages_of(rows, _ROWS)]
     image = next(iter(found.names(role)), "")
     return [
         draw_maps(
-            page,
+            [row for _, row in page],
             numbered(folder, role, i),
-            title=title + only + _of_pages(i, len(pages)),
+            title=title + only + of_pages(i, len(pages)),
             columns=[first, *map(_step, across)],
-            footnote=f"Image {image}. {footnote}",
+            footnote=f"Image {image}. "
+            + footnote(dict.fromkeys(check for check, _ in page), [row for _, row in page]),
         )
         for i, (across, page) in enumerate(pages)
     ]
@@ -202,7 +245,3 @@ def _some(steps: list[str]) -> list[str]:
     if len(steps) <= _STAGES:
         return steps
     return [steps[round(i)] for i in np.linspace(0, len(steps) - 1, _STAGES)]
-
-
-def _of_pages(i: int, count: int) -> str:
-    return f" ({i + 1} of {count})" if count > 1 else ""

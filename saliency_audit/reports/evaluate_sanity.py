@@ -1,5 +1,6 @@
 """The chart of a sanity check of ``evaluate``: what is left of maps as weights become random."""
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from saliency_audit.reports.evaluate_charts import (
     HIGH,
     LEFT,
     LEGEND,
-    NOTE,
     TOGETHER,
     WIDE,
+    fainter,
+    footnote_of,
     means_of,
     styles_of,
     title_of,
+    undefined_of,
 )
 from saliency_audit.reports.evaluate_columns import methods
 from saliency_audit.reports.figures import framed
@@ -27,6 +30,10 @@ from saliency_audit.types import CONTROLS, Check
 
 SANITY = ("sanity-cascade", "sanity-independent")
 
+_ACROSS = {
+    "sanity-cascade": "layers drawn at random",
+    "sanity-independent": "the layer drawn at random",
+}
 _VERSIONS = {
     "signed": "rank correlation of signed maps",
     "ssim": "structural similarity",
@@ -36,11 +43,12 @@ _EVIDENCE = {
     "map-norm": "norm of the map, relative",
     "logit-spread": "spread of the logits, relative",
 }
-_HALF = " Line at 0.5: the verdict's limit for the mean over the stages, beside the names."
+_HALF = " Line at 0.5: the verdict's limit for the mean over the stages."
 _VANISHED = (
     " A norm or a spread near 0 means that the randomised model says nothing: alike or not, its "
     "maps are no evidence then. Both are cut off at a millionth."
 )
+_SAME = 0.005  # from 1, drawn on the line at 1
 _LEAST = 1e-6  # of a logarithmic axis
 
 
@@ -75,7 +83,11 @@ def draw_sanity(
         if len(own := _drawn(curves[curves["check"] == f"{name}-{suffix}"], suffix))
     ]
     main = curves[curves["check"] == name]
-    styles = styles_of(curves, verdicts)
+    gone = undefined_of(verdicts, name)
+    means = means_of(verdicts, name) | gone
+    styles = fainter(styles_of(curves, verdicts), gone)
+    same = _all_one(main, list(styles))
+    bounds = check.bounds if check else (-inf, inf)
     width = MARGIN + LEFT + WIDE + 0.2 + LEGEND + MARGIN
     pitch = (width - 2 * MARGIN + 0.2) / 3
     small, high = pitch - LEFT - 0.1, 1.5
@@ -86,30 +98,39 @@ def draw_sanity(
         title=title_of(name, check, model),
         heads=[],
         middles=[],
-        footnote=NOTE
+        footnote=footnote_of(styles, means, gone)
+        + (f" On each other: {', '.join(same)}, 1 throughout." if len(same) > 1 else "")
         + (_HALF if name == "sanity-cascade" else "")
         + (_VANISHED if any(logarithmic for *_, logarithmic in panels) else ""),
     )
     x, y = MARGIN + LEFT, top + 0.3
     across, up = AXES[name]
     axes = page.axes(x, y, WIDE, HIGH)
-    draw_lines(axes, main, styles)
+    draw_lines(axes, main, styles, bounds=bounds)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_ylim(min(-0.05, *axes.get_ylim()), max(1.05, *axes.get_ylim()))
     if name == "sanity-cascade":
         axes.axhline(0.5, color="#888888", linewidth=0.8, zorder=1)
     page.text(MARGIN, y - 0.12, up, bold=True)
     page.text(x + WIDE / 2, y + HIGH + 0.4, across, align="center")
-    draw_legend(page, x + WIDE + 0.2, y, styles, means_of(verdicts, name))
-    for i, (own, words, logarithmic) in enumerate(panels):
+    words = {name: f"1 throughout{f'; {gone[name]}' if name in gone else ''}" for name in same}
+    draw_legend(page, x + WIDE + 0.2, y, styles, means | words)
+    for i, (own, title, logarithmic) in enumerate(panels):
         x = MARGIN + LEFT + (i % 3) * pitch
         y = top + first + (i // 3) * (high + 0.75) + 0.3
         axes = page.axes(x, y, small, high)
-        draw_lines(axes, own, styles | {"": {"color": "#222222"}}, logarithmic=logarithmic)
+        draw_lines(
+            axes,
+            own,
+            styles | {"": {"color": "#222222"}},
+            bounds=(0, inf) if logarithmic else bounds,
+            logarithmic=logarithmic,
+        )
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if logarithmic:
             _logarithmic(axes, own)
-        page.text(x - 0.4, y - 0.1, words, size=SMALL, bold=True)
+        page.text(x - 0.4, y - 0.1, title, size=SMALL, bold=True)
+        page.text(x + small / 2, y + high + 0.34, _ACROSS[name], size=SMALL, align="center")
     return page.save(path)
 
 
@@ -119,6 +140,12 @@ def few_at_once(curves: pd.DataFrame) -> list[pd.DataFrame]:
     count = max(1, -(-len(judged) // TOGETHER))
     always = {"", *CONTROLS}
     return [curves[curves["saliency"].isin(always | set(judged[i::count]))] for i in range(count)]
+
+
+def _all_one(curves: pd.DataFrame, names: list[str]) -> list[str]:
+    """Methods whose maps stay the same at every stage."""
+    apart = (curves["mean"].astype(float) - 1).abs().groupby(curves["saliency"]).max()
+    return [name for name in names if apart.get(name, inf) <= _SAME]
 
 
 def _drawn(curves: pd.DataFrame, suffix: str) -> pd.DataFrame:

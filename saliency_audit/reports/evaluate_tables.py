@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.reports.evaluate_columns import BETTER, columns, methods
+from saliency_audit.reports.evaluate_columns import BETTER, columns, methods, of_models
 from saliency_audit.reports.html import Table
 from saliency_audit.reports.tables import cell, parts
 from saliency_audit.reports.wording import images, is_number, number, with_interval
@@ -19,7 +19,7 @@ def metric_table(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Tab
         summary: of `summarise`.
         checks: what is known of each check.
     """
-    of_maps = set(summary.loc[summary["saliency"] != "", "check"])
+    of_maps = set(summary["check"]) - of_models(summary)
     measured = set(summary["check"])
     rows = [
         (
@@ -78,7 +78,8 @@ def verdict_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[
 
 def model_tables(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
     """What was measured of the models alone."""
-    own = summary[(summary["saliency"] == "") & ~summary["setting"].str.startswith("reason=")]
+    alone = (summary["saliency"] == "") | summary["check"].isin(of_models(summary))
+    own = summary[alone & ~summary["setting"].str.startswith("reason=")]
     several = own["model"].nunique() > 1
     rows = [
         (

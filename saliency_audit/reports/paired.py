@@ -94,8 +94,8 @@ def relative_drop(
         seed: of the bootstrap; each row draws its own numbers.
 
     Returns:
-        ``model,saliency,scalar,check,setting,mean,ci_low,ci_high,n``, a row for each method but
-        the base.
+        ``model,saliency,scalar,check,setting,mean,ci_low,ci_high,n,unit``, a row for each method
+        but the base; ``unit`` is ``%``.
 
     Raises:
         InputError: the base was not measured.
@@ -119,8 +119,8 @@ def relative_drop(
         if saliency != base and (model, setting) in beside:
             both = _paired(own, beside[model, setting])
             found = _ratio(both, resamples, rng_of(seed, "drop", base, *key))
-            rows.append((model, saliency, scalar, DROP, setting, *found, len(both)))
-    return pd.DataFrame(rows, columns=[*GROUP, "mean", "ci_low", "ci_high", "n"])
+            rows.append((model, saliency, scalar, DROP, setting, *found, len(both), "%"))
+    return pd.DataFrame(rows, columns=[*GROUP, "mean", "ci_low", "ci_high", "n", "unit"])
 
 
 def _by_image(results: pd.DataFrame) -> dict[tuple[str, ...], pd.Series]:

@@ -9,6 +9,8 @@ import pandas as pd
 from saliency_audit.reports.html import Table
 from saliency_audit.reports.tables import cell
 
+_MEASURED = ("clean accuracy", "clean accuracy n")
+
 
 def is_number(value: Any) -> bool:
     """Whether a value is there and finite.
@@ -59,19 +61,27 @@ def plain(value: Any) -> str:
 def fact(value: Any) -> str:
     r"""A fact about the run, nested ones on lines of their own.
 
-    >>> fact({"mean": [0, 0.5], "clean accuracy": None})
-    'mean: 0, 0.5\nclean accuracy: not measured'
+    >>> fact({"mean": [0, 0.5], "layer": None})
+    'mean: 0, 0.5\nlayer: not given'
     """
     if isinstance(value, Mapping):
         return "\n".join(f"{name}: {fact(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(fact, value))
-    return "not measured" if value is None else plain(value)
+    return "not given" if value is None else plain(value)
 
 
 def facts(run: Mapping[str, Any]) -> dict[str, str]:
-    """Facts about the run, by names without underscores."""
-    return {str(name).replace("_", " "): fact(value) for name, value in run.items()}
+    """Facts about the run, by names without underscores.
+
+    >>> facts({"clean_accuracy": None, "options": {"layer": None}})
+    {'clean accuracy': 'not measured', 'options': 'layer: not given'}
+    """
+    known = {str(name).replace("_", " "): value for name, value in run.items()}
+    return {
+        name: "not measured" if value is None and name in _MEASURED else fact(value)
+        for name, value in known.items()
+    }
 
 
 def subtitle(known: Mapping[str, str]) -> str:

@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from saliency_audit.reports.evaluate import PICTURES, write_evaluate_report
-from saliency_audit.reports.evaluate_charts import TOGETHER, styles_of
+from saliency_audit.reports.evaluate_charts import (
+    TOGETHER,
+    draw_curves,
+    fainter,
+    footnote_of,
+    styles_of,
+    undefined_of,
+)
+from saliency_audit.reports.evaluate_figures import _mean
 from saliency_audit.reports.evaluate_gallery import draw_gallery, draw_perturbed, draw_randomised
 from saliency_audit.types import Example
 from tests.reports.evaluate_run import CHECKS, CONTROLS, WORDS, EvaluateRun, evaluate_run
@@ -277,3 +285,69 @@ def test_checks_that_nobody_knows_are_shown_by_name(tmp_path):
     written = names(write(tmp_path, replace(run, examples=examples)))
     assert "mystery.png" in written
     assert "mystery: " in text_of(tmp_path / "report.html")
+
+
+def test_bands_end_where_the_measured_does(tmp_path):
+    run = evaluate_run(metrics=("deletion",))
+    wide = run.curves.assign(ci_low=run.curves["ci_low"] - 0.5, ci_high=run.curves["ci_high"] + 0.5)
+    cut = wide.assign(ci_low=wide["ci_low"].clip(0, 1), ci_high=wide["ci_high"].clip(0, 1))
+    drawn = [
+        draw_curves(curves, run.verdicts, tmp_path / name, check=CHECKS["deletion"]).read_bytes()
+        for name, curves in (("cut.png", cut), ("wide.png", wide))
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_means_of_few_images_are_faint_and_said():
+    verdicts = evaluate_run(metrics=("deletion",)).verdicts
+    own = verdicts["saliency"] == "gradient"
+    assert undefined_of(verdicts, "deletion") == {}
+    verdicts.loc[own, ["n", "n_undefined"]] = [95, 5]
+    assert undefined_of(verdicts, "deletion") == {}
+    verdicts.loc[own, ["n", "n_undefined"]] = [94, 6]
+    gone = undefined_of(verdicts, "deletion")
+    assert gone == {"gradient": "undefined (6 of 100 images)"}
+    styles = fainter({"gradient": {"color": "red"}, "random": {}}, gone)
+    assert (styles["gradient"]["color"], "alpha" in styles["gradient"]) == ("red", True)
+    assert styles["random"] == {}
+    assert "Dotted" in footnote_of(styles, gone, gone)
+    assert "Beside the names" not in footnote_of(styles, gone, gone)
+    assert "Dotted" not in footnote_of(["random"], {"random": "0.5"}, gone)
+
+
+def test_scalar_agreement_is_of_the_model(tmp_path):
+    run = evaluate_run(metrics=("deletion",))
+    line = run.summary[run.summary["check"] == "accuracy"].iloc[[0]]
+    line = line.assign(check="scalar-agreement", saliency="gradient", scalar="logit", mean=0.987)
+    checks = {**CHECKS, "scalar-agreement": CHECKS["aopc"]}
+    summary = pd.concat([run.summary, line], ignore_index=True)
+    text = text_of(write(tmp_path, run, summary=summary, checks=checks)[-1])
+    of_model = text.split("<h2>The model itself")[1].split("<h2>")[0]
+    assert "scalar-agreement" in of_model
+    assert "0.987" in of_model
+    row = next(row for row in text.split("<tr>") if "what aopc is" in row)
+    assert "see random" not in row
+
+
+def test_intervals_lose_digits_before_they_are_lost():
+    line = {"mean": -0.001234, "ci_low": -0.01234, "ci_high": 0.001234}
+    assert _mean(line) == "-0.0012 [-0.012, 0.0012]"
+    assert _mean(dict.fromkeys(line, -123456.0)) == "-1e+05 [-1e+05, -1e+05]"
+
+
+def test_options_without_a_value_are_not_given(tmp_path):
+    run = evaluate_run(metrics=("deletion",))
+    written = write_evaluate_report(
+        tmp_path,
+        summary=run.summary,
+        verdicts=run.verdicts,
+        curves=run.curves,
+        examples=[],
+        sentence="",
+        run={"clean_accuracy": None, "options": {"layer": None}},
+        words=WORDS,
+        checks=CHECKS,
+    )
+    text = text_of(written[-1])
+    assert "layer: not given" in text
+    assert "clean accuracy: not measured" in text

@@ -122,6 +122,7 @@ def test_relative_drop_is_a_ratio_of_means_over_paired_images():
     found = relative_drop(results, "gradient")
     assert list(found["saliency"]) == ["smoothgrad", "random"]
     assert set(found["check"]) == {"aopc-relative-drop"}
+    assert set(found["unit"]) == {"%"}
     line = found.iloc[0]
     expected = 100 * (base.mean() - own.mean()) / base.mean()
     assert (line["n"], line["mean"]) == (40, pytest.approx(expected))
