@@ -26,6 +26,23 @@ class indices or empty; ``saliency`` and ``scalar`` are empty for checks of the 
 CONTROLS = ("random", "sobel")
 """Saliency methods that see no model: what others are compared with."""
 
+PROPORTIONS = frozenset(
+    {
+        "prediction-kept",
+        "attack-success",
+        "accuracy",
+        "robust-accuracy",
+        "retrieval",
+        "class-evidence",
+        "pointing-game",
+        "retrieval-clean-clean",
+        "retrieval-clean-attacked",
+        "retrieval-attacked-clean",
+        "retrieval-attacked-attacked",
+    }
+)
+"""Checks that are 0 or 1 for each image."""
+
 Row = dict[str, Any]
 """One measured value, keyed by ``COLUMNS``."""
 

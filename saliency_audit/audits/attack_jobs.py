@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from saliency_audit.attacks import ATTACKS
+from saliency_audit.setting import eps_text, parts_of
 
 RANDOM, RANDOM_WORST, WORST_CASE = "random", "random-worst", "worst-case"
 CONTROLS = (RANDOM, RANDOM_WORST)
@@ -39,19 +40,6 @@ class Job:
         return goal.wants if goal else ""
 
 
-def eps_text(eps: float | None) -> str:
-    """A budget as people write it.
-
-    >>> eps_text(8 / 255), eps_text(0.5), eps_text(None), eps_text(0.0)
-    ('8/255', '0.5', 'none', '0')
-    """
-    if eps is None:
-        return "none"
-    levels = eps * 255
-    whole = abs(levels - round(levels)) < 1e-6 and 0 < round(levels) < 255
-    return f"{round(levels)}/255" if whole else f"{eps:g}"
-
-
 def attack_setting(
     attack: str, eps: float | None, norm: str, *, attacked: str = "", toward: str = ""
 ) -> str:
@@ -70,15 +58,6 @@ def attack_setting(
         "toward": toward,
     }
     return ";".join(f"{name}={value}" for name, value in parts.items() if value)
-
-
-def parts_of(setting: str) -> dict[str, str]:
-    """The pairs of a setting.
-
-    >>> parts_of("attack=topk;eps=8/255")
-    {'attack': 'topk', 'eps': '8/255'}
-    """
-    return dict(part.split("=", 1) for part in setting.split(";") if "=" in part)
 
 
 def control_of(check: str, setting: str) -> str | None:

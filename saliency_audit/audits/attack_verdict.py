@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.attacks import ATTACKS
-from saliency_audit.audits.attack_jobs import WORST_CASE, control_of, parts_of
+from saliency_audit.audits.attack_jobs import WORST_CASE, control_of
+from saliency_audit.setting import parts_of
 
 FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
 

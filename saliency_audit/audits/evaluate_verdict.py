@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.setting import parts_of
 from saliency_audit.types import CONTROLS
 
 BETTER, SAME, WORSE, UNDEFINED = (
@@ -185,7 +186,7 @@ def evaluate_chances(summary: pd.DataFrame, classes: int) -> dict[tuple[str, str
     chances = {}
     for check, setting in summary[["check", "setting"]].drop_duplicates().itertuples(index=False):
         known = CHECKS[check].chance if check in CHECKS else ""
-        given = dict(part.partition("=")[::2] for part in setting.split(";"))
+        given = parts_of(setting)
         if known == "1/classes":
             chances[check, setting] = 1 / classes
         elif known and known in given:

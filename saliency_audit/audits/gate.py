@@ -24,9 +24,8 @@ from saliency_audit.audits.policy import PolicyCheck
 from saliency_audit.audits.verdict import all_kept, fool_verdicts, kept_promises
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.types import PROPORTIONS
 
-SHARES = frozenset({"accuracy", "robust-accuracy", "retrieval", "class-evidence", "pointing-game"})
-"""Checks that are 0 or 1 for each image: Wilson's interval holds for any number of them."""
 _WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
 _KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}
 _KEEPS[-1, True] = ("<", ">=")
@@ -216,7 +215,7 @@ def _of_line(
         return replace(made, message=why)
     if absent:
         return replace(made, message=absent)
-    shares = check.name in SHARES and check.value not in ("random", "baseline")
+    shares = check.name in PROPORTIONS and check.value not in ("random", "baseline")
     if not shares and (why := _too_few(n, images, unreadable)):
         if n < FEWEST <= images:
             why = (

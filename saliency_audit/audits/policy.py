@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.audits.attack import check_attack
-from saliency_audit.audits.attack_jobs import eps_text
 from saliency_audit.audits.attack_verdict import ATTACK_WORDS
 from saliency_audit.audits.policy_values import (
     ATTACK,
@@ -27,6 +26,7 @@ from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import SCALARS
+from saliency_audit.setting import eps_text
 from saliency_audit.tricks import TRICKS
 
 KINDS = ("metric", "trick", "attack")

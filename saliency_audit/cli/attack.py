@@ -2,7 +2,6 @@
 
 import sys
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from saliency_audit.cli.console import errors, progress, results
 from saliency_audit.cli.setup import (
     check_not_in,
     check_writable,
+    common_settings,
     facts,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
@@ -411,18 +411,15 @@ def attack(
             "add --k 0.02"
         )
     settings = {
-        "model": setup.model.name,
-        "model sha256": setup.model.sha256,
-        "arch": arch,
-        "input shape": list(setup.model.input_shape),
-        "mean": setup.model.mean.flatten().tolist(),
-        "std": setup.model.std.flatten().tolist(),
-        "layer": layer,
-        "precision": str(precision),
-        "data": setup.data.name,
-        "max samples": max_samples,
-        "resize": resize,
-        "data fingerprint": setup.data.fingerprint,
+        **common_settings(
+            setup,
+            arch=arch,
+            layer=layer,
+            precision=str(precision),
+            max_samples=max_samples,
+            resize=resize,
+            seed=seed,
+        ),
         "preset": preset and str(preset),
         "attacks": attacks,
         "eps": budgets or "default",
@@ -437,10 +434,6 @@ def attack(
         "target": str(target),
         "search": searching,
         "method options": method_options,
-        "batch size": setup.batch_size,
-        "seed": seed,
-        "device": setup.model.mean.device.type,
-        "torch": version("torch"),
     }
     with nothing_written_on_bad_input(path):
         check_writable(path)

@@ -2,7 +2,6 @@
 
 import sys
 from enum import StrEnum
-from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from saliency_audit.cli.evaluate_table import show_others, show_verdicts
 from saliency_audit.cli.processes import processes
 from saliency_audit.cli.setup import (
     check_writable,
+    common_settings,
     facts,
     fingerprint,
     measure_clean_accuracy,
@@ -449,18 +449,15 @@ def evaluate(
     given = {"samples": samples, "noise_level": noise_level, "steps": ig_steps}
     method_options = {name: value for name, value in given.items() if value is not None}
     settings = {
-        "model": setup.model.name,
-        "model sha256": setup.model.sha256,
-        "arch": arch,
-        "input shape": list(setup.model.input_shape),
-        "mean": setup.model.mean.flatten().tolist(),
-        "std": setup.model.std.flatten().tolist(),
-        "layer": layer,
-        "precision": str(precision),
-        "data": setup.data.name,
-        "max samples": max_samples,
-        "resize": resize,
-        "data fingerprint": setup.data.fingerprint,
+        **common_settings(
+            setup,
+            arch=arch,
+            layer=layer,
+            precision=str(precision),
+            max_samples=max_samples,
+            resize=resize,
+            seed=seed,
+        ),
         "metrics": metrics,
         "saliency": saliency or "default",
         "scalar": scalar,
@@ -478,10 +475,6 @@ def evaluate(
             for place in (maps, annotations, audits.file_of_callable(explain) if explain else None)
             if place
         ],
-        "batch size": setup.batch_size,
-        "seed": seed,
-        "device": setup.model.mean.device.type,
-        "torch": version("torch"),
     }
     path = output_dir or Path("saliency-audit-report/evaluate")
     with nothing_written_on_bad_input(path):

@@ -2,7 +2,6 @@
 
 import sys
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from saliency_audit.cli.console import progress, results
 from saliency_audit.cli.fool_table import show_verdicts
 from saliency_audit.cli.setup import (
     check_writable,
+    common_settings,
     facts,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
@@ -174,18 +174,15 @@ def fool(
     }
     tricks = {str(name): trick_options[name] for name in trick or list(TrickName)}
     settings = {
-        "model": setup.model.name,
-        "model sha256": setup.model.sha256,
-        "arch": arch,
-        "input shape": list(setup.model.input_shape),
-        "mean": setup.model.mean.flatten().tolist(),
-        "std": setup.model.std.flatten().tolist(),
-        "layer": layer,
-        "precision": str(precision),
-        "data": setup.data.name,
-        "max samples": max_samples,
-        "resize": resize,
-        "data fingerprint": setup.data.fingerprint,
+        **common_settings(
+            setup,
+            arch=arch,
+            layer=layer,
+            precision=str(precision),
+            max_samples=max_samples,
+            resize=resize,
+            seed=seed,
+        ),
         "tricks": tricks,
         "picture": str(picture or "bundled"),
         "picture sha256": audits.picture_sha256(picture),
@@ -194,10 +191,6 @@ def fool(
         "scalars": scalars,
         "target": str(target),
         "method options": method_options,
-        "batch size": setup.batch_size,
-        "seed": seed,
-        "device": setup.model.mean.device.type,
-        "torch": version("torch"),
     }
     path = output_dir or Path("saliency-audit-report/fool")
     with nothing_written_on_bad_input(path):

@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from saliency_audit.cli.processes import launched
 from saliency_audit.cli.setup import (
     Setup,
     check_writable,
+    common_settings,
     fingerprint,
     nothing_written_on_bad_input,
     prepare,
@@ -129,18 +129,14 @@ def gate(
     beside = _beside(rules, setup)
     marked = rules.data.get("annotations")
     settings = {
-        "model": setup.model.name,
-        "model sha256": setup.model.sha256,
-        "arch": arch,
-        "input shape": list(setup.model.input_shape),
-        "mean": setup.model.mean.flatten().tolist(),
-        "std": setup.model.std.flatten().tolist(),
-        "layer": chosen["layer"],
-        "precision": chosen["precision"],
-        "data": setup.data.name,
-        "max samples": chosen["max_samples"],
-        "resize": chosen["resize"],
-        "data fingerprint": setup.data.fingerprint,
+        **common_settings(
+            setup,
+            arch=arch,
+            **{
+                name: chosen[name]
+                for name in ("layer", "precision", "max_samples", "resize", "seed")
+            },
+        ),
         "policy": [vars(check) for check in rules.checks],
         "pictures sha256": _pictures(rules),
         "other": beside.get("other") and beside["other"].sha256,
@@ -150,10 +146,6 @@ def gate(
         "baseline paired": rows is not None,
         "target": chosen["target"],
         "method options": shared["options"],
-        "batch size": setup.batch_size,
-        "seed": chosen["seed"],
-        "device": setup.model.mean.device.type,
-        "torch": version("torch"),
     }
     path = output_dir or Path("saliency-audit-report/gate")
     work = Work(

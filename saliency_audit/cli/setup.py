@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryFile
@@ -261,6 +262,38 @@ def nothing_written_on_bad_input(folder: Path) -> Iterator[None]:
         if missing or fresh:
             rmtree(made, ignore_errors=True)
         raise
+
+
+def common_settings(
+    setup: Setup,
+    *,
+    arch: str | None,
+    layer: str | None,
+    precision: str,
+    max_samples: int,
+    resize: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """What of any command's options determines its numbers; a run with others cannot resume it."""
+    model, data = setup.model, setup.data
+    return {
+        "model": model.name,
+        "model sha256": model.sha256,
+        "arch": arch,
+        "input shape": list(model.input_shape),
+        "mean": model.mean.flatten().tolist(),
+        "std": model.std.flatten().tolist(),
+        "layer": layer,
+        "precision": precision,
+        "data": data.name,
+        "max samples": max_samples,
+        "resize": resize,
+        "data fingerprint": data.fingerprint,
+        "batch size": setup.batch_size,
+        "seed": seed,
+        "device": model.mean.device.type,
+        "torch": version("torch"),
+    }
 
 
 def facts(

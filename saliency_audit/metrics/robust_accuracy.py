@@ -6,6 +6,7 @@ from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics.accuracy import accuracy
 from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.setting import eps_text
 
 
 def robust_accuracy(
@@ -63,16 +64,5 @@ def robust_accuracy(
         )
         seen = logits(view.model, attacked, view.batch_size)
         values[rows] = accuracy(seen, view.labels[rows])
-    setting = f"eps={_fraction(eps)};norm={norm};attack-steps={attack_steps};restarts={restarts}"
+    setting = f"eps={eps_text(eps)};norm={norm};attack-steps={attack_steps};restarts={restarts}"
     return [Measured(values, setting=setting)]
-
-
-def _fraction(eps: float) -> str:
-    """A budget as people write it.
-
-    >>> _fraction(8 / 255), _fraction(0.5)
-    ('8/255', '0.5')
-    """
-    levels = round(eps * 255)
-    whole = abs(eps * 255 - levels) < 1e-6 and 0 < levels < 255
-    return f"{levels}/255" if whole else f"{eps:g}"

@@ -26,8 +26,9 @@ from saliency_audit.reports.attack_tables import (
 )
 from saliency_audit.reports.attack_transfer import draw_transfer
 from saliency_audit.reports.html import Picture, Section, write_html
-from saliency_audit.reports.tables import parts, write_csv
+from saliency_audit.reports.tables import write_csv
 from saliency_audit.reports.wording import facts, facts_table, is_number, subtitle, summary_table
+from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
 PICTURES = ("similarity", "terms", "transfer", "verdicts", "worst")
@@ -165,7 +166,7 @@ def write_attack_report(
     pictures = [*overview, *worst, *maps, *moved, *transfer, *search]
     written += [picture.path for picture in pictures]
     known = facts(run)
-    tried = {parts(setting).get("attack") for setting in summary["setting"]}
+    tried = {parts_of(setting).get("attack") for setting in summary["setting"]}
     sections = [
         Section("Verdicts", pictures=overview),
         Section("What the words mean", terms=words if len(verdicts) else {}),

@@ -12,8 +12,8 @@ from saliency_audit.reports.attack_gallery import budget, size
 from saliency_audit.reports.charts import Style, bare, style
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import BODY, MARGIN, Page, leading
-from saliency_audit.reports.tables import parts
 from saliency_audit.reports.wording import is_number
+from saliency_audit.setting import parts_of
 
 _NOISE: Style = {"color": "#8c8c8c", "marker": "o", "markerfacecolor": "white"}
 _WORST_NOISE: Style = {**_NOISE, "marker": "d"}
@@ -115,7 +115,7 @@ def draw_terms(summary: pd.DataFrame, path: Path) -> Path | None:
     """
     rows = summary[summary["check"].isin(list(_TERMS))]
     rows = rows.assign(
-        step=[float(parts(setting).get("step", "nan")) for setting in rows["setting"]],
+        step=[float(parts_of(setting).get("step", "nan")) for setting in rows["setting"]],
         series=_series(rows),
         mean=pd.to_numeric(rows["mean"]),
     )
@@ -155,7 +155,7 @@ def _series(rows: pd.DataFrame) -> list[str]:
     several = rows["scalar"].nunique() > 1
     budgets = rows["setting"].map(budget)
     return [
-        parts(setting).get("attacked", "")
+        parts_of(setting).get("attacked", "")
         + (f" of {scalar}" if several else "")
         + (f", {allowed}" if budgets.nunique() > 1 else "")
         for setting, scalar, allowed in zip(rows["setting"], rows["scalar"], budgets, strict=True)

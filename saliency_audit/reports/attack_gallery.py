@@ -10,8 +10,8 @@ import pandas as pd
 
 from saliency_audit.reports.figures import Cell
 from saliency_audit.reports.page import shorten
-from saliency_audit.reports.tables import parts
 from saliency_audit.reports.wording import is_number
+from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
 COLUMNS = (
@@ -36,7 +36,7 @@ def budget(setting: str) -> str:
     >>> budget("attack=structured;eps=none")
     'no budget'
     """
-    known = parts(setting)
+    known = parts_of(setting)
     eps = known.get("eps", "none")
     if eps == "none":
         return "no budget"
@@ -50,7 +50,7 @@ def size(setting: str) -> float:
     (0.25, inf)
     """
     try:
-        return float(Fraction(parts(setting).get("eps", "none")))
+        return float(Fraction(parts_of(setting).get("eps", "none")))
     except (ValueError, ZeroDivisionError):
         return inf
 
@@ -123,9 +123,9 @@ class AttackGallery:
     def target(self, image: str, made: Made) -> Cell | None:
         """The map that was wanted of an image, if the attack wanted one."""
         saliency, scalar, setting = made
-        wanted = parts(setting).items()
+        wanted = parts_of(setting).items()
         for e in self._targets:
-            given = parts(e.setting).items()
+            given = parts_of(e.setting).items()
             # A target may be for one image, method or budget alone, or for all of them.
             if (
                 e.image in ("", image)

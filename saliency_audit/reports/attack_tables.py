@@ -7,8 +7,8 @@ import pandas as pd
 
 from saliency_audit.reports.attack_gallery import budget
 from saliency_audit.reports.html import Table
-from saliency_audit.reports.tables import parts
 from saliency_audit.reports.wording import images, is_number, number, with_interval
+from saliency_audit.setting import parts_of
 
 _RETRIEVAL = {
     "retrieval-clean-clean": "clean image,\nclean map",
@@ -65,7 +65,7 @@ def retrieval_tables(summary: pd.DataFrame) -> list[Table]:
     """Whether a map still marks what the model decides by, by whose image and whose map it is."""
     found: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {}
     for line in summary[summary["check"].isin(list(_RETRIEVAL))].to_dict("records"):
-        known, saliency = parts(line["setting"]), line["saliency"]
+        known, saliency = parts_of(line["setting"]), line["saliency"]
         attack = known.get("attack", "")
         # Of the method that was attacked; noise and pgd attack none.
         if known.get("attacked", saliency) == saliency and attack != "random-worst":
@@ -108,7 +108,7 @@ def prediction_tables(predictions: pd.DataFrame) -> list[Table]:
     """How often an attack on the class itself succeeds."""
     rows = [
         (
-            parts(line["setting"]).get("attack", "pgd"),
+            parts_of(line["setting"]).get("attack", "pgd"),
             budget(line["setting"]),
             with_interval(line["success"], line["success_low"], line["success_high"], digits=".2f"),
             number(line["control"], ".2f"),
@@ -159,4 +159,4 @@ def _described(setting: str) -> str:
 
 def without_steps(summary: pd.DataFrame) -> pd.DataFrame:
     """All rows but those of single steps of a search, which may be thousands."""
-    return summary[["step" not in parts(setting) for setting in summary["setting"]]]
+    return summary[["step" not in parts_of(setting) for setting in summary["setting"]]]

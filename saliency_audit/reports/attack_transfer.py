@@ -11,8 +11,8 @@ from saliency_audit.reports.attack_figures import described
 from saliency_audit.reports.attack_gallery import SIMILARITY, budget
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import BODY, MARGIN, NOTE, VERDICT_COLOURS, shorten, wrap
-from saliency_audit.reports.tables import parts
 from saliency_audit.reports.wording import is_number, number
+from saliency_audit.setting import parts_of
 
 _MOVED = LinearSegmentedColormap.from_list("moved", ["#e8705f", "#fcd9b6", "#ffffff"])
 _WIDTH, _HEIGHT, _BAR = 0.95, 0.36, 2.4  # inches
@@ -85,11 +85,11 @@ def _pairs(summary: pd.DataFrame, setting: str) -> list[tuple[str, str, dict[str
     # A control explains no scalar; it is measured on images made for the first one.
     scalars = [scalar for scalar in dict.fromkeys(rows["scalar"]) if scalar]
     several = len(scalars) > 1
-    attack, eps = parts(setting)["attack"], parts(setting).get("eps")
+    attack, eps = parts_of(setting)["attack"], parts_of(setting).get("eps")
     made: dict[tuple[str, str], dict[str, float]] = {}
     noise: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows.to_dict("records"):
-        known = parts(row["setting"])
+        known = parts_of(row["setting"])
         key = known.get("attacked", ""), row["scalar"] or "".join(scalars[:1])
         if known.get("attack") == attack and budget(row["setting"]) == budget(setting):
             made.setdefault(key, {})[row["saliency"]] = row["mean"]

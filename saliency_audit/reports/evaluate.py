@@ -21,8 +21,9 @@ from saliency_audit.reports.evaluate_tables import (
     verdict_tables,
 )
 from saliency_audit.reports.html import Picture, Section, Table, write_html
-from saliency_audit.reports.tables import parts, write_csv
+from saliency_audit.reports.tables import write_csv
 from saliency_audit.reports.wording import facts, facts_table, subtitle, summary_table
+from saliency_audit.setting import parts_of
 from saliency_audit.types import Check, Example
 
 PICTURES = ("verdicts", "maps", "perturbed", "randomised")
@@ -226,7 +227,7 @@ def _fills(summary: pd.DataFrame) -> dict[str, str]:
     """What each check replaces pixels by, if it is one thing."""
     found: dict[str, set[str]] = {}
     for check, setting in zip(summary["check"], summary["setting"], strict=True):
-        if fill := parts(setting).get("fill"):
+        if fill := parts_of(setting).get("fill"):
             found.setdefault(check, set()).add(fill)
     return {check: next(iter(fills)) for check, fills in found.items() if len(fills) == 1}
 

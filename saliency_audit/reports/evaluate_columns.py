@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.reports.tables import parts
+from saliency_audit.setting import parts_of
 from saliency_audit.types import CONTROLS
 
 BETTER = {True: "higher is better", False: "lower is better", None: "neither end is better"}
@@ -54,7 +54,7 @@ def options(settings: Sequence[str]) -> list[str]:
     >>> options(["top=5;fill=mean", "top=10;fill=mean"]), options(["steps=32"])
     (['top=5', 'top=10'], [''])
     """
-    pairs = [parts(setting).items() for setting in settings]
+    pairs = [parts_of(setting).items() for setting in settings]
     common = set.intersection(*(set(own) for own in pairs)) if pairs else set()
     return [", ".join(f"{k}={v}" for k, v in own if (k, v) not in common) for own in pairs]
 

@@ -10,7 +10,7 @@ from saliency_audit.reports.evaluate_columns import controls_last
 from saliency_audit.reports.evaluate_figures import numbered, of_pages, pages_of
 from saliency_audit.reports.figures import Cell, PanelRow, colours, draw_maps
 from saliency_audit.reports.page import shorten
-from saliency_audit.reports.tables import parts
+from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
 _ROWS, _STAGES = 12, 7  # of a page that is still readable
@@ -230,7 +230,7 @@ def _step(setting: str) -> str:
     >>> _step("removed=0.25"), _step("randomised=3/99"), _step("randomised=all"), _step("k=1")
     ('25 % replaced', '3 of 99 layers random', 'all layers random', 'k=1')
     """
-    (key, value), *_ = parts(setting).items() or [("", setting)]
+    (key, value), *_ = parts_of(setting).items() or [("", setting)]
     words = {"removed": "replaced", "returned": "returned"}
     if key in words:
         return f"{100 * float(value):.3g} % {words[key]}"

@@ -7,8 +7,9 @@ import pandas as pd
 
 from saliency_audit.reports.evaluate_columns import BETTER, columns, methods, of_models
 from saliency_audit.reports.html import Table
-from saliency_audit.reports.tables import cell, parts
+from saliency_audit.reports.tables import cell
 from saliency_audit.reports.wording import images, is_number, number, with_interval
+from saliency_audit.setting import parts_of
 from saliency_audit.types import Check
 
 
@@ -113,7 +114,7 @@ def failure_tables(summary: pd.DataFrame) -> list[Table]:
             line["check"],
             line["saliency"] or "the model",
             line["model"],
-            parts(line["setting"])["reason"],
+            parts_of(line["setting"])["reason"],
             cell(line["n_undefined"]),
         )
         for line in failed.to_dict("records")

@@ -15,7 +15,7 @@ from saliency_audit.reports.html import Section, Table, write_html
 from saliency_audit.reports.junit import write_junit
 from saliency_audit.reports.paired import between_models
 from saliency_audit.reports.summary import GROUP, SUMMARY_COLUMNS
-from saliency_audit.reports.tables import parts, read_results, write_csv
+from saliency_audit.reports.tables import read_results, write_csv
 from saliency_audit.reports.wording import (
     facts,
     facts_table,
@@ -26,6 +26,7 @@ from saliency_audit.reports.wording import (
     summary_table,
     with_interval,
 )
+from saliency_audit.setting import parts_of
 from saliency_audit.types import COLUMNS
 
 _INTRODUCTION = (
@@ -86,7 +87,7 @@ def all_rows(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 
 def _apart(setting: str, audit: int) -> str:
     """A setting of a trick or attack with the number of its audit."""
-    named = {"trick", "attack", "stage"} & set(parts(setting))
+    named = {"trick", "attack", "stage"} & set(parts_of(setting))
     return f"{setting};run={audit}" if named else setting
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from saliency_audit.reports.tables import parts, write_csv
+from saliency_audit.reports.tables import write_csv
+from saliency_audit.setting import parts_of
 
 COLUMNS = ("path", "label", "image", "attack", "goal", "saliency", "scalar", "eps", "seed")
 _NO_IMAGES = {"random", "random-worst", "worst-case"}
@@ -40,7 +41,7 @@ def write_image_manifest(
     for image, label, scalar, setting in measured[
         ["image", "label", "scalar", "setting"]
     ].itertuples(index=False, name=None):
-        known = parts(setting)
+        known = parts_of(setting)
         attack = known.get("attack", "")
         if not attack or attack in _NO_IMAGES or "space" in known:
             continue

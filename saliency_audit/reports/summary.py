@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.types import PROPORTIONS
+
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 GROUP = ("model", "saliency", "scalar", "check", "setting")
@@ -22,22 +24,6 @@ SUMMARY_COLUMNS = (
     "chance",
     "higher_is_better",
 )
-PROPORTIONS = frozenset(
-    {
-        "prediction-kept",
-        "attack-success",
-        "accuracy",
-        "robust-accuracy",
-        "retrieval",
-        "class-evidence",
-        "pointing-game",
-        "retrieval-clean-clean",
-        "retrieval-clean-attacked",
-        "retrieval-attacked-clean",
-        "retrieval-attacked-attacked",
-    }
-)
-"""Checks that are 0 or 1 for each image."""
 
 _Z = 1.959963984540054  # 97.5th percentile of the normal distribution
 _DRAWN_AT_ONCE = 1 << 20

@@ -51,16 +51,6 @@ def write_csv(path: Path, frame: pd.DataFrame) -> Path:
     return write_atomically(path, csv_lines(frame.columns, frame.itertuples(index=False)))
 
 
-def parts(setting: str) -> dict[str, str]:
-    """The ``key=value`` pairs of a setting.
-
-    >>> parts("attack=topk;eps=8/255"), parts("")
-    ({'attack': 'topk', 'eps': '8/255'}, {})
-    """
-    pairs = (part.partition("=") for part in setting.split(";") if part)
-    return {key: value for key, _, value in pairs}
-
-
 def read_results(path: Path) -> pd.DataFrame:
     """Read ``results.csv``.
 
