@@ -179,6 +179,27 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What a classifier can be trained for.
+
+    Attributes:
+        function: ``(step, **options) -> Loss``; its keyword-only parameters are the options of
+            the command.
+        summary: one line, for ``saliency-audit list``.
+        source: paper and equation.
+        needs: of the step, what may be missing: "annotations", "targets" (a teacher's maps).
+        smooth: whether it means nothing for piecewise linear networks, so that activations are
+            replaced by softplus unless told otherwise.
+    """
+
+    function: Callable[..., Any]
+    summary: str
+    source: str
+    needs: tuple[str, ...] = ()
+    smooth: bool = False
+
+
+@dataclass(frozen=True)
 class Example:
     """A picture worth drawing: an image, a map of it, or the picture a map was forged into.
 

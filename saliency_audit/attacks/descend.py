@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saliency_audit.attacks.budget import (
+from saliency_audit.attacks.kept import Kept
+from saliency_audit.attacks.structured import prediction_change
+from saliency_audit.budget import (
     Norm,
     accumulated,
     direction,
@@ -16,8 +18,6 @@ from saliency_audit.attacks.budget import (
     random_start,
     rounded,
 )
-from saliency_audit.attacks.kept import Kept
-from saliency_audit.attacks.structured import prediction_change
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.maps import is_defined
 from saliency_audit.models import Classifier, surrogate

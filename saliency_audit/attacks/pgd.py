@@ -5,44 +5,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from saliency_audit.attacks.budget import (
-    Norm,
-    accumulated,
-    direction,
-    project,
-    random_start,
-    rounded,
-)
+from saliency_audit.ascent import Loss, ascend, attack_loss
 from saliency_audit.attacks.kept import Kept
+from saliency_audit.budget import Norm, random_start, rounded
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.models import Classifier
-
-Loss = Literal["xent", "cw"]
-
-
-def attack_loss(logits: Tensor, classes: Tensor, *, loss: Loss = "xent") -> Tensor:
-    r"""What is maximised, one value per image.
-
-    Args:
-        logits: ``(n, classes)``.
-        classes: to leave, ``(n,)``.
-        loss: "xent", the cross-entropy; "cw", :math:`\max_{j \ne y} f_j - f_y` (Carlini & Wagner
-            2017), above 0 once the class has changed.
-
-    Returns:
-        ``(n,)``.
-
-    >>> attack_loss(torch.tensor([[-1.0, -3.0]]), torch.tensor([0]), loss="cw")
-    tensor([-2.])
-    """
-    if loss == "xent":
-        return F.cross_entropy(logits, classes, reduction="none")
-    own = classes.unsqueeze(1)
-    # Not 0 for the true class (P3's code): all other logits may be below 0.
-    others = logits.scatter(1, own, -torch.inf).amax(1)
-    return others - logits.gather(1, own).squeeze(1)
 
 
 def pgd(
@@ -94,8 +62,6 @@ def pgd(
     """
     del explain, goal, targets
     lookup("loss", {known: known for known in get_args(Loss)}, loss)
-    rule = rule or ("sign" if norm == "linf" else "normalised")
-    lookup("search", {"sign": None, "normalised": None}, rule)
     if eps is None:
         raise InputError("pgd needs a budget; give --eps, such as --eps 8/255")
     step_size = 2.5 * eps / steps if step_size is None else step_size
@@ -106,22 +72,27 @@ def pgd(
         value=images.new_full((len(images),), torch.inf),
         changed=True,
     )
+
+    def offer(pixels: Tensor) -> None:
+        kept.offer(rounded(pixels, images, eps=eps, norm=norm))
+        tick()
+
     for start in range(restarts):
-        pixels = (
-            random_start(images, eps=eps, norm=norm, generators=list(generators))
-            if start or from_random
-            else images.clone()
+        drawn = start or from_random
+        ascend(
+            model,
+            images,
+            kept.classes,
+            eps=eps,
+            steps=steps,
+            step_size=step_size,
+            norm=norm,
+            start=random_start(images, eps=eps, norm=norm, generators=list(generators))
+            if drawn
+            else None,
+            rule=rule,
+            loss=loss,
+            momentum=momentum,
+            seen=offer,
         )
-        velocity = torch.zeros_like(images)
-        for _ in range(steps):
-            pixels = pixels.detach().requires_grad_()
-            with torch.enable_grad():
-                total = attack_loss(model(pixels), kept.classes, loss=loss).sum()
-            (gradient,) = torch.autograd.grad(total, pixels)
-            velocity = accumulated(gradient.nan_to_num(), velocity, momentum)
-            with torch.no_grad():
-                pixels = pixels + step_size * direction(velocity, rule)
-                pixels = project(pixels, images, eps=eps, norm=norm)
-                kept.offer(rounded(pixels, images, eps=eps, norm=norm))
-            tick()
     return kept.images

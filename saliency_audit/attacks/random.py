@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliency_audit.attacks.budget import Norm, lengths, per_image, project, rounded
+from saliency_audit.budget import Norm, lengths, per_image, project, rounded
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
 

@@ -1,6 +1,7 @@
 """Load, wrap and look inside image classifiers."""
 
 from saliency_audit.models.classifier import Classifier as Classifier
+from saliency_audit.models.classifier import in_eval_mode as in_eval_mode
 from saliency_audit.models.device import auto_batch_size as auto_batch_size
 from saliency_audit.models.device import halve_on_oom as halve_on_oom
 from saliency_audit.models.device import resolve_device as resolve_device

@@ -14,17 +14,26 @@ Format = Literal["module", "exported", "torchscript"]
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Inside: eval mode and frozen weights. Outside: every flag is as it was before."""
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Inside: eval mode. Outside: every module is in the mode it was in before."""
     modes = {module: module.training for module in network.modules()}
-    frozen = {parameter: parameter.requires_grad for parameter in network.parameters()}
     try:
         network.eval()
-        network.requires_grad_(False)
         yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Inside: eval mode and frozen weights. Outside: every flag is as it was before."""
+    frozen = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    try:
+        with in_eval_mode(network):
+            network.requires_grad_(False)
+            yield
+    finally:
         for parameter, requires_grad in frozen.items():
             parameter.requires_grad_(requires_grad)
 

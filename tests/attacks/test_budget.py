@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saliency_audit.attacks.budget import project, random_start, rounded
+from saliency_audit.budget import project, random_start, rounded
 from saliency_audit.seeding import generators
 
 BUDGETS = st.one_of(

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saliency_audit.attacks.pgd import attack_loss, pgd
+from saliency_audit.ascent import attack_loss
+from saliency_audit.attacks.pgd import pgd
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
