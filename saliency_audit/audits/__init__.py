@@ -22,6 +22,15 @@ from saliency_audit.audits.evaluate_verdict import evaluate_chances as evaluate_
 from saliency_audit.audits.evaluate_verdict import evaluate_sentence as evaluate_sentence
 from saliency_audit.audits.evaluate_verdict import evaluate_verdicts as evaluate_verdicts
 from saliency_audit.audits.explain import explain as explain
+from saliency_audit.audits.finetune import finetune as finetune
+from saliency_audit.audits.finetune_audit import before_and_after as before_and_after
+from saliency_audit.audits.finetune_audit import (
+    check_before_and_after as check_before_and_after,
+)
+from saliency_audit.audits.finetune_verdict import FINETUNE_WORDS as FINETUNE_WORDS
+from saliency_audit.audits.finetune_verdict import finetune_chances as finetune_chances
+from saliency_audit.audits.finetune_verdict import finetune_sentence as finetune_sentence
+from saliency_audit.audits.finetune_verdict import finetune_verdicts as finetune_verdicts
 from saliency_audit.audits.fool import SCALARS_BY_DEFAULT as SCALARS_BY_DEFAULT
 from saliency_audit.audits.fool import fool as fool
 from saliency_audit.audits.foreign import maps_from_files as maps_from_files

@@ -39,6 +39,8 @@ EPS = 8 / 255
 """Budget of attacks that need one (Ghorbani et al. 2019)."""
 IMAGES_AT_ONCE = 32
 """Most images of one batch of rows: what a kill can lose."""
+TOP = 0.02
+"""Share of the pixels that are the most salient ones."""
 DRAWS = 5
 """Of the control."""
 EXAMPLES = 4
@@ -56,7 +58,7 @@ def attack(
     target: str = "predicted",
     eps: Sequence[float] | None = None,
     norm: str = "linf",
-    k: float = 0.02,
+    k: float = TOP,
     target_map: Tensor | Path | None = None,
     search: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,

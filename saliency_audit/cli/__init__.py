@@ -11,6 +11,7 @@ from saliency_audit.cli.attack import attack
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors
 from saliency_audit.cli.evaluate import evaluate
+from saliency_audit.cli.finetune import finetune
 from saliency_audit.cli.fool import fool
 from saliency_audit.cli.gate import gate
 from saliency_audit.errors import AuditError, InputError
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(fool)
 app.command()(attack)
 app.command()(evaluate)
+app.command()(finetune)
 app.command()(gate)
 app.command("list")(catalog)
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -73,13 +72,16 @@ def prepare(
     layer: str | None,
     classes: Path | None,
     resize: int | None,
-    max_samples: int,
+    max_samples: int | None,
     device: str,
     batch_size: str,
     seed: int,
     quiet: bool,
+    untrained: bool = False,
 ) -> Setup:
     """Load model and images and try the one on the shape of the other; writes nothing.
+
+    ``untrained`` takes the architecture alone, its weights drawn with the seed.
 
     Raises:
         InputError: anything that the user must change first.
@@ -87,21 +89,25 @@ def prepare(
     import torch
 
     from saliency_audit.data import open_data
-    from saliency_audit.models import auto_batch_size, kind_of, load, resolve_device
+    from saliency_audit.models import auto_batch_size, fresh, kind_of, load, resolve_device
 
     place = resolve_device(device)
-    given = partial(
-        load,
-        size=size,
-        mean=mean,
-        std=std,
-        channels=channels,
-        trust_pickle=trust_pickle,
-        precision="bf16" if precision == "bf16" else "fp32",
-        layer=layer,
-        device=place,
+    how: dict[str, Any] = {
+        "size": size,
+        "mean": mean,
+        "std": std,
+        "channels": channels,
+        "precision": "bf16" if precision == "bf16" else "fp32",
+        "layer": layer,
+        "device": place,
+    }
+
+    def given(spec: str | None, arch: str | None) -> "Classifier":
+        return load(spec, arch=arch, trust_pickle=trust_pickle, **how)
+
+    classifier = (
+        fresh(arch, seed=seed, **how) if untrained and arch is not None else given(model, arch)
     )
-    classifier = given(model, arch=arch)
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
     images = open_data(
@@ -119,7 +125,7 @@ def prepare(
 
     def further(spec: str) -> "Classifier":
         kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
-        other = given(spec, arch=arch if kind in ("checkpoint", "safetensors") else None)
+        other = given(spec, arch if kind in ("checkpoint", "safetensors") else None)
         if other.input_shape != classifier.input_shape:
             raise InputError(
                 f"{other.name} takes images of {'x'.join(map(str, other.input_shape))} and "
@@ -270,7 +276,7 @@ def common_settings(
     arch: str | None,
     layer: str | None,
     precision: str,
-    max_samples: int,
+    max_samples: int | None,
     resize: int | None,
     seed: int,
 ) -> dict[str, Any]:

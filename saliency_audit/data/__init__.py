@@ -4,9 +4,12 @@ from saliency_audit.data.annotations import Annotations as Annotations
 from saliency_audit.data.annotations import read_annotations as read_annotations
 from saliency_audit.data.batches import ImageBatch as ImageBatch
 from saliency_audit.data.batches import batches as batches
+from saliency_audit.data.batches import in_order as in_order
 from saliency_audit.data.dataset import Failure as Failure
 from saliency_audit.data.dataset import ImageData as ImageData
 from saliency_audit.data.dataset import Sample as Sample
+from saliency_audit.data.dataset import held_out as held_out
+from saliency_audit.data.dataset import subset as subset
 from saliency_audit.data.opening import READERS as READERS
 from saliency_audit.data.opening import open_data as open_data
 from saliency_audit.data.saved_maps import SavedMaps as SavedMaps

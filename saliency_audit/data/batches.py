@@ -1,7 +1,7 @@
 """Stream images through a loader, in batches whose number means the same in every run."""
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,22 +82,45 @@ def batches(
     rank, world = shard
     count = -(-len(data) // batch_size)
     wanted = [index for index in range(count) if index % world == rank and index not in skip]
-    if not wanted:
-        return
+    order = [
+        list(range(index * batch_size, min((index + 1) * batch_size, len(data))))
+        for index in wanted
+    ]
+    for index, batch in zip(
+        wanted, in_order(data, order, workers=workers, device=device), strict=True
+    ):
+        yield replace(batch, index=index)
+
+
+def in_order(
+    data: ImageData,
+    order: Iterable[list[int]],
+    *,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+) -> Iterator[ImageBatch]:
+    """Batches of chosen images, read ahead of the device by the workers.
+
+    Args:
+        data: the images.
+        order: positions of the images of each batch; may be endless.
+        workers: processes that read; 0 reads in this one.
+        device: where the tensors go.
+
+    Yields:
+        The batches, numbered from 0.
+    """
     on_cuda = torch.device(device).type == "cuda"
     loader = DataLoader(
         data,
-        batch_sampler=[
-            list(range(index * batch_size, min((index + 1) * batch_size, len(data))))
-            for index in wanted
-        ],
+        batch_sampler=order,
         num_workers=workers,
         collate_fn=_Collate(data.input_shape),
         pin_memory=on_cuda,
         # Its own generator: the loader must not take numbers from the caller's.
         generator=torch.Generator(),
     )
-    for index, (names, images, labels, failures) in zip(wanted, loader, strict=True):
+    for index, (names, images, labels, failures) in enumerate(loader):
         yield ImageBatch(
             index,
             list(names),

@@ -115,14 +115,31 @@ def subset(data: ImageData, count: int, seed: int) -> ImageData:
     if count >= len(data):
         return data
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(data), generator=generator)[:count].sort().values.tolist()
+    return at(data, torch.randperm(len(data), generator=generator)[:count].sort().values.tolist())
+
+
+def held_out(data: ImageData, share: float, seed: int) -> tuple[ImageData, ImageData]:
+    """Two parts of the images, in their old order; the second has the share, drawn with the seed.
+
+    Raises:
+        InputError: there are too few images for either part to have one.
+    """
+    count = max(1, round(share * len(data)))
+    if count >= len(data):
+        raise InputError(f"{len(data)} images cannot be split; give --val, or more images")
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).tolist()
+    return at(data, sorted(order[count:])), at(data, sorted(order[:count]))
+
+
+def at(data: ImageData, chosen: Sequence[int]) -> ImageData:
+    """The images at these places, in this order."""
     return replace(
         data,
         names=[data.names[i] for i in chosen],
-        labels=data.labels[chosen],
+        labels=data.labels[list(chosen)],
         sizes=[data.sizes[i] for i in chosen],
         extras={data.names[i]: data.extra(data.names[i]) for i in chosen if data.extras},
-        positions=chosen if data.positions is None else [data.positions[i] for i in chosen],
+        positions=list(chosen) if data.positions is None else [data.positions[i] for i in chosen],
     )
 
 

@@ -74,9 +74,14 @@ def private_copy(model: Classifier, images: Tensor, method: str) -> tuple[Classi
         method: for messages.
 
     Raises:
-        UnsupportedError: the format has no eager modules, or the network cannot be copied so that
-            its logits stay the same.
+        UnsupportedError: the format has no eager modules, the network runs softplus in place of
+            what its modules say, or it cannot be copied so that its logits stay the same.
     """
+    if model.activation is not None:
+        raise UnsupportedError(
+            f"{method} has a rule for ReLU, and {model.name} runs softplus instead; "
+            "use gradient, smoothgrad or integrated-gradients"
+        )
     if model.format != "module":
         raise UnsupportedError(
             f"{method} hooks eager modules, which {model.format} programs do not have: "

@@ -1,11 +1,17 @@
 """Load, wrap and look inside image classifiers."""
 
+from saliency_audit.models.activation import activation_metadata as activation_metadata
+from saliency_audit.models.agreement import Agreement as Agreement
+from saliency_audit.models.agreement import agreement as agreement
 from saliency_audit.models.classifier import Classifier as Classifier
 from saliency_audit.models.classifier import in_eval_mode as in_eval_mode
 from saliency_audit.models.device import auto_batch_size as auto_batch_size
 from saliency_audit.models.device import halve_on_oom as halve_on_oom
 from saliency_audit.models.device import resolve_device as resolve_device
 from saliency_audit.models.files import kind_of as kind_of
+from saliency_audit.models.fresh import fresh as fresh
+from saliency_audit.models.fresh import reinitialised as reinitialised
+from saliency_audit.models.fresh import trainable as trainable
 from saliency_audit.models.gradients import differentiating as differentiating
 from saliency_audit.models.gradients import gradients_at as gradients_at
 from saliency_audit.models.gradients import in_batches as in_batches
@@ -24,10 +30,9 @@ from saliency_audit.models.randomise import resolve_randomisation as resolve_ran
 from saliency_audit.models.randomise import weight_layers as weight_layers
 from saliency_audit.models.save import save as save
 from saliency_audit.models.save import save_state_dict as save_state_dict
+from saliency_audit.models.save import write_whole as write_whole
 from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALARS
 from saliency_audit.models.scalars import SCALARS as SCALARS
 from saliency_audit.models.spatial import as_spatial as as_spatial
 from saliency_audit.models.spatial import last_spatial_layer as last_spatial_layer
-from saliency_audit.models.surrogates import Agreement as Agreement
-from saliency_audit.models.surrogates import agreement as agreement
 from saliency_audit.models.surrogates import surrogate as surrogate

@@ -1,10 +1,12 @@
 """State dicts become networks: by ``--arch``, or recognised by their keys and shapes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
 from saliency_audit.errors import InputError
+from saliency_audit.models.activation import note
 from saliency_audit.models.architectures import builder, fitting_options, recognise
 from saliency_audit.models.files import Kind
 from saliency_audit.models.found import Found
@@ -24,14 +26,18 @@ def from_checkpoint(path: Path, kind: Kind, *, arch: str | None, trust_pickle: b
     Raises:
         InputError: it holds no weights, or they fit no architecture.
     """
-    state, entry = read_checkpoint(path, kind, trust_pickle=trust_pickle)
-    if isinstance(state, nn.Module):
+    read = read_checkpoint(path, kind, trust_pickle=trust_pickle)
+    if isinstance(read.state, nn.Module):
         if arch is not None:
             raise InputError(f"--arch is for state dicts, and '{path}' is a whole module; leave it")
-        return Found(state, path.name)
-    found = _recognised(path, state) if arch is None else _built(path, state, arch)
-    if entry is not None:
-        found.notes.append(f"weights read from entry '{entry}' of {path.name}")
+        found = Found(read.state, path.name)
+    else:
+        found = _recognised(path, read.state) if arch is None else _built(path, read.state, arch)
+        if read.entry is not None:
+            found.notes.append(f"weights read from entry '{read.entry}' of {path.name}")
+    if read.activation is not None:
+        found.activation = read.activation
+        found.notes.append(note(path.name, read.activation))
     return found
 
 
@@ -43,7 +49,7 @@ def _built(path: Path, state: StateDict, arch: str) -> Found:
     if options:
         network = build(**options)
     fill(network, state, file=str(path), arch=f"--arch {arch}")
-    return _of_torchvision(Found(network, path.name), arch, options)
+    return of_torchvision(Found(network, path.name), arch, options)
 
 
 def _recognised(path: Path, state: StateDict) -> Found:
@@ -62,10 +68,17 @@ def _recognised(path: Path, state: StateDict) -> Found:
     fill(network, state, file=str(path), arch=arch)
     found = Found(network, path.name)
     found.notes.append(f"recognised as {arch} by its keys and shapes")
-    return _of_torchvision(found, arch, options)
+    return of_torchvision(found, arch, options)
 
 
-def _of_torchvision(found: Found, arch: str, options: dict[str, int]) -> Found:
+def of_torchvision(found: Found, arch: str, options: Mapping[str, int]) -> Found:
+    """What was found, with what is known of torchvision's architectures if it is one of them.
+
+    Args:
+        found: is changed.
+        arch: what ``--arch`` says.
+        options: that it was built with.
+    """
     library, _, name = arch.partition(":")
     if library == "torchvision":
         side = options.get("image_size")

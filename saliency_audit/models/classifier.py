@@ -1,14 +1,16 @@
 """The one wrapper around every model: images in [0, 1] go in, logits come out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.models.activation import InPlace, checked
 from saliency_audit.models.scalars import SCALARS, Scalar
+from saliency_audit.models.surrogates import Surrogate, surrogate
 
 Format = Literal["module", "exported", "torchscript"]
 
@@ -53,6 +55,8 @@ class Classifier(nn.Module):
         precision: "bf16" runs the network under autocast; logits are always fp32 or better.
         layer: name of the layer that Grad-CAM reads; None means the last spatial one.
         scalars: how explained scalars are read off the output.
+        activation: what the network was trained with in place of its ReLU-like activations:
+            ("softplus", beta), which is then what is run; None means its own.
 
     Attributes:
         resize: shorter side that images are resized to before the crop; None means the default.
@@ -80,6 +84,7 @@ class Classifier(nn.Module):
         precision: Literal["fp32", "bf16"] = "fp32",
         layer: str | None = None,
         scalars: Mapping[str, Scalar] = SCALARS,
+        activation: InPlace | None = None,
     ) -> None:
         super().__init__()
         channels = input_shape[0]
@@ -101,6 +106,9 @@ class Classifier(nn.Module):
         self.precision = precision
         self.layer = layer
         self.scalars = scalars
+        self.activation = None if activation is None else checked(activation)
+        if activation is not None:
+            surrogate(network, "softplus", beta=activation[1])  # refuses TorchScript
         self._passes = [0]
         self.resize = None
         self.notes = []
@@ -111,12 +119,19 @@ class Classifier(nn.Module):
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
         self.count(len(images))
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
-        if self.precision == "fp32":
-            logits: Tensor = self.network(normalised)
-            return logits
-        with torch.autocast(images.device.type, torch.bfloat16):
-            logits = self.network(normalised)
+        with self.activated():
+            if self.precision == "fp32":
+                logits: Tensor = self.network(normalised)
+                return logits
+            with torch.autocast(images.device.type, torch.bfloat16):
+                logits = self.network(normalised)
         return logits.float() if isinstance(logits, Tensor) else logits
+
+    def activated(self) -> AbstractContextManager[Any]:
+        """Inside, whoever runs ``self.network`` gets the activations it was trained with."""
+        if self.activation is None:
+            return nullcontext()
+        return Surrogate("softplus", self.activation[1])
 
     def count(self, images: int) -> None:
         """Count forward passes that were run past this wrapper, or by it."""
@@ -156,6 +171,7 @@ class Classifier(nn.Module):
             "precision": self.precision,
             "layer": self.layer,
             "scalars": self.scalars,
+            "activation": self.activation,
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize

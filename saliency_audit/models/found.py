@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from saliency_audit.models.activation import InPlace
 from saliency_audit.models.classifier import Format
 
 
@@ -20,6 +21,7 @@ class Found:
         mean: per channel, in pixel units; None where the source does not say.
         std: likewise.
         resize: shorter side before the centre crop.
+        activation: what it was trained with in place of its own; None where nothing is said.
         sha256: of the file; empty for a network that came by name.
         usual: the ``--mean`` and ``--std`` that such networks usually have.
         notes: lines to tell the user.
@@ -32,6 +34,7 @@ class Found:
     mean: Sequence[float] | float | None = None
     std: Sequence[float] | float | None = None
     resize: int | None = None
+    activation: InPlace | None = None
     sha256: str = ""
     usual: str = "ImageNet's are --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
     notes: list[str] = field(default_factory=list)

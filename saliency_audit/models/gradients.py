@@ -1,7 +1,7 @@
 """Gradients of the explained scalar in the image: what every method of the family is made of."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saliency_audit.models.classifier import Classifier
-
-ENTERED: list[AbstractContextManager[Any]] = []
-"""Contexts such as `surrogate` that are entered now; what is made again is made inside them."""
+from saliency_audit.models.surrogates import ENTERED
 
 
 def in_batches(

@@ -133,13 +133,13 @@ def resolve_randomisation(
         if model.format != "module":
             raise UnsupportedError(
                 f"{model.name} is a saved program, whose layers do not know how they were "
-                "initialised; --randomise shuffle works"
+                "initialised"
             )
         for layer in layers:
             _initialised(layer, seed=0)
-    except UnsupportedError:
+    except UnsupportedError as error:
         if how == "reinit":
-            raise
+            raise UnsupportedError(f"{error}; --randomise shuffle works") from error
         return "shuffle"
     return "reinit"
 
@@ -235,6 +235,5 @@ def _initialised(layer: WeightLayer, *, seed: int) -> nn.Module:
 
 def _uninitialised(layer: WeightLayer, why: str) -> UnsupportedError:
     return UnsupportedError(
-        f"layer '{layer.name}' has weights but no initialisation of its own ({why}); "
-        "--randomise shuffle works"
+        f"layer '{layer.name}' has weights but no initialisation of its own ({why})"
     )

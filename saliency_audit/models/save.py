@@ -3,6 +3,8 @@
 import io
 import os
 import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,19 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from saliency_audit.errors import UnsupportedError
+from saliency_audit.models.activation import InPlace
 from saliency_audit.models.classifier import Format, evaluating
 from saliency_audit.models.files import one_line
+from saliency_audit.models.surrogates import surrogate
 
 
 def save(
-    network: nn.Module, path: Path, *, format: Format, input_shape: tuple[int, int, int]
+    network: nn.Module,
+    path: Path,
+    *,
+    format: Format,
+    input_shape: tuple[int, int, int],
+    activation: InPlace | None = None,
 ) -> None:
     """Write a network as a program that runs without its Python code.
 
@@ -27,6 +36,8 @@ def save(
         format: what the user's model came as: "torchscript" is written as TorchScript, anything
             else as a ``torch.export`` program (``.pt2``) that takes any number of images.
         input_shape: ``(c, h, w)``.
+        activation: what the program is to compute in place of ReLU-like activations, as
+            `Classifier` has it; None means the network's own.
 
     Raises:
         UnsupportedError: the network cannot be captured in that format.
@@ -36,18 +47,31 @@ def save(
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     example = torch.zeros(2, *input_shape, device=device)
     capture = _torchscript if format == "torchscript" else _exported
-    with warnings.catch_warnings(), evaluating(network):
+    activated: AbstractContextManager[Any] = nullcontext()
+    if activation is not None:
+        if format == "torchscript":
+            raise UnsupportedError(
+                "the network runs softplus in place of ReLU, which cannot be saved as TorchScript; "
+                "save a .pt2 or the state dict"
+            )
+        # The exporter records what is called, so it records what is called instead.
+        activated = surrogate(network, "softplus", beta=activation[1])
+    with warnings.catch_warnings(), evaluating(network), activated:
         warnings.simplefilter("ignore")
         data = capture(network, example)
-    _write(path, data)
+    write_whole(path, data)
 
 
-def save_state_dict(network: nn.Module, path: Path) -> None:
+def save_state_dict(
+    network: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a network's weights under their names, as safetensors.
 
     Args:
         network: stays as it is.
         path: where to; an existing file is replaced.
+        metadata: written beside the weights; ``activation_metadata(model.activation)`` is what
+            ``load`` looks for.
 
     Raises:
         OSError: the file cannot be written.
@@ -57,7 +81,7 @@ def save_state_dict(network: nn.Module, path: Path) -> None:
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in network.state_dict().items()
     }
-    _write(path, to_safetensors(tensors))
+    write_whole(path, to_safetensors(tensors, dict(metadata or {}) or None))
 
 
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
@@ -114,7 +138,7 @@ def _uncaptured(form: str, error: Exception) -> UnsupportedError:
     return UnsupportedError(f"the network cannot be saved as a {form}: {one_line(error)}")
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write beside the file, then take its place; nothing is left of what failed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

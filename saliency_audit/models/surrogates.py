@@ -8,7 +8,7 @@ never touched.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
 import torch
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from saliency_audit.errors import InputError, UnsupportedError, lookup
-from saliency_audit.models.classifier import Classifier
-from saliency_audit.models.gradients import ENTERED, in_batches, input_gradient
 from saliency_audit.models.smooth import ACTIVATIONS, CALLABLES, Activation, Smooth
 
 Kind = Literal["softplus", "exact-forward"]
+
+ENTERED: list[AbstractContextManager[Any]] = []
+"""Contexts that `surrogate` gave and that are entered now; what is made again is made inside."""
 
 
 class _ExactForward(torch.autograd.Function):
@@ -137,60 +138,3 @@ def surrogate(model: nn.Module, kind: Kind, *, beta: float) -> Surrogate:
             "--arch, or a .pt2 program"
         )
     return Surrogate(kind, beta)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How near a surrogate is to the model it stands for.
-
-    Attributes:
-        predictions: share of images with the same predicted class.
-        cosine: between the gradient maps, ``(n,)``; NaN where either is all zero.
-        replaced: calls of each activation that were replaced, by its name.
-    """
-
-    predictions: float
-    cosine: Tensor
-    replaced: Counter[str]
-
-
-def agreement(
-    model: Classifier,
-    images: Tensor,
-    targets: Tensor,
-    *,
-    kind: Kind,
-    beta: float,
-    scalar: str = "logit",
-    batch_size: int | None = None,
-) -> Agreement:
-    """Measure a surrogate against the original model.
-
-    Args:
-        model: the classifier.
-        images: ``(n, c, h, w)`` in [0, 1]; at least one.
-        targets: explained classes, ``(n,)``.
-        kind: of the surrogate.
-        beta: of the surrogate.
-        scalar: a name in ``SCALARS``, whose gradient maps are compared.
-        batch_size: most images the model sees at once.
-
-    Raises:
-        UnsupportedError: the model holds TorchScript.
-    """
-
-    def measure() -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            classes = in_batches(lambda x, _: model(x).argmax(1), images, targets, batch_size)
-        gradients = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
-        return classes, gradients.flatten(1)
-
-    classes, gradients = measure()
-    with surrogate(model, kind, beta=beta) as context:
-        smooth_classes, smooth_gradients = measure()
-    norms = gradients.norm(dim=1) * smooth_gradients.norm(dim=1)
-    return Agreement(
-        predictions=float((classes == smooth_classes).double().mean()),
-        cosine=(gradients * smooth_gradients).sum(1) / norms,
-        replaced=context.replaced,
-    )

@@ -4,15 +4,17 @@ import pickle
 import re
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError
+from saliency_audit.models.activation import InPlace, activation_said
 from saliency_audit.models.files import Kind, one_line
 
 StateDict = dict[str, Tensor]
@@ -22,9 +24,22 @@ _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weight
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
 
 
-def read_checkpoint(
-    path: Path, kind: Kind, *, trust_pickle: bool = False
-) -> tuple[StateDict | nn.Module, str | None]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        state: the state dict, or a whole module where one was pickled and is trusted.
+        entry: of the file that it was found under, if any.
+        activation: what the file says it was trained with in place of ReLU, if it does.
+    """
+
+    state: StateDict | nn.Module
+    entry: str | None = None
+    activation: InPlace | None = None
+
+
+def read_checkpoint(path: Path, kind: Kind, *, trust_pickle: bool = False) -> Checkpoint:
     """Read the tensors of a checkpoint; code pickled into it is not run.
 
     Args:
@@ -32,26 +47,35 @@ def read_checkpoint(
         kind: "safetensors" or "checkpoint".
         trust_pickle: unpickle anything, running what code it asks for.
 
-    Returns:
-        The state dict, or a whole module where one was pickled and is trusted; and the entry of
-        the file that it was found under, if any.
-
     Raises:
         InputError: it holds other objects than tensors, or cannot be read.
     """
     if kind == "safetensors":
         try:
-            return load_file(path), None
+            with safe_open(path, "pt") as file:
+                said = file.metadata() or {}
+            state = load_file(path)
         except (SafetensorError, ValueError) as error:
             raise InputError(f"'{path}' is no valid safetensors file: {error}") from error
+        activation = activation_said(path, said.get("activation"), said.get("beta"))
+        return Checkpoint(state, activation=activation)
     found = _unpickle(path, trust_pickle=trust_pickle)
     if isinstance(found, nn.Module):
-        return found, None
+        return Checkpoint(found)
+    if not isinstance(found, Mapping):
+        raise InputError(
+            f"'{path}' holds a {type(found).__name__}, not a state dict (names to tensors)"
+        )
+    pair = found.get("activation")
+    pair = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
+    activation = activation_said(path, *pair)
     for entry in _ENTRIES:
-        if isinstance(found, Mapping) and isinstance(found.get(entry), Mapping | nn.Module):
-            inner = found[entry]
-            return (inner if isinstance(inner, nn.Module) else _tensors(path, inner)), entry
-    return _tensors(path, found), None
+        inner = found.get(entry)
+        if isinstance(inner, nn.Module):
+            return Checkpoint(inner, entry, activation)
+        if isinstance(inner, Mapping):
+            return Checkpoint(_tensors(path, inner), entry, activation)
+    return Checkpoint(_tensors(path, found), activation=activation)
 
 
 def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
@@ -83,11 +107,7 @@ def _corrupt(path: Path, error: Exception) -> InputError:
     return InputError(f"'{path}' is truncated or corrupt ({one_line(error)}); copy it again")
 
 
-def _tensors(path: Path, found: Any) -> StateDict:
-    if not isinstance(found, Mapping):
-        raise InputError(
-            f"'{path}' holds a {type(found).__name__}, not a state dict (names to tensors)"
-        )
+def _tensors(path: Path, found: Mapping[Any, Any]) -> StateDict:
     state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not state:
         shown = ", ".join(map(str, list(found)[:5])) or "nothing"

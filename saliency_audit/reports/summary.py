@@ -35,7 +35,7 @@ def summarise(
     results: pd.DataFrame,
     *,
     higher_is_better: Mapping[str, bool | None],
-    chance: Mapping[str, float] | Mapping[tuple[str, str], float] | None = None,
+    chance: Mapping[Any, float] | None = None,
     control: str = "random",
     controls: Mapping[tuple[str, str], str] | None = None,
     proportions: Collection[str] = PROPORTIONS,

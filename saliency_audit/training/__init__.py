@@ -7,8 +7,11 @@ from saliency_audit.training.gradient_norm import gradient_norm
 from saliency_audit.training.harmonise import harmonise
 from saliency_audit.training.interpretation import interpretation
 from saliency_audit.training.jacobian import jacobian
+from saliency_audit.training.loop import ByName as ByName
+from saliency_audit.training.loop import Trained as Trained
 from saliency_audit.training.noise import noise
 from saliency_audit.training.pgd import pgd
+from saliency_audit.training.recipe import Recipe as Recipe
 from saliency_audit.training.score_matching import score_matching
 from saliency_audit.training.step import Loss as Loss
 from saliency_audit.training.step import Step as Step

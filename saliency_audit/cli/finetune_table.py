@@ -1,0 +1,61 @@
+"""The answer of ``saliency-audit finetune`` on the terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from saliency_audit.cli.console import results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLOURS = {
+    "better": "green",
+    "worse": "bold red",
+    "changed": "yellow",
+    "no difference shown": "dim",
+    "undefined": "dim",
+    "": "dim",
+}
+
+
+def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
+    """Every check before and after, the paired difference, its word, and the answer."""
+    if len(verdicts):
+        results.print(_table(verdicts))
+    results.print(escape(sentence), soft_wrap=True)
+
+
+def _table(verdicts: "pd.DataFrame") -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
+    for name in ("", "before", "after", "difference [95 %]", ""):
+        table.add_column(escape(name), no_wrap=True)
+    lines = verdicts.to_dict("records")
+    # A single method goes without saying.
+    several = len({line["saliency"] for line in lines if line["saliency"]}) > 1
+    for line in lines:
+        word = str(line["word"])
+        method = f"\n  {line['saliency']}" if several and line["saliency"] else ""
+        table.add_row(
+            escape(f"{line['check']}{method}"),
+            _number(line["before"]),
+            _number(line["after"]),
+            escape(_difference(line)),
+            f"[{COLOURS[word]}]{word or 'not compared'}[/]",
+        )
+    return table
+
+
+def _difference(line: "dict[Any, Any]") -> str:
+    low, high = line["difference_low"], line["difference_high"]
+    mean = _number(line["difference"])
+    return f"{mean} [{_number(low)}, {_number(high)}]" if low == low else mean
+
+
+def _number(value: float) -> str:
+    """Three decimals, or three digits where there are more before the point."""
+    if value != value:
+        return "-"
+    return f"{value + 0.0:.3f}" if abs(value) < 1 else f"{value:.3g}"

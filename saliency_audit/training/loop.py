@@ -1,0 +1,346 @@
+"""The loop: batches in a fixed order, an objective, a step of the optimizer."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from saliency_audit.data import ImageBatch, ImageData, in_order
+from saliency_audit.errors import AuditError, InputError
+from saliency_audit.models import Classifier, in_eval_mode
+from saliency_audit.seeding import generators
+from saliency_audit.training.augment import flip_crop
+from saliency_audit.training.optimise import optimizer, schedule
+from saliency_audit.training.recipe import Recipe, check_recipe
+from saliency_audit.training.step import Loss, Step
+from saliency_audit.types import Objective
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+COLLAPSE = -1e6
+"""Mean trace below which score matching has left the data (P0 App. E: 9 % accuracy)."""
+
+ByName = Callable[[Sequence[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One step that was done.
+
+    Attributes:
+        step: its number, from 1.
+        steps: how many there will be.
+        epoch: how often as many images as there are have gone through the model by now.
+        values: "loss", its terms and what else the objective measured, "lr", "train_accuracy",
+            "seconds" and "images_per_second" of this step.
+        terms: which of them add up to the loss.
+        state: gives what a checkpoint holds now; every process must call it.
+        stop: whether any process was asked to stop.
+        keep: whether this step is worth a checkpoint.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    values: Mapping[str, float]
+    terms: tuple[str, ...]
+    state: Callable[[], dict[str, Any]]
+    stop: bool = False
+    keep: bool = False
+
+
+class _Objective(nn.Module):
+    """The objective as a module: all it computes is inside what several processes share."""
+
+    def __init__(self, model: Classifier, function: Callable[..., Loss], **options: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.function = partial(function, **options)
+
+    def forward(self, step: Step) -> Loss:
+        return self.function(step)
+
+
+def options_of(objective: Objective) -> dict[str, Any]:
+    """The options of an objective and what they are unless they are given."""
+    parameters = signature(objective.function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def accelerator(device: torch.device, *, accumulate: int = 1) -> "Accelerator":
+    """The processes that a launcher started, or this one alone."""
+    from accelerate import Accelerator
+
+    return Accelerator(
+        cpu=device.type == "cpu", device_placement=False, gradient_accumulation_steps=accumulate
+    )
+
+
+def train(
+    model: Classifier,
+    data: ImageData,
+    objective: Objective,
+    *,
+    recipe: Recipe,
+    options: Mapping[str, Any] | None = None,
+    targets: ByName | None = None,
+    annotations: ByName | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    state: Mapping[str, Any] | None = None,
+    together: "Accelerator | None" = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Trained]:
+    """Train a classifier in place, one step at a time.
+
+    Which images a step has, how they are augmented and what is drawn for each of them depends on
+    the seed and the number of the step alone: not on the number of processes, nor on where a
+    resumed training starts.
+
+    Args:
+        model: its weights change; those that ask for no gradient stay. Its modes are as before
+            once the loop is left.
+        data: labelled images.
+        objective: of ``OBJECTIVES``.
+        recipe: how.
+        options: of the objective.
+        targets: gives the teacher's maps of images by name, ``(n, c, h, w)``.
+        annotations: gives what people marked, by name, ``(n, h, w)``; NaN where there is none.
+        seed: of all draws.
+        workers: processes that read images.
+        state: of a checkpoint, to go on from; it is loaded into the model.
+        together: the processes; None means this one alone.
+        stopping: asked after each step whether to stop.
+
+    Yields:
+        One `Trained` after each step.
+
+    Raises:
+        InputError: an option that means nothing.
+        AuditError: the loss is not finite, or score matching has collapsed; the weights are those
+            before that step.
+    """
+    options = {**options_of(objective), **(options or {})}
+    replay = int(options.get("replay", 1))
+    device = model.mean.device
+    together = together or accelerator(device, accumulate=recipe.accumulate)
+    rank, world = together.process_index, together.num_processes
+    check_recipe(recipe, len(data), processes=world, replay=replay)
+    trained = [weight for weight in model.network.parameters() if weight.requires_grad]
+    if not trained:
+        raise InputError(f"all weights of {model.name} are frozen; nothing can be trained")
+    steps = recipe.steps(len(data))
+    optim = optimizer(
+        trained,
+        name=recipe.optimizer,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    plan = schedule(optim, name=recipe.schedule, steps=steps)
+    memory: dict[str, Tensor] = {}
+    done = 0
+    if state is not None:
+        done = int(state["step"])
+        model.network.load_state_dict(state["state_dict"])
+        optim.load_state_dict(state["optimizer"])
+        plan.load_state_dict(state["schedule"])
+        memory = {
+            name: kept.chunk(world)[rank].to(device) for name, kept in state["memory"].items()
+        }
+
+    def snapshot(number: int, terms: tuple[str, ...]) -> dict[str, Any]:
+        kept = {name: together.gather(tensor).cpu() for name, tensor in memory.items()}
+        return {
+            "state_dict": {n: t.detach().cpu() for n, t in model.network.state_dict().items()},
+            "activation": model.activation and list(model.activation),
+            "optimizer": optim.state_dict(),
+            "schedule": plan.state_dict(),
+            "memory": kept,
+            "step": number,
+            "terms": list(terms),
+        }
+
+    module = together.prepare_model(_Objective(model, objective.function, **options))
+    updates = together.prepare_optimizer(optim)
+    order = _order(
+        len(data),
+        recipe,
+        seed=seed,
+        batches=range(done // replay, -(-steps // replay)),
+        share=(rank, world),
+    )
+    stream = in_order(data, order, workers=workers, device=device)
+    # Sets no mode that lasts: it puts back those of now once the loop is left.
+    with in_eval_mode(model):
+        parts: list[ImageBatch] = []
+        one_mode: bool | None = None
+        for number in range(done, steps):
+            began = time.monotonic()
+            if number % replay == 0 or not parts:
+                parts = [next(stream) for _ in range(recipe.accumulate)]
+            _into_training(model, freeze_bn=recipe.freeze_bn)
+            if one_mode is None:
+                one_mode = _one_mode(model, parts[0].images)
+            losses, right = [], 0.0
+            for index, batch in enumerate(parts):
+                if not batch.names:
+                    why = batch.failures[0]
+                    raise AuditError(f"no image of a batch can be read; {why.name}: {why.message}")
+                step = _step(
+                    model, batch, recipe, memory, targets, annotations, one_mode, (seed, number)
+                )
+                with together.accumulate(module):
+                    with _seeded(device, seed, number, index, rank):
+                        loss: Loss = module(step)
+                    together.backward(torch.stack(list(loss.terms.values())).sum())
+                    if loss.after is not None:
+                        loss.after()
+                losses.append(loss)
+                right += float((loss.logits.argmax(1) == step.labels).double().mean()) / len(parts)
+            values, stop = _averaged(losses, right, stopping(), together)
+            terms = tuple(losses[0].terms)
+            _refuse_divergence(values, terms, number + 1, recipe, options)
+            values["lr"] = float(optim.param_groups[0]["lr"])
+            updates.step()
+            updates.zero_grad()
+            plan.step()
+            seconds = time.monotonic() - began
+            values |= {"seconds": seconds, "images_per_second": recipe.batch_size / seconds}
+            epoch = (number + 1) * recipe.batch_size / len(data)
+            yield Trained(
+                number + 1, steps, epoch, values, terms, partial(snapshot, number + 1, terms), stop
+            )
+
+
+def _order(
+    images: int, recipe: Recipe, *, seed: int, batches: range, share: tuple[int, int]
+) -> Iterator[list[int]]:
+    """Positions of the images of each part of each batch that this process takes."""
+    rank, world = share
+    per_epoch = images // recipe.batch_size
+    order, of = torch.empty(0), -1
+    for batch in batches:
+        if batch // per_epoch != of:
+            of = batch // per_epoch
+            generator = torch.Generator().manual_seed(_number(seed, "order", of))
+            order = torch.randperm(images, generator=generator)
+        start = batch % per_epoch * recipe.batch_size
+        own = order[start : start + recipe.batch_size].chunk(world)[rank]
+        yield from (part.tolist() for part in own.chunk(recipe.accumulate))
+
+
+def _step(
+    model: Classifier,
+    batch: ImageBatch,
+    recipe: Recipe,
+    memory: dict[str, Tensor],
+    targets: ByName | None,
+    annotations: ByName | None,
+    one_mode: bool,
+    now: tuple[int, int],
+) -> Step:
+    """The batch as the objective sees it, augmented together with what belongs to its images."""
+    seed, number = now
+    device = batch.images.device
+
+    def drawn(purpose: str) -> list[torch.Generator]:
+        return generators(seed, batch.names, f"{purpose}|{number}", device)
+
+    beside = {
+        "targets": targets and targets(batch.names).to(device),
+        "annotations": annotations and annotations(batch.names).nan_to_num().to(device),
+    }
+    images = batch.images
+    if recipe.augment == "flip-crop":
+        given = {name: value for name, value in beside.items() if value is not None}
+        images, *moved = flip_crop(drawn("augment"), images, *given.values())
+        beside |= dict(zip(given, moved, strict=True))
+    return Step(model, images, batch.labels, drawn, one_mode=one_mode, memory=memory, **beside)
+
+
+def _into_training(model: Classifier, *, freeze_bn: bool) -> None:
+    model.train()
+    for module in model.modules() if freeze_bn else ():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _one_mode(model: Classifier, images: Tensor) -> bool:
+    """Whether the network, in the modes it is trained in, does what it does in eval mode.
+
+    Asked of the network itself, as it may do anything by its mode; buffers are put back.
+    """
+    buffers = {name: buffer.clone() for name, buffer in model.network.named_buffers()}
+    with torch.no_grad(), torch.random.fork_rng(_cuda(images.device)):
+        training = model(images)
+        with in_eval_mode(model):
+            same = torch.equal(training, model(images))
+    for name, buffer in model.network.named_buffers():
+        buffer.copy_(buffers[name])
+    return same
+
+
+@contextmanager
+def _seeded(device: torch.device, *numbers: int) -> Iterator[None]:
+    """Inside, torch's own random numbers (dropout's) depend on these numbers alone."""
+    with torch.random.fork_rng(_cuda(device)):
+        torch.manual_seed(_number(*numbers))
+        yield
+
+
+def _cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _number(*of: object) -> int:
+    """A seed that depends on all of these."""
+    text = "|".join(map(str, of))
+    return int.from_bytes(sha256(text.encode()).digest()[:7], "big")
+
+
+def _averaged(
+    losses: Sequence[Loss], right: float, stopping: bool, together: "Accelerator"
+) -> tuple[dict[str, float], bool]:
+    """Means over the parts of the step and over the processes; whether any is to stop."""
+    first = losses[0]
+    terms = {name: [loss.terms[name].detach() for loss in losses] for name in first.terms}
+    seen = {name: [loss.seen[name].detach() for loss in losses] for name in first.seen}
+    assert not set(terms) & set(seen), "a term and a measurement of one name"
+    means = torch.stack([torch.stack(each).double().mean() for each in (terms | seen).values()])
+    device = means.device
+    means = torch.cat([means, torch.tensor([right, float(stopping)], device=device).double()])
+    means = together.reduce(means, "mean")
+    *measured, accuracy, stop = means.tolist()
+    values = dict(zip(terms | seen, measured, strict=True))
+    total = sum(values[name] for name in terms)
+    return {"loss": total, **values, "train_accuracy": accuracy}, stop > 0
+
+
+def _refuse_divergence(
+    values: Mapping[str, float],
+    terms: Sequence[str],
+    step: int,
+    recipe: Recipe,
+    options: Mapping[str, Any],
+) -> None:
+    weight = f" or --weight (now {options['weight']:g})" if "weight" in options else ""
+    lower = f"lower --lr (now {recipe.lr:g}){weight}"
+    if not abs(values["loss"]) < float("inf"):
+        seen = ", ".join(f"{name} {values[name]:g}" for name in terms)
+        raise AuditError(
+            f"training diverged at step {step}: the loss is not finite ({seen}); {lower}"
+        )
+    if values.get("trace", 0.0) < COLLAPSE and "mu" in options:
+        raise AuditError(
+            f"score matching collapsed at step {step}: the mean trace is {values['trace']:.3g}, "
+            f"below {COLLAPSE:.0e}; raise --mu (now {options['mu']:g}), or {lower}"
+        )
