@@ -31,13 +31,14 @@ FINETUNE_WORDS = {
     UNDEFINED: "no verdict: more than 5 % of the images have no value with one of the models, "
     "labels are missing, the check failed, or there are fewer than 8 images",
 }
+ATTACKED = "topk-intersection"
 QUESTIONS = (
     "accuracy",
     "robust-accuracy",
     "deletion",
     "discriminative",
     "stability",
-    "topk-intersection",
+    ATTACKED,
     "scalar-agreement",
     "gradient-norm-target",
     "gradient-norm-others",
@@ -202,17 +203,28 @@ def finetune_sentence(verdicts: pd.DataFrame, *, objective: str, images: int) ->
         told = [_by(line, lines) for line in judged if line["word"] == word]
         said.append(", ".join(told) or nothing)
     for word in (SAME, UNDEFINED):
-        named = [_called(line, lines) for line in judged if line["word"] == word]
-        said.append(f"{word}{' for' if word == SAME else ':'} {', '.join(named)}" if named else "")
+        named = _together([line for line in judged if line["word"] == word], lines)
+        said.append(f"{word}{' for' if word == SAME else ':'} {named}" if named else "")
     return f"{said[0]}: " + "; ".join(filter(None, said[1:])) + "."
 
 
 def _called(line: Line, lines: Sequence[Line]) -> str:
     """A question as sentences call it, with its method where there are several."""
-    name = line["check"] + (" under attack" if line["check"] == "topk-intersection" else "")
-    several = len({other["saliency"] for other in lines if other["saliency"]} - {""}) > 1
-    of_map = line["saliency"] and line["check"] != "scalar-agreement"
-    return f"{name} of {line['saliency']}" if several and of_map else name
+    name = line["check"] + (" under attack" if line["check"] == ATTACKED else "")
+    several = sum(other["check"] == line["check"] for other in lines) > 1
+    return f"{name} of {line['saliency']}" if several else name
+
+
+def _together(some: Sequence[Line], lines: Sequence[Line]) -> str:
+    """Questions, each with its methods behind it where there are several."""
+    named: dict[str, list[str]] = {}
+    for line in some:
+        name, _, method = _called(line, lines).partition(" of ")
+        named.setdefault(name, []).append(method)
+    return ", ".join(
+        f"{name} ({', '.join(methods)})" if any(methods) else name
+        for name, methods in named.items()
+    )
 
 
 def _by(line: Line, lines: Sequence[Line]) -> str:
@@ -231,7 +243,7 @@ def _by(line: Line, lines: Sequence[Line]) -> str:
     moved = line["control_after"] - line["control_before"]
     if not abs(moved) > size / 10:  # too little to account for it, or nothing known
         return text
-    control = "noise" if line["check"] == "topk-intersection" else "a random map"
+    control = "noise" if line["check"] == ATTACKED else "a random map"
     return f"{text} ({control}: {'higher' if moved > 0 else 'lower'} by {_short(abs(moved))})"
 
 

@@ -358,7 +358,9 @@ def _train(
             if trained.keep and group.main:
                 log.write()
             if "val_accuracy" in trained.values and not setup.quiet:
-                errors.print(_line(trained.step, trained.steps, trained.values, terms))
+                errors.print(
+                    _line(trained.step, trained.steps, trained.values, terms), soft_wrap=True
+                )
     return terms
 
 

@@ -32,19 +32,20 @@ def _table(verdicts: "pd.DataFrame") -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
     for name in ("", "before", "after", "difference [95 %]", ""):
         table.add_column(escape(name), no_wrap=True)
-    lines = verdicts.to_dict("records")
-    # A single method goes without saying.
-    several = len({line["saliency"] for line in lines if line["saliency"]}) > 1
-    for line in lines:
-        word = str(line["word"])
-        method = f"\n  {line['saliency']}" if several and line["saliency"] else ""
-        table.add_row(
-            escape(f"{line['check']}{method}"),
-            _number(line["before"]),
-            _number(line["after"]),
-            escape(_difference(line)),
-            f"[{COLOURS[word]}]{word or 'not compared'}[/]",
-        )
+    for check, own in verdicts.groupby("check", sort=False):
+        lines = own.to_dict("records")
+        # A single method goes without saying.
+        if len(lines) > 1:
+            table.add_row(f"[bold]{escape(str(check))}[/]")
+        for line in lines:
+            word = str(line["word"])
+            table.add_row(
+                escape(f"  {line['saliency']}" if len(lines) > 1 else str(check)),
+                _number(line["before"]),
+                _number(line["after"]),
+                escape(_difference(line)),
+                f"[{COLOURS[word]}]{word or 'not compared'}[/]",
+            )
     return table
 
 

@@ -52,7 +52,9 @@ OBJECTIVES: dict[str, Objective] = {
         "P4 eq. 3-4",
         needs=("targets",),
     ),
-    "noise": Objective(noise, "images under Gaussian noise, the control of attacks", "P4 3.1"),
+    "noise": Objective(
+        noise, "images under Gaussian noise, the control of attacks", "the control; no paper"
+    ),
     "harmonise": Objective(
         harmonise,
         "images moved along the gradient off what people marked, against it on what they marked",

@@ -4,12 +4,12 @@ import torch
 from torch.nn import functional as F
 
 from saliency_audit.errors import lookup
-from saliency_audit.training.jacobian import reduced
+from saliency_audit.training.reduction import reduced
 from saliency_audit.training.step import Loss, Step, at_least, squares, watched
 
 
 def gradient_norm(
-    step: Step, *, weight: float = 1e-3, scalar: str = "logit", reduction: str = "squared"
+    step: Step, *, weight: float = 1e-3, of: str = "logit", reduction: str = "squared"
 ) -> Loss:
     r"""Cross-entropy, and the norm of each image's gradient.
 
@@ -20,7 +20,7 @@ def gradient_norm(
     Args:
         step: one batch.
         weight: of R.
-        scalar: s, the "logit" of the label, or the "loss" of the image (double backpropagation).
+        of: s, the "logit" of the label, or the "loss" of the image (double backpropagation).
             An image's own loss, not its share of the batch's mean.
         reduction: "squared" (P0), "per-sample", or "minibatch": the three above in order. The last
             two agree at equal norms if the weight of "per-sample" is
@@ -38,9 +38,9 @@ def gradient_norm(
     taken in eval mode, where it does not hang on the other images of the batch.
     """
     at_least("--weight", weight, 0)
-    lookup("scalar", dict.fromkeys(("logit", "loss")), scalar)
+    lookup("--of", dict.fromkeys(("logit", "loss")), of)
     with watched(step) as run:
-        values = step.model.explained(scalar, run.steady, step.labels)
+        values = step.model.explained(of, run.steady, step.labels)
         (gradient,) = torch.autograd.grad(values.sum(), run.pixels, create_graph=True)
     squared = squares(gradient)
     return Loss(

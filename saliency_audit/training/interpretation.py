@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from saliency_audit.errors import lookup
-from saliency_audit.training.jacobian import reduced
+from saliency_audit.training.reduction import reduced
 from saliency_audit.training.step import Loss, Step, at_least, of_labels, squares, watched
 
 

@@ -65,7 +65,7 @@ def test_loss_of_softmax_regression(softmax_regression, images, step_of, reducti
     # (p - e_y) W for each image, whose graph is made here without a second derivative.
     model = softmax_regression
     step = step_of(model, images, LABELS, one_mode=True)
-    loss = gradient_norm(step, weight=2.0, scalar="loss", reduction=reduction)
+    loss = gradient_norm(step, weight=2.0, of="loss", reduction=reduction)
     rest = model(images).softmax(1) - nn.functional.one_hot(LABELS, 3)
     norms = (rest @ weight_of(model)).norm(dim=1)
     expected = (
@@ -103,7 +103,7 @@ def test_no_gradient_is_no_nan(softmax_regression, images, step_of, scalar, redu
     model = softmax_regression
     weight_of(model).data.zero_()
     step = step_of(model, images, LABELS, one_mode=True)
-    loss = gradient_norm(step, weight=1.0, scalar=scalar, reduction=reduction)
+    loss = gradient_norm(step, weight=1.0, of=scalar, reduction=reduction)
     assert loss.terms["gradient-norm"] < 1e-5
     assert slope_of(loss.terms["gradient-norm"], model).abs().max() == 0
 
@@ -114,10 +114,10 @@ def test_an_image_has_its_own_gradient_in_training_mode(net, batch, step_of, sca
     model, (images, labels) = net(), batch
     model.network[1].momentum = 0.0
     norms = [
-        gradient_norm(step_of(model, images[i : i + 1], labels[i : i + 1]), scalar=scalar)
+        gradient_norm(step_of(model, images[i : i + 1], labels[i : i + 1]), of=scalar)
         for i in range(5)
     ]
-    whole = gradient_norm(step_of(model, images, labels), scalar=scalar)
+    whole = gradient_norm(step_of(model, images, labels), of=scalar)
     mean = torch.stack([loss.seen["mean-norm"] for loss in norms]).mean()
     torch.testing.assert_close(whole.seen["mean-norm"], mean)
 
@@ -127,7 +127,7 @@ def test_an_image_has_its_own_gradient_in_training_mode(net, batch, step_of, sca
 @pytest.mark.parametrize("reduction", ["squared", "per-sample", "minibatch"])
 def test_no_weight_is_plain_training_bit_by_bit(net, batch, step_of, plain, scalar, reduction):
     found = []
-    options = {"weight": 0.0, "scalar": scalar, "reduction": reduction}
+    options = {"weight": 0.0, "of": scalar, "reduction": reduction}
     for run in (lambda step: gradient_norm(step, **options), cross_entropy):
         model = net(plain=plain)
         torch.manual_seed(7)  # dropout
@@ -160,7 +160,7 @@ def test_training_shortens_gradients(net, batch, step_of):
     ("options", "message"),
     [
         ({"weight": -1.0}, "--weight is -1; give 0 or more"),
-        ({"scalar": "prob"}, "unknown scalar 'prob'.*logit, loss"),
+        ({"of": "prob"}, "unknown --of 'prob'.*logit, loss"),
         ({"reduction": "batch"}, "unknown reduction 'batch'"),
     ],
 )

@@ -70,8 +70,8 @@ def test_rates_of_each_step():
     for epoch, rate in ((100, 0.02), (150, 0.002)):
         assert factors[epoch * 391] == pytest.approx(rate)
         assert factors[epoch * 391 - 1] == pytest.approx(10 * rate)
-    # In floating point 0.1 x 30 is more than 3.
-    assert rates("step", 30, milestones=(0.1,), gamma=0.5)[2:4] == pytest.approx([0.2, 0.1])
+    # In floating point 0.07 x 100 is more than 7.
+    assert rates("step", 100, milestones=(0.07,), gamma=0.5)[6:8] == pytest.approx([0.2, 0.1])
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step"])
