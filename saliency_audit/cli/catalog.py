@@ -22,6 +22,7 @@ class Kind(StrEnum):
     ATTACKS = "attacks"
     PRESETS = "presets"
     METRICS = "metrics"
+    OBJECTIVES = "objectives"
 
 
 def catalog(
@@ -29,7 +30,7 @@ def catalog(
         Kind | None, typer.Argument(help="What to list; everything without it.")
     ] = None,
 ) -> None:
-    """List saliency methods, tricks, attacks, presets and metrics by name.
+    """List saliency methods, tricks, attacks, metrics, objectives and presets by name.
 
     Example: saliency-audit list saliency
     """
@@ -37,6 +38,8 @@ def catalog(
     from saliency_audit.methods import METHODS
     from saliency_audit.metrics import CHECKS, METRICS
     from saliency_audit.metrics.presets import PRESETS as METRIC_PRESETS
+    from saliency_audit.training import OBJECTIVES
+    from saliency_audit.training.presets import PRESETS as TRAINING_PRESETS
     from saliency_audit.tricks import TRICKS
 
     if kind in (None, Kind.SALIENCY):
@@ -79,6 +82,17 @@ def catalog(
                     for name, entry in checks.items()
                 },
             )
+    if kind in (None, Kind.OBJECTIVES):
+        _show("objectives", ("source",), {n: (e.summary, e.source) for n, e in OBJECTIVES.items()})
+    if kind in (None, Kind.OBJECTIVES, Kind.PRESETS):
+        _show(
+            "presets of finetune",
+            ("objective",),
+            {
+                n: (f"{e.summary}\n[dim]{escape(e.deviations)}[/]", e.objective)
+                for n, e in TRAINING_PRESETS.items()
+            },
+        )
     if kind is not Kind.SALIENCY:
         results.print("P0 to P4 are the papers cited at the end of the README.")
 

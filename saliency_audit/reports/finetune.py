@@ -32,6 +32,8 @@ _CHANGED = (
     "control: the same number of a random map, or of noise as large as the attack's budget. Where "
     "the control moved as much as the map, it is the model that changed, not the map: a model that "
     "is less sure has a smaller area under its probabilities whatever is deleted.",
+    "topk-intersection compares the map of an image with that of the same image attacked to move "
+    "it, the prediction unchanged; each model faces an attack of its own.",
     "Stability compares maps with those of another model: where none was given, with those of the "
     "model before. It then tells how much of the old map is kept, and is not compared.",
 )

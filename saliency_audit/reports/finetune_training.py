@@ -132,7 +132,9 @@ def _draw(
         axes.plot(steps, values, zorder=4, **line)
         return float(values.min()), float(values.max())
     window = max(2, len(values) // _STRETCHES)
-    low, high = map(float, np.quantile(values, (0.005, 0.995)))
+    # Values themselves, not between two: a single one far out must not reach the ends.
+    low = float(np.quantile(values, 0.005, method="higher"))
+    high = float(np.quantile(values, 0.995, method="lower"))
     middle = values.clip(low, high).rolling(window, center=True, min_periods=1).mean()
     axes.plot(steps, values, color=look["color"], linewidth=0.6, alpha=0.3, zorder=3)
     axes.plot(steps, middle, zorder=4, **line)

@@ -142,7 +142,7 @@ PRESETS: dict[str, Preset] = {
     "p0-gradient-norm": Preset(
         "P0 5: squared gradient norm of the label's logit, weight 1e-3, softplus 10",
         "gradient-norm",
-        {"weight": 1e-3, "scalar": "logit", "reduction": "squared"},
+        {"weight": 1e-3, "of": "logit", "reduction": "squared"},
         _P0_RECIPE,
         _P0,
     ),

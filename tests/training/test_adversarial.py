@@ -306,6 +306,20 @@ def test_free_training_starts_at_the_closed_form(net, batch, step_of, penalty):
     assert "map-norm" not in loss.seen
 
 
+def test_free_training_takes_steps_of_the_radius_unless_told_otherwise(net, batch, step_of):
+    def kept(step_size):
+        memory, model = {}, net(plain=True)
+        for shift in range(3):
+            step = step_of(model, batch[0].roll(shift, 0), batch[1], memory=memory)
+            loss = adversarial(step, eps=0.2, replay=2, step_size=step_size)
+            loss.terms["cross-entropy"].backward()
+            loss.after()
+        return memory["delta"]
+
+    assert torch.equal(kept(None), kept(0.2))
+    assert not torch.equal(kept(None), kept(0.4))
+
+
 def test_free_training_keeps_what_it_knows_when_a_larger_batch_comes(net, batch, step_of):
     model, (images, labels) = net(plain=True), batch
     memory = {}

@@ -64,6 +64,22 @@ def test_it_is_the_literal_search(net, batch, step_of, norm):
     assert list(loss.terms) == ["cross-entropy"]
 
 
+def test_options_reach_the_search(net, batch, step_of):
+    def found(**options):
+        model = net()
+        given = shown(model)
+        pgd(step_of(model, *batch), eps=0.1, **options)
+        return given[-1] - given[0]
+
+    assert torch.equal(found(), found(step_size=2.5 * 0.1 / 7))
+    assert not torch.equal(found(), found(step_size=0.1))
+    assert not torch.equal(found(), found(attack_momentum=1.0))
+    assert not torch.equal(found(), found(loss="cw"))
+    assert found(loss="cw", kappa=1e3).abs().max() > 0
+    # The loss is at its cap from the start.
+    assert torch.equal(found(loss="cw", kappa=-1e3), torch.zeros_like(batch[0]))
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("eps", [0.02, 0.5, 3.0])
 def test_budget_and_range_hold(net, batch, step_of, norm, eps):

@@ -23,7 +23,7 @@ PRINTED = {
     "p0-sweep": {"weight": 1e-5, "mu": 1e-3, "sigma": 0.01, "draws": 1, "momentum": 0.9},
     "p0-anti": {"weight": 1e-4, "tau": 1000, "train_batch_size": 128, "weight_decay": 5e-4},
     "p0-anti-code": {"weight": 1e-5, "tau": 10_000, "sigma": 0.001, "draws": 1},
-    "p0-gradient-norm": {"weight": 1e-3, "scalar": "logit", "reduction": "squared", "beta": 10},
+    "p0-gradient-norm": {"weight": 1e-3, "of": "logit", "reduction": "squared", "beta": 10},
     "p1-l1": {"eps": 0.01 * NORMALISED, "steps": 1, "lr": 3e-4, "train_batch_size": 16},
     "p1-group": {"eps": 0.01 * NORMALISED, "steps": 1, "group": 14, "weight_decay": 1e-4},
     "p1-elastic": {"eps": 0.01 * NORMALISED, "eps2": 0.05 * NORMALISED**2, "epochs": 200},

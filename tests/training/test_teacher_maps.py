@@ -12,7 +12,6 @@ from saliency_audit.seeding import generators
 from saliency_audit.training.teacher_maps import (
     create_targets,
     finish_targets,
-    permuted,
     read_targets,
     standing_out,
     teacher_maps,
@@ -91,10 +90,22 @@ def test_a_permuted_map_has_the_same_values_elsewhere(maps):
     assert not torch.equal(mixed, maps(permute=True, seed=1))
 
 
-def test_no_two_images_are_permuted_alike():
-    ramp = torch.arange(64.0).view(1, 1, 8, 8).expand(3, -1, -1, -1)
-    found = permuted(ramp, generators(0, NAMES[:3], "teacher-maps-places"))
-    assert len({tuple(row) for row in found.flatten(1).tolist()}) == 3
+def test_no_two_images_and_no_two_seeds_are_permuted_alike(linear):
+    def make(permute, seed):
+        images, labels = torch.full((3, 2, 4, 4), 0.5).double(), torch.zeros(3).long()
+        options = {"permute": permute, "threshold": None, "seed": seed, "batch_size": 3}
+        return teacher_maps(linear, images, labels, NAMES[:3], **options).flatten(1)
+
+    # The same map three times, whatever the noise.
+    plain = make(False, 0)
+    torch.testing.assert_close(plain, plain[:1].expand(3, -1))
+    mixed = torch.cat([make(True, 0), make(True, 1)])
+    torch.testing.assert_close(mixed.sort(1).values, plain[:1].sort(1).values.expand(6, -1))
+    assert len({tuple(row) for row in mixed.argsort(1).tolist()}) == 6
+
+
+def test_a_map_that_is_the_same_everywhere_stands_out_everywhere():
+    assert torch.equal(standing_out(torch.ones(1, 1, 2, 2), 1.0), torch.ones(1, 1, 2, 2))
 
 
 def test_the_batch_does_not_matter_and_bounds_what_the_teacher_sees(maps, smooth):

@@ -1,0 +1,138 @@
+"""Train the bundled model for every objective with one budget and three seeds; one table of all.
+
+python compare.py --output runs
+
+Each training is the command that anyone would type; see `commands`. Runs that are finished are not
+made again.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from saliency_audit.assets import bundled_images
+
+SEEDS = (0, 1, 2)
+# The 97.5 % point of Student's t with as many degrees of freedom as there are seeds, less one.
+T = 4.303
+COLUMNS = {
+    "accuracy": "accuracy",
+    "robust-accuracy": "robust accuracy",
+    "gradient-norm-target": "norm of the class's gradient",
+    "gradient-norm-others": "norm of the others'",
+    "deletion": "deletion",
+    "discriminative": "discriminative",
+    "stability": "stability",
+    "topk-intersection": "top-k kept under attack",
+}
+OBJECTIVES: dict[str, list[str]] = {
+    "cross-entropy": [],
+    "noise": [],
+    "score-matching": [],
+    "anti-score-matching": [],
+    "gradient-norm": [],
+    "gradient-norm (loss)": ["--of", "loss", "--weight", "0.1"],
+    "jacobian": [],
+    "adversarial (l1)": ["--penalty", "l1", "--eps", "8/255"],
+    "adversarial (l2)": ["--penalty", "l2"],
+    "adversarial (group)": ["--penalty", "group", "--group", "7"],
+    "adversarial (free)": ["--penalty", "l1", "--eps", "8/255", "--replay", "4"],
+    "pgd": [],
+    "interpretation (robust teacher)": ["--teacher-samples", "10"],
+    "interpretation (itself)": ["--teacher-samples", "10"],
+    "harmonise": [],
+}
+
+
+def silhouettes(folder: Path) -> Path:
+    """What is garment in each training image, as a stand-in for what people would mark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, _, names = bundled_images("train")
+    for image, name in zip(images, names, strict=True):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.where(image > 25, 255, 0).astype(np.uint8)).save(path)
+    return folder
+
+
+def commands(output: Path) -> Iterator[tuple[str, int, Path, list[str]]]:
+    """Name, seed, folder and command of every training, teachers before those they teach."""
+    for seed in SEEDS:
+        for name, options in OBJECTIVES.items():
+            objective = name.split(" (")[0]
+            folder = output / f"{name.translate(str.maketrans(' ', '-', '()'))}-{seed}"
+            command = ["finetune", "--objective", objective, "--seed", str(seed), *options]
+            if name == "interpretation (robust teacher)":
+                command += ["--teacher", str(output / f"pgd-{seed}" / "model.pt2")]
+            if name == "harmonise":
+                command += ["--annotations", str(output / "silhouettes")]
+            yield name, seed, folder, [*command, "--output-dir", str(folder)]
+
+
+def main() -> None:
+    """Run what is not finished yet and write ``table.csv`` and ``table.md``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("runs"))
+    parser.add_argument("--max-samples", default="64")
+    output = parser.parse_args().output
+    if not (output / "silhouettes").is_dir():
+        silhouettes(output / "silhouettes")
+    found = []
+    for name, seed, folder, command in commands(output):
+        if not (folder / "run.json").is_file():
+            again = ["--resume"] if (folder / "checkpoint").is_dir() else []
+            run = [sys.executable, "-m", "saliency_audit", *command, *again]
+            run += ["--max-samples", parser.parse_args().max_samples]
+            subprocess.run(run, check=True, env=os.environ)
+        found.append(values(folder).assign(objective=name, seed=seed))
+    written = table(pd.concat(found))
+    written.to_csv(output / "table.csv", index=False)
+    (output / "table.md").write_text(markdown(written))
+    print(markdown(written))
+
+
+def values(folder: Path) -> pd.DataFrame:
+    """Model, check and mean of one run, of the questions of the table."""
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    own = verdicts[verdicts["check"].isin(COLUMNS)]
+    return own[["check", "before", "after"]]
+
+
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the seeds, with the half-width of its 95 % t-interval, by objective and check."""
+    rows = []
+    first = found[found["objective"] == "cross-entropy"]
+    for name, of_name in [("before", first), *found.groupby("objective", sort=False)]:
+        column = "before" if name == "before" else "after"
+        for check, own in of_name.groupby("check", sort=False):
+            means = own[column].to_numpy(float)
+            half = T * means.std(ddof=1) / sqrt(len(means)) if name != "before" else float("nan")
+            rows.append((name, check, means.mean(), half, len(means)))
+    return pd.DataFrame(rows, columns=["objective", "check", "mean", "half_width", "trainings"])
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as Markdown."""
+    lines = ["| objective | " + " | ".join(COLUMNS.values()) + " |", "|---" * 9 + "|"]
+    for name, own in table.groupby("objective", sort=False):
+        by_check = own.set_index("check")
+        cells = []
+        for check in COLUMNS:
+            mean, half = by_check.loc[check, ["mean", "half_width"]] if check in by_check.index else (np.nan,) * 2
+            digits = 1 if "norm" in check else 3
+            text = "-" if np.isnan(mean) else f"{mean:.{digits}f}"
+            cells.append(text if np.isnan(half) else f"{text} ± {half:.{digits}f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Before and after on the same images: which images, which rows, and what a resumed run adds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from saliency_audit import audits
+from saliency_audit.audits.finetune_audit import (
+    FINETUNED,
+    before_and_after,
+    check_before_and_after,
+)
+from saliency_audit.audits.finetune_verdict import SAME, finetune_verdicts
+from saliency_audit.data import from_tensors
+from saliency_audit.data.dataset import subset
+from saliency_audit.errors import InputError
+from saliency_audit.metrics import CHECKS
+from saliency_audit.models import Classifier
+from saliency_audit.reports.paired import between_models
+from saliency_audit.reports.summary import summarise
+from saliency_audit.types import CONTROLS
+
+COUNT, SLOW = 20, 9
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    made = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(36, 3)
+    )
+    made[4].weight.data *= 4
+    return made
+
+
+def classifier(seed, name="model"):
+    return Classifier(network(seed), input_shape=(1, 8, 8), name=name)
+
+
+@pytest.fixture
+def data():
+    images = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    return from_tensors(images, torch.arange(COUNT) % 3)
+
+
+def run(before, after, data, **options):
+    given = {"max_samples": SLOW, "search": {"steps": 2}, "batch_size": 4} | options
+    return list(before_and_after(before, after, data, **given))
+
+
+def verdicts_of(rows):
+    better = {name: check.higher_is_better for name, check in CHECKS.items()}
+    summary = summarise(rows, higher_is_better=better)
+    return finetune_verdicts(summary, between_models(rows)).set_index("check")
+
+
+def test_accuracy_is_of_all_images_and_the_rest_of_the_same_few(data):
+    before, after = classifier(0, "net"), classifier(1)
+    rows = audits.table(run(before, after, data))
+    assert list(dict.fromkeys(rows["model"])) == ["net", FINETUNED]
+    few = set(subset(data, SLOW, 0).names)
+    for (check, model), own in rows.groupby(["check", "model"]):
+        expected = set(data.names) if check == "accuracy" else few
+        assert set(own["image"]) == expected, (check, model)
+    with torch.no_grad():
+        images = torch.stack([sample.image for sample in data])
+        for model, name in ((before, "net"), (after, FINETUNED)):
+            right = (model(images).argmax(1) == torch.arange(COUNT) % 3).double().mean()
+            own = rows[(rows["check"] == "accuracy") & (rows["model"] == name)]
+            assert own["value"].mean() == pytest.approx(float(right))
+    # Whoever calls it keeps the name of his model.
+    assert after.name == "model"
+
+
+def test_paired_differences_equal_those_made_by_hand(data):
+    rows = audits.table(run(classifier(0, "net"), classifier(1), data))
+    verdicts = verdicts_of(rows)
+    for check in ("accuracy", "deletion", "gradient-norm-target", "topk-intersection"):
+        setting = "attack=topk;eps=8/255;attacked=gradient"
+        own = rows[(rows["check"] == check) & ~rows["saliency"].isin(CONTROLS)]
+        if check == "topk-intersection":
+            own = own[own["setting"] == setting]
+        by_model = own.pivot(index="image", columns="model", values="value").astype(float)
+        line = verdicts.loc[check]
+        assert line["difference"] == pytest.approx((by_model[FINETUNED] - by_model["net"]).mean())
+        assert line["before"] == pytest.approx(by_model["net"].mean())
+        assert line["after"] == pytest.approx(by_model[FINETUNED].mean())
+        assert line["n"] == (COUNT if check == "accuracy" else SLOW)
+
+
+def test_the_same_weights_before_and_after_show_no_difference(data):
+    rows = audits.table(run(classifier(0, "net"), classifier(0), data, other=classifier(2, "o")))
+    verdicts = verdicts_of(rows)
+    assert len(verdicts) == 10
+    assert set(verdicts["word"]) == {SAME}
+    assert (verdicts["difference"] == 0).all()
+
+
+def test_stability_is_with_another_training_or_with_the_model_before(data):
+    before, after = classifier(0, "net"), classifier(1)
+    kept = audits.table(run(before, after, data))
+    kept = kept[kept["check"] == "stability"]
+    assert set(kept["model"]) == {FINETUNED}
+    assert set(kept["setting"]) == {"k=0.4;pixels=all;other=net"}
+    other = audits.table(run(before, after, data, other=classifier(2, "o;k=1")))
+    other = other[other["check"] == "stability"]
+    assert set(other["model"]) == {"net", FINETUNED}
+    assert set(other["setting"]) == {"k=0.4;pixels=all;other=o,k-1"}
+    # The same weights keep all of the map.
+    same = audits.table(run(before, classifier(0), data))
+    same = same[(same["check"] == "stability") & (same["saliency"] == "gradient")]
+    assert same["value"].tolist() == [1.0] * SLOW
+
+
+def test_without_a_model_before_only_the_one_after_is_measured(data):
+    batches = run(None, classifier(1), data)
+    rows = audits.table(batches)
+    assert set(rows["model"]) == {FINETUNED}
+    assert "stability" not in set(rows["check"])
+    verdicts = verdicts_of(rows)
+    assert set(verdicts["word"]) == {""}
+    assert verdicts["before"].isna().all()
+    assert verdicts["after"].notna().all()
+    assert {e.role for b in batches for e in b.examples} == {"image", "after"}
+
+
+def test_a_resumed_run_adds_what_is_missing_and_nothing_else(data):
+    whole = run(classifier(0, "net"), classifier(1), data)
+    numbers = [batch.index for batch in whole]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 5 + 3 * 3
+    done = set(numbers[::2])
+    rest = run(classifier(0, "net"), classifier(1), data, begin=lambda: done)
+    assert [batch.index for batch in rest] == numbers[1::2]
+    for again, first in zip(rest, whole[1::2], strict=True):
+        pd.testing.assert_frame_equal(audits.table([again]), audits.table([first]))
+    assert not run(classifier(0, "net"), classifier(1), data, begin=lambda: set(numbers))
+
+
+def test_examples_say_which_model_and_class_a_map_is_of(data):
+    before, after = classifier(0, "net"), classifier(1)
+    examples = [example for batch in run(before, after, data) for example in batch.examples]
+    names = list(dict.fromkeys(e.image for e in examples))
+    images = {sample.name: sample.image for sample in data}
+    for name in names:
+        own = {(e.role, e.saliency): e for e in examples if e.image == name}
+        assert set(own) == {
+            ("image", ""),
+            *((role, s) for role in ("before", "after") for s in ("gradient", *CONTROLS)),
+        }
+        pixels = images[name][None].requires_grad_()
+        for role, model in (("before", before), ("after", after)):
+            logits = model(pixels)
+            (gradient,) = torch.autograd.grad(logits.max(), pixels)
+            example = own[role, "gradient"]
+            np.testing.assert_allclose(example.pixels, gradient[0, 0], rtol=1e-4, atol=1e-6)
+            assert example.setting == f"class=class {int(logits.argmax())}"
+        label = int(data.labels[data.names.index(name)])
+        assert own["image", ""].setting == f"label=class {label}"
+
+
+def test_progress_goes_to_its_end_and_unreadable_images_are_told_once(data):
+    from dataclasses import replace
+
+    from saliency_audit.data.images import Unreadable
+
+    def read(position):
+        if position == 3:
+            raise Unreadable("broken")
+        return data.read(position)
+
+    told: list[tuple[int, int]] = []
+    rows = audits.table(
+        run(
+            classifier(0, "net"),
+            classifier(1),
+            replace(data, read=read),
+            max_samples=COUNT,
+            advance=lambda done, total: told.append((done, total)),
+        )
+    )
+    assert (rows["check"] == "").sum() == 1
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+    assert len({total for _, total in told}) == 1
+
+
+def test_methods_that_cannot_be_attacked_are_measured_and_said(data):
+    lines: list[str] = []
+    given = {"saliency": ["deeplift"], "tell": lines.append}
+    rows = audits.table(run(classifier(0, "net"), classifier(1), data, **given))
+    assert "deletion" in set(rows["check"])
+    assert "topk-intersection" not in set(rows["check"])
+    assert lines == ["deeplift is not attacked: it cannot be differentiated"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"saliency": ["gradiant"]}, "gradient"),
+        ({"scalar": "logits"}, "logit"),
+        ({"eps": 0.0}, "--eps is 0; images have 8 bits"),
+        ({"eps": float("nan")}, "--eps is nan"),
+        ({"attack_eps": 0.001}, "--attack-eps is 0.001"),
+        ({"norm": "l1"}, "l1"),
+    ],
+)
+def test_impossible_wishes_are_refused_beforehand(change, message):
+    given = {"saliency": ["gradient"], "scalar": "logit", "eps": 0.1, "norm": "linf"} | change
+    with pytest.raises(InputError, match=message):
+        check_before_and_after(**given)
