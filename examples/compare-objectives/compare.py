@@ -81,7 +81,7 @@ def main() -> None:
     """Run what is not finished yet and write ``table.csv`` and ``table.md``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs"))
-    parser.add_argument("--max-samples", default="64")
+    parser.add_argument("--max-samples", default="32")
     output = parser.parse_args().output
     if not (output / "silhouettes").is_dir():
         silhouettes(output / "silhouettes")
@@ -126,7 +126,11 @@ def markdown(table: pd.DataFrame) -> str:
         by_check = own.set_index("check")
         cells = []
         for check in COLUMNS:
-            mean, half = by_check.loc[check, ["mean", "half_width"]] if check in by_check.index else (np.nan,) * 2
+            mean, half = (
+                by_check.loc[check, ["mean", "half_width"]]
+                if check in by_check.index
+                else (np.nan,) * 2
+            )
             digits = 1 if "norm" in check else 3
             text = "-" if np.isnan(mean) else f"{mean:.{digits}f}"
             cells.append(text if np.isnan(half) else f"{text} ± {half:.{digits}f}")

@@ -75,7 +75,7 @@ def finetune(
     """
     entry = lookup("objective", OBJECTIVES, objective)
     every = every or max(1, len(data) // recipe.batch_size)
-    best = "checkpoint/last.pt is of no step of this training yet"
+    best = "No checkpoint was written yet"
     try:
         for trained in train(
             model,

@@ -17,8 +17,6 @@ from saliency_audit.types import Batch, Example, Row
 
 FINETUNED = "finetuned"
 """Name of the model after training."""
-ATTACK_EPS = 8 / 255
-"""Budget of the attack on maps (Ghorbani et al. 2019)."""
 _METRICS = (
     "robust-accuracy",
     "gradient-norm-target",
@@ -60,7 +58,6 @@ def before_and_after(
     max_samples: int = 256,
     eps: float = 8 / 255,
     norm: str = "linf",
-    attack_eps: float = ATTACK_EPS,
     other: Classifier | None = None,
     options: Mapping[str, Any] | None = None,
     search: Mapping[str, Any] | None = None,
@@ -87,9 +84,8 @@ def before_and_after(
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class; "predicted" is each model's own.
         max_samples: images of all but the accuracy.
-        eps: budget of robust accuracy, pixel units.
+        eps: budget of robust accuracy and of the attack on maps, pixel units.
         norm: of it, "linf" or "l2".
-        attack_eps: budget of the attack on maps, pixel units, linf.
         other: another training, such as one with another seed, with whose maps those of both
             models are compared ("stability"). None compares the maps of ``after`` with those of
             ``before``: how much of the old map is kept. ``before`` has no such rows then.
@@ -112,7 +108,7 @@ def before_and_after(
         InputError: an unknown name or impossible number, models with different classes, or images
             that cannot be read at all.
     """
-    check_before_and_after(saliency, scalar, eps=eps, norm=norm, attack_eps=attack_eps)
+    check_before_and_after(saliency, scalar, eps=eps, norm=norm)
     search = search or {}
     chosen = subset(data, max_samples, seed)
     # Its weights and counters are shared, its name is not.
@@ -166,7 +162,8 @@ def before_and_after(
                 saliency=attacked,
                 measure=attacked,
                 scalars=[scalar],
-                eps=[attack_eps],
+                eps=[eps],
+                norm=norm,
                 search=search,
                 **shared,
             ),
@@ -200,16 +197,14 @@ def check_before_and_after(
     *,
     eps: float,
     norm: str,
-    attack_eps: float = ATTACK_EPS,
 ) -> None:
     """Refuse what `before_and_after` cannot do, before anything is trained.
 
     Args:
         saliency: names of methods.
         scalar: name of the explained scalar.
-        eps: budget of robust accuracy.
+        eps: budget of the attacks.
         norm: of it.
-        attack_eps: budget of the attack on maps.
 
     Raises:
         InputError: one line with the value and what to give instead.
@@ -218,11 +213,10 @@ def check_before_and_after(
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, scalar)
     lookup("norm", {"linf": None, "l2": None}, norm)
-    for option, size in (("--eps", eps), ("--attack-eps", attack_eps)):
-        if not size >= 1 / 256:
-            raise InputError(
-                f"{option} is {size:g}; images have 8 bits, so give 1/255 or more, such as 8/255"
-            )
+    if not eps >= 1 / 256:
+        raise InputError(
+            f"--audit-eps is {eps:g}; images have 8 bits, so give 1/255 or more, such as 2/255"
+        )
 
 
 def _measured(row: Row, *, old: str, second: Classifier | None) -> Row | None:

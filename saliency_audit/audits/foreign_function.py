@@ -143,7 +143,7 @@ def _maps(
         nullcontext() if model.precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
     )
     maps = []
-    with torch.enable_grad(), autocast, _counted(model), _importable(folder):
+    with torch.enable_grad(), autocast, _counted(model), model.activated(), _importable(folder):
         for start in range(0, len(images), size):
             part = images[start : start + size].detach()
             inputs = (part - model.mean.to(part.dtype)) / model.std.to(part.dtype)

@@ -15,6 +15,7 @@ from saliency_audit.errors import AuditError, UnsupportedError, lookup
 from saliency_audit.models import (
     LIKELIHOOD_SCALARS,
     Classifier,
+    activation_metadata,
     halve_on_oom,
     reload,
     save,
@@ -146,10 +147,16 @@ def _save(network: nn.Module, stem: Path, model: Classifier) -> Path:
     stem.parent.mkdir(parents=True, exist_ok=True)
     if stem.name == "logit-shift-head" and model.format == "module":
         path = stem.with_name(stem.name + ".safetensors")
-        save_state_dict(network, path)
+        save_state_dict(network, path, metadata=activation_metadata(model.activation))
         return path
     path = stem.with_name(stem.name + (".pt" if model.format == "torchscript" else ".pt2"))
-    save(network, path, format=model.format, input_shape=model.input_shape)
+    save(
+        network,
+        path,
+        format=model.format,
+        input_shape=model.input_shape,
+        activation=model.activation,
+    )
     return path
 
 

@@ -391,7 +391,10 @@ def finetune(
         o.Target.PREDICTED
     ),
     audit_eps: Annotated[
-        float | None, number("Budget of robust-accuracy; default 8/255, l2 0.5.", AUDIT)
+        float | None,
+        number(
+            "Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5.", AUDIT
+        ),
     ] = None,
     audit_norm: Annotated[
         NormName, typer.Option(help="Of that budget.", rich_help_panel=AUDIT)

@@ -75,6 +75,27 @@ def options_of(objective: Objective) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def check_objective(
+    model: Classifier, objective: Objective, options: Mapping[str, Any], classes: int
+) -> None:
+    """Try an objective on two grey images, so that what it refuses is refused before a training.
+
+    Raises:
+        InputError: an option that means nothing.
+    """
+    images = torch.full((2, *model.input_shape), 0.5, device=model.mean.device)
+    step = Step(
+        model,
+        images,
+        torch.arange(2, device=images.device) % classes,
+        lambda purpose: generators(0, ["0", "1"], purpose, images.device),
+        annotations=images[:, 0],
+        targets=images,
+    )
+    with in_eval_mode(model):
+        objective.function(step, **options)
+
+
 def accelerator(device: torch.device, *, accumulate: int = 1) -> "Accelerator":
     """The processes that a launcher started, or this one alone."""
     from accelerate import Accelerator

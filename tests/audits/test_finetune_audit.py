@@ -200,9 +200,8 @@ def test_methods_that_cannot_be_attacked_are_measured_and_said(data):
     [
         ({"saliency": ["gradiant"]}, "gradient"),
         ({"scalar": "logits"}, "logit"),
-        ({"eps": 0.0}, "--eps is 0; images have 8 bits"),
-        ({"eps": float("nan")}, "--eps is nan"),
-        ({"attack_eps": 0.001}, "--attack-eps is 0.001"),
+        ({"eps": 0.0}, "--audit-eps is 0; images have 8 bits"),
+        ({"eps": float("nan")}, "--audit-eps is nan"),
         ({"norm": "l1"}, "l1"),
     ],
 )

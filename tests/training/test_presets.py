@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from saliency_audit.errors import lookup
-from saliency_audit.models.surrogates import surrogate
-from saliency_audit.training import OBJECTIVES
+from saliency_audit.models import Classifier, surrogate
+from saliency_audit.seeding import generators
+from saliency_audit.training import OBJECTIVES, Step
 from saliency_audit.training.optimise import optimizer, schedule
 from saliency_audit.training.presets import PRESETS
 from saliency_audit.training.teacher_maps import teacher_maps
@@ -85,3 +86,27 @@ def test_a_recipe_can_be_built(name):
         assert recipe["surrogate"] == "softplus"
     if "surrogate" in recipe:
         surrogate(nn.ReLU(), recipe["surrogate"], beta=recipe["beta"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_objective_takes_the_options(name):
+    preset = PRESETS[name]
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(108, 3)
+    )
+    activation = ("softplus", preset.recipe["beta"]) if "beta" in preset.recipe else None
+    model = Classifier(network, input_shape=(1, 28, 28), activation=activation).train()
+    step = Step(
+        model,
+        torch.rand(2, 1, 28, 28),
+        torch.tensor([0, 2]),
+        lambda purpose: generators(0, ["a", "b"], purpose),
+        one_mode=True,
+        targets=torch.rand(2, 1, 28, 28) if preset.teacher else None,
+    )
+    loss = OBJECTIVES[preset.objective].function(step, **preset.options)
+    total = torch.stack(list(loss.terms.values())).sum()
+    total.backward()
+    assert total.isfinite()
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())

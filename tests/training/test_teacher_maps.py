@@ -156,7 +156,14 @@ def data():
     return from_tensors(pixels, torch.arange(11) % 5, [f"image {i}" for i in range(11)])
 
 
-OPTIONS = {"samples": 3, "sigma": 0.1, "seed": 4, "batch_size": 2}
+OPTIONS = {
+    "samples": 3,
+    "sigma": 0.1,
+    "threshold": 0.5,
+    "permute": True,
+    "seed": 4,
+    "batch_size": 2,
+}
 
 
 def write(path, teacher, data, world=1, **options):
@@ -180,7 +187,11 @@ def test_what_was_written_is_read_by_name(tmp_path, cnn, data):
 
 def test_two_processes_write_what_one_writes(tmp_path, cnn, data):
     write(tmp_path / "one.npy", cnn, data)
+    seen = []
+    hook = cnn.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     write(tmp_path / "two.npy", cnn, data, world=2)
+    hook.remove()
+    assert sum(seen) == 11 * OPTIONS["samples"]
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
 
 

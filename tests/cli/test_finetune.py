@@ -1,0 +1,357 @@
+"""`saliency-audit finetune` from the first word to the exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from saliency_audit.assets import FashionMnistCnn, bundled_images
+from saliency_audit.models import load
+from saliency_audit.training.checkpoint import read_checkpoint
+
+FOLDER = Path("saliency-audit-report/finetune")
+FEW = ("--max-steps", 4, "--max-samples", 2, "--max-val", 20, "--max-train", 200)
+ARCH = "saliency_audit.assets.fashion_mnist_cnn:FashionMnistCnn"
+FILES = {
+    "before-after.png",
+    "changes.png",
+    "checkpoint",
+    "compare.csv",
+    "curves.csv",
+    "model.pt2",
+    "model.safetensors",
+    "report.html",
+    "results.csv",
+    "run.json",
+    "summary.csv",
+    "training.csv",
+    "training.png",
+    "verdicts.csv",
+}
+AUDITED = {
+    "accuracy",
+    "robust-accuracy",
+    "gradient-norm-target",
+    "gradient-norm-others",
+    "sparsity-gini",
+    "deletion",
+    "discriminative",
+    "stability",
+    "topk-intersection",
+    "scalar-agreement",
+}
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """One run of the command as it would be typed, in a process of its own."""
+    folder = tmp_path_factory.mktemp("finetune")
+    command = [sys.executable, "-m", "saliency_audit", "finetune", "--objective", "gradient-norm"]
+    ran = subprocess.run(
+        [*command, *map(str, FEW), "--train-batch-size", "32"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    return folder / FOLDER, ran
+
+
+def test_it_writes_all_that_is_promised(once):
+    folder, ran = once
+    # Pictures of the curves are named after the checks.
+    assert {path.name for path in folder.iterdir()} >= FILES
+    summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
+    assert set(summary["model"]) == {"bundled:fashion-mnist", "finetuned"}
+    for model, of_model in summary.groupby("model"):
+        missing = AUDITED - set(of_model["check"])
+        assert missing == ({"stability"} if model != "finetuned" else set())
+    assert "accuracy" in ran.stdout
+    assert "After gradient-norm" in ran.stdout
+    training = pd.read_csv(folder / "training.csv")
+    assert list(training["step"]) == [1, 2, 3, 4]
+    terms = training["cross-entropy"] + training["gradient-norm"]
+    assert np.allclose(terms, training["loss"], rtol=1e-4)
+    assert training["val_accuracy"].notna().tolist() == [False] * 3 + [True]
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["finished"]
+    assert facts["training_images"] == 200
+    assert facts["settings"]["options"]["weight"] == 1e-3
+
+
+def test_the_weights_load_into_plain_torch_and_say_what_the_program_says(once):
+    folder, _ = once
+    network = FashionMnistCnn().eval()
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    images = torch.from_numpy(bundled_images("test")[0][:8, None]).float() / 255
+    with torch.no_grad():
+        logits = network(images)
+        program = torch.export.load(folder / "model.pt2").module()(images)
+        given = load(None)(images)
+    assert torch.allclose(logits, program, atol=1e-5)
+    assert not torch.allclose(logits, given, atol=1e-3)
+    same = load(str(folder / "checkpoint" / "last.pt"), arch=ARCH, channels=1, size=28)
+    assert torch.allclose(same(images), logits, atol=1e-5)
+
+
+def test_accuracy_is_of_all_validation_images(once):
+    folder, _ = once
+    rows = pd.read_csv(folder / "results.csv")
+    own = rows[(rows["check"] == "accuracy") & (rows["model"] == "finetuned")]
+    assert len(own) == 20
+    training = pd.read_csv(folder / "training.csv")
+    assert own["value"].mean() == pytest.approx(training["val_accuracy"].iloc[-1])
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(run, tmp_path):
+    options = ("--objective", "adversarial", "--penalty", "l1", *FEW, "--train-batch-size", 32)
+    ran = run("finetune", *options, "--checkpoint-every", 2, "--output-dir", "whole")
+    assert ran.code == 0, ran.err
+    # As if it had been killed after the second step: what later steps left is not there.
+    command = [sys.executable, "-m", "saliency_audit", "finetune", *map(str, options)]
+    command += ["--checkpoint-every", "2", "--output-dir", "stopped"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    checkpoint = tmp_path / "stopped" / "checkpoint" / "last.pt"
+    for _ in range(1200):
+        if checkpoint.is_file():
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    ran = run("finetune", *options, "--checkpoint-every", 2, "--output-dir", "stopped", "--resume")
+    assert ran.code == 0, ran.err
+    assert "resuming after step" in ran.err
+    whole, stopped = (load_file(f"{name}/model.safetensors") for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+    assert Path("whole/results.csv").read_bytes() == Path("stopped/results.csv").read_bytes()
+    assert list(pd.read_csv("stopped/training.csv")["step"]) == [1, 2, 3, 4]
+    again = run("finetune", *options, "--checkpoint-every", 2, "--output-dir", "whole", "--resume")
+    assert again.code == 0
+    other = run("finetune", *options, "--lr", 0.5, "--output-dir", "whole", "--resume")
+    assert other.code == 2
+    assert "cannot resume" in other.err
+
+
+def test_ctrl_c_keeps_the_last_step(tmp_path):
+    command = [sys.executable, "-m", "saliency_audit", "finetune", "--objective", "cross-entropy"]
+    process = subprocess.Popen(
+        [*command, "--max-val", "20", "--train-batch-size", "8", "--epochs", "50"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    partial = tmp_path / FOLDER / "partial" / "settings.json"
+    for _ in range(1200):
+        if partial.is_file():
+            break
+        time.sleep(0.05)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopping after this step" in told
+    assert "add --resume" in told
+    state = read_checkpoint(tmp_path / FOLDER / "checkpoint" / "last.pt")
+    rows = pd.read_csv(tmp_path / FOLDER / "training.csv")
+    assert rows["step"].iloc[-1] == state["step"] >= 1
+    assert not (tmp_path / FOLDER / "model.safetensors").exists()
+
+
+def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
+    Path("small_net.py").write_text(
+        "from torch import nn\n\n\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(),\n"
+        "                         nn.Linear(4 * 26 * 26, 10))\n"
+    )
+    arch = ("--arch", "small_net:build", "--channels", 1, "--size", 28)
+    common = (*arch, *FEW, "--mean", 0.3, "--std", 0.4, "--lr", 0.1)
+    first = run(
+        "finetune", "--from-scratch", "--objective", "cross-entropy", *common, "--output-dir", "a"
+    )
+    assert first.code == 0, first.err
+    verdicts = pd.read_csv("a/verdicts.csv", keep_default_na=False)
+    assert set(verdicts["word"]) == {""}
+    taught = run(
+        "finetune",
+        *("--from-scratch", "--objective", "interpretation", *common),
+        *("--teacher", "a/model.safetensors", "--teacher-samples", 2),
+        *("--against", "a/model.safetensors", "--other", "a/model.safetensors"),
+        *("--output-dir", "b"),
+    )
+    assert taught.code == 0, taught.err
+    summary = pd.read_csv("b/summary.csv", keep_default_na=False)
+    assert set(summary["model"]) == {"model.safetensors", "finetuned"}
+    assert not Path("b/teacher-maps.npy").exists()
+    # With the model it is compared with as the other training, that one agrees with itself.
+    own = summary[(summary["check"] == "stability") & (summary["saliency"] == "gradient")]
+    assert own.set_index("model")["mean"].astype(float)["model.safetensors"] > 0.99
+
+
+def test_softplus_stays_in_what_is_written(run):
+    ran = run("finetune", "--objective", "score-matching", *FEW)
+    assert ran.code == 0, ran.err
+    assert "softplus (beta 10) takes the place of ReLU" in ran.err
+    model = load(str(FOLDER / "model.safetensors"), arch=ARCH, channels=1, size=28)
+    assert model.activation == ("softplus", 10.0)
+    images = torch.from_numpy(bundled_images("test")[0][:8, None]).float() / 255
+    with torch.no_grad():
+        program = load(str(FOLDER / "model.pt2"))(images)
+        assert torch.allclose(model(images), program, atol=1e-4)
+        plain = FashionMnistCnn().eval()
+        plain.load_state_dict(load_file(FOLDER / "model.safetensors"))
+        assert not torch.allclose(plain(images), program, atol=1e-2)
+    training = pd.read_csv(FOLDER / "training.csv")
+    assert {"trace", "mean-norm", "score-matching"} <= set(training.columns)
+
+
+def test_what_people_marked_is_read_by_name_of_the_training_image(run):
+    images, _, names = bundled_images("train")
+    for image, name in zip(images, names, strict=True):
+        path = Path("marked", f"{name}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image > 25).astype(np.uint8) * 255).save(path)
+    ran = run("finetune", "--objective", "harmonise", "--annotations", "marked", *FEW)
+    assert ran.code == 0, ran.err
+    assert (pd.read_csv(FOLDER / "training.csv")["annotated"] == 1).all()
+
+
+def test_two_processes_end_where_one_does(run, tmp_path):
+    options = ("finetune", "--objective", "gradient-norm", *map(str, FEW), "--freeze-bn")
+    alone = run(*options, "--output-dir", "alone")
+    assert alone.code == 0, alone.err
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "saliency_audit", *options),
+            *("--device", "cpu", "--output-dir", "together"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    one, two = (load_file(f"{name}/model.safetensors") for name in ("alone", "together"))
+    for name, weight in one.items():
+        assert torch.allclose(weight.double(), two[name].double(), atol=1e-5), name
+    losses = [pd.read_csv(f"{name}/training.csv")["loss"] for name in ("alone", "together")]
+    assert np.allclose(*losses, rtol=1e-4)
+
+
+def few_classes(folder, classes):
+    """A folder of class folders, two pictures in each."""
+    for name in classes:
+        Path(folder, name).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(np.full((28, 28), 40 * i, np.uint8)).save(f"{folder}/{name}/{i}.png")
+    return folder
+
+
+def broken_lines(pictures):
+    lines = ["path,label", *(f"{path},{label}" for path, label in pictures)]
+    Path("list.csv").write_text("\n".join(lines) + "\n")
+    return "list.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "give --objective NAME; known: cross-entropy, "),
+        (("--objective", "scorematching"), "Did you mean 'score-matching'"),
+        (("--preset", "p9"), "unknown preset 'p9'"),
+        (("--preset", "p0", "--objective", "pgd"), "--preset p0 is of --objective score-matching"),
+        (("--objective", "pgd", "--mu", 1), "--mu is for --objective score-matching; leave it"),
+        (("--objective", "pgd", "--eps", -1), "--eps is -1"),
+        (("--objective", "gradient-norm", "--of", "prob"), "unknown --of 'prob'"),
+        (("--objective", "jacobian", "--lr", 0), "--lr is 0; give a number above 0"),
+        (("--objective", "jacobian", "--max-train", 20), "there are 20 training images"),
+        (("--objective", "jacobian", "--accumulate", 3), "give a multiple of 3"),
+        (("--objective", "pgd", "--teacher", "x"), "--teacher is for --objective interpretation"),
+        (("--objective", "pgd", "--permute"), "--permute is for --objective interpretation"),
+        (("--objective", "harmonise"), "--objective harmonise needs what people marked"),
+        (
+            ("--objective", "adversarial", "--penalty", "weighted"),
+            "--penalty weighted needs what people marked",
+        ),
+        (("--objective", "pgd", "--annotations", "x"), "leave it for pgd"),
+        (("--objective", "pgd", "--data", "bundled:photographs"), "have no label"),
+        (("--objective", "pgd", "--audit-eps", 0), "--audit-eps is 0"),
+        (("--objective", "pgd", "--saliency", "gradients"), "Did you mean 'gradient'"),
+        (("--objective", "pgd", "--surrogate", "softplus", "--beta", 0), "--beta is 0"),
+        (("--objective", "pgd", "--data", "nowhere"), "--data nowhere: there is no such folder"),
+    ],
+)
+def test_wrong_input_is_one_line_and_writes_nothing(run, arguments, told):
+    ran = run("finetune", *arguments)
+    assert ran.code == 2
+    assert told in ran.err
+    assert ran.err.count("error") == 1
+    assert not FOLDER.exists()
+
+
+def test_images_that_nothing_can_be_learned_from_are_refused(run):
+    one = few_classes("one", ["a"])
+    ran = run("finetune", "--objective", "pgd", "--data", one, "--val", one)
+    assert (ran.code, "are of class 0; training needs at least two classes" in ran.err) == (2, True)
+    beyond = broken_lines([("one/a/0.png", 0), ("one/a/1.png", 10)])
+    ran = run("finetune", "--objective", "pgd", "--data", beyond)
+    assert (ran.code, "label 10 but the model has 10 outputs" in ran.err) == (2, True)
+    Path("empty").mkdir()
+    ran = run("finetune", "--objective", "pgd", "--data", "empty")
+    assert ran.code == 2
+    assert "empty" in ran.err
+
+
+def test_the_same_images_twice_are_warned_of(run):
+    two = few_classes("two", ["a", "b"])
+    options = ("--train-batch-size", 4, "--max-steps", 1, "--max-samples", 1)
+    ran = run("finetune", "--objective", "cross-entropy", "--data", two, "--val", two, *options)
+    assert ran.code == 0, ran.err
+    assert "WARNING: --data and --val are the same images" in ran.err
+    assert "8 of 10 classes have no training image" in ran.err
+
+
+def test_programs_cannot_be_trained(run):
+    torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))).save("model.pt")
+    ran = run("finetune", "model.pt", "--channels", 1, "--size", 28, "--objective", "pgd")
+    assert ran.code == 2
+    assert "give the state dict with --arch" in ran.err
+
+
+def test_a_training_that_diverges_keeps_the_last_good_weights(run):
+    options = ("--objective", "gradient-norm", *FEW, "--schedule", "constant")
+    ran = run("finetune", *options, "--lr", "1e9", "--checkpoint-every", 1)
+    assert ran.code == 3
+    assert "lower --lr (now 1e+09) or --weight (now 0.001)" in ran.err
+    assert not (FOLDER / "model.safetensors").exists()
+    state = read_checkpoint(FOLDER / "checkpoint" / "last.pt")
+    assert f"holds the weights of step {state['step']}" in ran.err
+    assert all(weight.isfinite().all() for weight in state["state_dict"].values())
+
+
+def test_an_accuracy_that_falls_too_low_ends_it(run):
+    options = ("--objective", "cross-entropy", *FEW, "--lr", 5, "--schedule", "constant")
+    ran = run("finetune", *options, "--checkpoint-every", 1, "--min-accuracy", 0.8)
+    assert ran.code == 3
+    assert "is below --min-accuracy 0.8" in ran.err
+    assert len(pd.read_csv(FOLDER / "training.csv")) < 4
