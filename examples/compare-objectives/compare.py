@@ -37,17 +37,15 @@ OBJECTIVES: dict[str, list[str]] = {
     "cross-entropy": [],
     "noise": [],
     "score-matching": [],
+    "score-matching (1e-5, 1e-3)": ["--weight", "1e-5", "--mu", "1e-3"],
     "anti-score-matching": [],
     "gradient-norm": [],
-    "gradient-norm (loss)": ["--of", "loss", "--weight", "0.1"],
     "jacobian": [],
     "adversarial (l1)": ["--penalty", "l1", "--eps", "8/255"],
     "adversarial (l2)": ["--penalty", "l2"],
-    "adversarial (group)": ["--penalty", "group", "--group", "7"],
     "adversarial (free)": ["--penalty", "l1", "--eps", "8/255", "--replay", "4"],
     "pgd": [],
     "interpretation (robust teacher)": ["--teacher-samples", "10"],
-    "interpretation (itself)": ["--teacher-samples", "10"],
     "harmonise": [],
 }
 
@@ -68,7 +66,7 @@ def commands(output: Path) -> Iterator[tuple[str, int, Path, list[str]]]:
     for seed in SEEDS:
         for name, options in OBJECTIVES.items():
             objective = name.split(" (")[0]
-            folder = output / f"{name.translate(str.maketrans(' ', '-', '()'))}-{seed}"
+            folder = output / f"{name.translate(str.maketrans(' ', '-', '(),'))}-{seed}"
             command = ["finetune", "--objective", objective, "--seed", str(seed), *options]
             if name == "interpretation (robust teacher)":
                 command += ["--teacher", str(output / f"pgd-{seed}" / "model.pt2")]

@@ -291,13 +291,15 @@ def finetune(
         ),
     ] = None,
     freeze_bn: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--freeze-bn",
-            help="Leave statistics of batch normalisation as they are.",
+            "--freeze-bn/--train-bn",
+            help="Use the statistics of batch normalisation as they are, so that the loss and the "
+            "regulariser are of one function; default unless --from-scratch.",
             rich_help_panel=RECIPE,
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     surrogate: Annotated[
         Surrogate | None,
         typer.Option(
@@ -484,7 +486,7 @@ def finetune(
                 "weight_decay": weight_decay,
                 "schedule": _text(schedule),
                 "augment": _text(augment),
-                "freeze_bn": freeze_bn or None,
+                "freeze_bn": freeze_bn,
                 "surrogate": _text(surrogate),
                 "beta": beta,
             },

@@ -121,7 +121,8 @@ def planned(request: Request) -> Plan:
             if value is not None:
                 raise InputError(f"{option} is for --objective interpretation; leave it for {name}")
     given = {key: value for key, value in request.recipe_given.items() if value is not None}
-    recipe = ACTIVATION | dict(preset.recipe if preset else {}) | given
+    fine = {"freeze_bn": not request.from_scratch}
+    recipe = ACTIVATION | fine | dict(preset.recipe if preset else {}) | given
     surrogate, beta = str(recipe.pop("surrogate")), float(recipe.pop("beta"))
     if not beta > 0:
         raise InputError(f"--beta is {beta:g}; it must be above 0")
