@@ -168,6 +168,12 @@ def main() -> None:
         train(data, folder, seed, quick=quick)
         parts.append(measure(data, folder, seed, quick=quick))
     found = pd.concat(parts)
+    paper = {  # as shares, like ours
+        (name, check): value / 100 if "accuracy" in check else value
+        for name, values in PAPER.items()
+        for check, value in zip(CHECKS, values, strict=True)
+    }
+    found["p4"] = [paper[key] for key in zip(found["model"], found["check"], strict=True)]
     found.to_csv(output / "table.csv", index=False)
     (output / "table.md").write_text(table(found) + "\n")
     print(f"{table(found)}\n\n{ordering(found)}")

@@ -4,8 +4,9 @@ python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--imag
 
 The bare passes of an attack are those of the map's second derivative on the same smooth stand-in;
 those of a metric that replaces pixels go forward only; those of sanity-cascade and robust-accuracy
-are gradients and as many forward passes. Where Quantus is installed, its pixel flipping of the same
-maps in as many steps is timed beside "deletion".
+are gradients and as many forward passes; those of a training are its objective's and the
+optimizer's. Where Quantus is installed, its pixel flipping of the same maps in as many steps is
+timed beside "deletion".
 """
 
 import argparse
@@ -29,6 +30,7 @@ from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS, View
 from saliency_audit.models import Classifier, input_gradient, resolve_device, surrogate
 from saliency_audit.seeding import generators
+from tests.benchmarks import finetune
 
 POINTS = 50
 STEPS = 20
@@ -47,6 +49,7 @@ NAMES = (
     "preservation-and-deletion",
     "sanity-cascade",
     "robust-accuracy",
+    *finetune.NAMES,
 )
 
 
@@ -375,6 +378,16 @@ def main() -> None:
     model = lite0(device, asked.precision)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
+    if asked.name in finetune.NAMES:
+        ours, bare_step = finetune.compare(
+            asked.name, model, images, rounds=asked.rounds, seconds=seconds
+        )
+        print(
+            f"{asked.name}: ratio={ours / bare_step:.3f} step={ours:.2f}s bare={bare_step:.2f}s "
+            f"images={asked.images} device={device} precision={asked.precision} "
+            f"threads={torch.get_num_threads()} peak memory={peak_memory(device):.0f} MiB"
+        )
+        return
     attacked = asked.name.removeprefix("attack-") if asked.name.startswith("attack-") else ""
     replaces = asked.name in ("deletion", "preservation-and-deletion")
     both = {"sanity-cascade": sanity, "robust-accuracy": robust}.get(asked.name)
