@@ -54,7 +54,7 @@ def adversarial(
             "weighted", :math:`\sum_i e_i g_i^2` with :math:`e_i = \epsilon (1 - A_i / \max A)`:
             energy of the map off what people marked.
         eps: :math:`\epsilon`, >= 0, in pixel units: radius of the ball, or weight in h*. None
-            means 0.01 for l1 and elastic, 0.1 for group, 0.5 for l2, linf and weighted.
+            means 0.01 for l1, group and elastic, 0.5 for l2, linf and weighted.
         eps2: :math:`\epsilon_2` of the elastic net.
         steps: 1 takes the closed form (one gradient); more are taken from there (P1: 7), each one
             more gradient.

@@ -251,7 +251,7 @@ PENALTIES = {
     "l2": Regulariser(lambda options: Groups(options.eps), 0.5),
     "linf": Regulariser(lambda options: Largest(options.eps), 0.5),
     "group": Regulariser(
-        lambda options: Groups(options.eps, options.group, options.joint_channels), 0.1
+        lambda options: Groups(options.eps, options.group, options.joint_channels), 0.01
     ),
     "elastic": Regulariser(_elastic, 0.01),
     "weighted": Regulariser(_weighted, 0.5),
