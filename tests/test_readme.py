@@ -17,13 +17,15 @@ README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 COMMANDS = sorted(
     set(
         re.findall(
-            r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|evaluate|gate|list)[^`\n]*)", README
+            r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|evaluate|finetune|gate|list)[^`\n]*)",
+            README,
         )
     )
 )
 DOWNLOADS = ("torchvision:", "timm:")
 QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
 STEPS = {"--steps": "4"}
+TRAINING = {"--max-samples": "2", "--max-steps": "2", "--max-val": "20", "--train-batch-size": "8"}
 
 
 @pytest.fixture
@@ -45,6 +47,10 @@ def files(run, monkeypatch):
         folder = Path(f"validation/{label}")
         folder.mkdir(parents=True)
         Image.fromarray(images[labels == label][0]).save(folder / "0.png")
+        training = Path(f"training/{label}")
+        training.mkdir(parents=True)
+        for place, image in enumerate(images[labels == label][1:3]):
+            Image.fromarray(image).save(training / f"{place}.png")
     Path("policy.toml").write_text('[[check]]\nmetric = "accuracy"\nat_least = 0.5\n')
 
 
@@ -62,17 +68,14 @@ def test_command_runs(run, line):
     if "logit-shift.pt2" in line:
         forging = ["--saliency", "gradient", "--trick", "logit-shift", "--max-samples", "4"]
         assert run("fool", *forging).code == 0
-    if words[0] in (
-        "fool",
-        "attack",
-        "evaluate",
-    ):  # but on fewer images and points
-        steps = STEPS if words[0] == "attack" or "deletion" in words else {}
-        for option, value in (QUICK | steps).items():
-            if option in words:
-                words[words.index(option) + 1] = value
-            else:
-                words += [option, value]
+    # As it stands, but on fewer images and points.
+    steps = STEPS if words[0] == "attack" or "deletion" in words else {}
+    fewer = {"finetune": TRAINING}.get(words[0], QUICK | steps)
+    for option, value in fewer.items() if words[0] not in ("gate", "list") else ():
+        if option in words:
+            words[words.index(option) + 1] = value
+        else:
+            words += [option, value]
     if "--fail-on" in words and words[0] == "evaluate":
         words[words.index("--max-samples") + 1] = "10"
     ran = run(*words)

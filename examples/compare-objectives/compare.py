@@ -21,8 +21,8 @@ from PIL import Image
 from saliency_audit.assets import bundled_images
 
 SEEDS = (0, 1, 2)
-# The 97.5 % point of Student's t with as many degrees of freedom as there are seeds, less one.
-T = 4.303
+# The 97.5 % points of Student's t for 1 and 2 degrees of freedom.
+T = {2: 12.706, 3: 4.303}
 COLUMNS = {
     "accuracy": "accuracy",
     "robust-accuracy": "robust accuracy",
@@ -37,7 +37,7 @@ OBJECTIVES: dict[str, list[str]] = {
     "cross-entropy": [],
     "noise": [],
     "score-matching": [],
-    "score-matching (1e-5, 1e-3)": ["--weight", "1e-5", "--mu", "1e-3"],
+    "score-matching (paper)": ["--weight", "1e-3", "--mu", "1e-4"],
     "anti-score-matching": [],
     "gradient-norm": [],
     "jacobian": [],
@@ -79,17 +79,19 @@ def main() -> None:
     """Run what is not finished yet and write ``table.csv`` and ``table.md``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs"))
-    parser.add_argument("--max-samples", default="32")
-    output = parser.parse_args().output
+    parser.add_argument("--max-samples", default="32", help="audited images of a run")
+    asked = parser.parse_args()
+    output = asked.output
     if not (output / "silhouettes").is_dir():
         silhouettes(output / "silhouettes")
     found = []
     for name, seed, folder, command in commands(output):
         if not (folder / "run.json").is_file():
-            again = ["--resume"] if (folder / "checkpoint").is_dir() else []
-            run = [sys.executable, "-m", "saliency_audit", *command, *again]
-            run += ["--max-samples", parser.parse_args().max_samples]
-            subprocess.run(run, check=True, env=os.environ)
+            run = [sys.executable, "-m", "saliency_audit", *command]
+            run += ["--max-samples", asked.max_samples]
+            if subprocess.run(run, env=os.environ).returncode:
+                print(f"{name}, seed {seed}: did not finish; see above")
+                continue
         found.append(values(folder).assign(objective=name, seed=seed))
     written = table(pd.concat(found))
     written.to_csv(output / "table.csv", index=False)
@@ -112,7 +114,8 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
         column = "before" if name == "before" else "after"
         for check, own in of_name.groupby("check", sort=False):
             means = own[column].to_numpy(float)
-            half = T * means.std(ddof=1) / sqrt(len(means)) if name != "before" else float("nan")
+            spread = name != "before" and len(means) in T
+            half = T[len(means)] * means.std(ddof=1) / sqrt(len(means)) if spread else float("nan")
             rows.append((name, check, means.mean(), half, len(means)))
     return pd.DataFrame(rows, columns=["objective", "check", "mean", "half_width", "trainings"])
 
@@ -132,7 +135,9 @@ def markdown(table: pd.DataFrame) -> str:
             digits = 1 if "norm" in check else 3
             text = "-" if np.isnan(mean) else f"{mean:.{digits}f}"
             cells.append(text if np.isnan(half) else f"{text} ± {half:.{digits}f}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        count = int(own["trainings"].iloc[0])
+        few = f" ({count} of {len(SEEDS)} trainings)" if count < len(SEEDS) else ""
+        lines.append(f"| {name}{few} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

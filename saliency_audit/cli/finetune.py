@@ -162,7 +162,7 @@ def finetune(
         ),
     ] = None,
     mu: Annotated[
-        float | None, number("score-matching: of the squared trace; default 1e-4.", OBJECTIVE)
+        float | None, number("score-matching: of the squared trace; default 1e-3.", OBJECTIVE)
     ] = None,
     sigma: Annotated[
         float | None,

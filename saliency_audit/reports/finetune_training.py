@@ -10,18 +10,10 @@ from matplotlib.axes import Axes
 from saliency_audit.reports.charts import Style, bare, draw_sample, style
 from saliency_audit.reports.figures import framed
 from saliency_audit.reports.page import MARGIN, SMALL, shorten
+from saliency_audit.reports.training_log import FIRST, LAST
 from saliency_audit.reports.wording import number
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "lr",
-    "seconds",
-    "images_per_second",
-    "train_accuracy",
-    "val_accuracy",
-    "loss",
-)
+COLUMNS = (*FIRST, *LAST)
 """Of ``training.csv``; then the terms of the loss, and what else was measured."""
 
 _ACROSS, _WIDE, _HIGH = 3, 2.9, 1.75  # panels, inches
@@ -152,7 +144,7 @@ def _footnote(training: pd.DataFrame, terms: Sequence[str]) -> str:
     """How long it took, and what lines are."""
     last = training.iloc[-1]
     speed = training["images_per_second"].median()
-    told = f"{number(last['step'], '.0f')} steps in {number(last['seconds'], '.0f')} s, "
+    told = f"{number(last['step'], '.0f')} steps in {number(training['seconds'].sum(), '.0f')} s, "
     told += f"about {number(speed, '.0f')} images a second."
     if len(training) > _FEW:
         told += (

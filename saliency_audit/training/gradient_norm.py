@@ -28,7 +28,7 @@ def gradient_norm(
 
     Returns:
         The terms "cross-entropy" and "gradient-norm", R times its weight; seen is the mean
-        "mean-norm", :math:`\|g_i\|_2`, in units of the scalar per pixel value.
+        "mean-gradient-norm", :math:`\|g_i\|_2`, in units of the scalar per pixel value.
 
     Raises:
         InputError: an option that means nothing.
@@ -49,5 +49,5 @@ def gradient_norm(
             "gradient-norm": weight * reduced(squared, reduction),
         },
         run.training.detach(),
-        {"mean-norm": squared.detach().sqrt().mean()},
+        {"mean-gradient-norm": squared.detach().sqrt().mean()},
     )

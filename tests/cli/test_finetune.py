@@ -222,7 +222,7 @@ def test_softplus_stays_in_what_is_written(run):
         plain.load_state_dict(load_file(FOLDER / "model.safetensors"))
         assert not torch.allclose(plain(images), program, atol=1e-2)
     training = pd.read_csv(FOLDER / "training.csv")
-    assert {"trace", "mean-norm", "score-matching"} <= set(training.columns)
+    assert {"trace", "mean-gradient-norm", "score-matching"} <= set(training.columns)
 
 
 def test_what_people_marked_is_read_by_name_of_the_training_image(run):

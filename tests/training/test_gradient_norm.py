@@ -41,7 +41,7 @@ def test_logit_of_a_linear_network(softmax_regression, images, step_of):
     rows = weight_of(model).detach()
     lengths = rows.square().sum(1)[LABELS]
     torch.testing.assert_close(loss.terms["gradient-norm"].detach(), weight / 2 * lengths.mean())
-    torch.testing.assert_close(loss.seen["mean-norm"], lengths.sqrt().mean())
+    torch.testing.assert_close(loss.seen["mean-gradient-norm"], lengths.sqrt().mean())
     counts = torch.bincount(LABELS).unsqueeze(1)
     torch.testing.assert_close(
         slope_of(loss.terms["gradient-norm"], model), weight * counts * rows / 4
@@ -54,7 +54,7 @@ def test_norms_are_per_pixel_value(images, step_of):
     plain = Classifier(network, input_shape=(1, 2, 3))
     scaled = Classifier(network, input_shape=(1, 2, 3), mean=0.3, std=0.5)
     short, long = (
-        gradient_norm(step_of(model, images, LABELS, one_mode=True)).seen["mean-norm"]
+        gradient_norm(step_of(model, images, LABELS, one_mode=True)).seen["mean-gradient-norm"]
         for model in (plain, scaled)
     )
     torch.testing.assert_close(long, 2 * short)
@@ -77,7 +77,7 @@ def test_loss_of_softmax_regression(softmax_regression, images, step_of, reducti
         }[reduction]
     )
     torch.testing.assert_close(loss.terms["gradient-norm"], expected)
-    torch.testing.assert_close(loss.seen["mean-norm"], norms.mean().detach())
+    torch.testing.assert_close(loss.seen["mean-gradient-norm"], norms.mean().detach())
     torch.testing.assert_close(
         slope_of(loss.terms["gradient-norm"], model), slope_of(expected, model)
     )
@@ -118,8 +118,8 @@ def test_an_image_has_its_own_gradient_in_training_mode(net, batch, step_of, sca
         for i in range(5)
     ]
     whole = gradient_norm(step_of(model, images, labels), of=scalar)
-    mean = torch.stack([loss.seen["mean-norm"] for loss in norms]).mean()
-    torch.testing.assert_close(whole.seen["mean-norm"], mean)
+    mean = torch.stack([loss.seen["mean-gradient-norm"] for loss in norms]).mean()
+    torch.testing.assert_close(whole.seen["mean-gradient-norm"], mean)
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -151,7 +151,7 @@ def test_training_shortens_gradients(net, batch, step_of):
             optimiser.zero_grad()
             sum(loss.terms.values()).backward()
             optimiser.step()
-        return float(loss.seen["mean-norm"])
+        return float(loss.seen["mean-gradient-norm"])
 
     assert trained(1.0) < 0.5 * trained(0.0)
 

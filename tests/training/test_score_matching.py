@@ -189,7 +189,7 @@ def test_what_is_seen_is_not_minimised(net, batch, step_of):
     own = model(images).gather(1, batch[1].view(-1, 1))
     (gradient,) = torch.autograd.grad(own.sum(), images)
     norms = gradient.flatten(1).norm(dim=1)
-    torch.testing.assert_close(loss.seen["mean-norm"], norms.mean())
+    torch.testing.assert_close(loss.seen["mean-gradient-norm"], norms.mean())
     expected = 2 * (loss.seen["trace"] + norms.square().mean() / 2)
     torch.testing.assert_close(loss.terms["score-matching"].detach(), expected)
 
