@@ -14,13 +14,9 @@ from saliency_audit.audits.policy import read_policy
 from tests.cli.conftest import run as run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+NAMES = "fool|attack|evaluate|finetune|gate|list"
 COMMANDS = sorted(
-    set(
-        re.findall(
-            r"(?:\$ |&& |run: |`)saliency-audit ((?:fool|attack|evaluate|finetune|gate|list)[^`\n]*)",
-            README,
-        )
-    )
+    set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", README))
 )
 DOWNLOADS = ("torchvision:", "timm:")
 QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
