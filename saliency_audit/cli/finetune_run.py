@@ -154,7 +154,9 @@ def run(request: Request) -> None:
         state = None
         if folder is None:
             if group.main:
-                (path / CHECKPOINT).unlink(missing_ok=True)
+                # A training that fails must not leave an earlier one's model for its own.
+                for name in (CHECKPOINT, "model.safetensors", "model.pt2", "training.csv"):
+                    (path / name).unlink(missing_ok=True)
                 folder = RunFolder(path, settings, resume=False)
             group.wait()
             folder = folder or RunFolder(path, settings, resume=True)

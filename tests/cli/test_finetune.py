@@ -341,6 +341,8 @@ def test_programs_cannot_be_trained(run):
 
 def test_a_training_that_diverges_keeps_the_last_good_weights(run):
     options = ("--objective", "gradient-norm", *FEW, "--schedule", "constant")
+    FOLDER.mkdir(parents=True)
+    (FOLDER / "model.safetensors").write_bytes(b"of an earlier training")
     ran = run("finetune", *options, "--lr", "1e9", "--checkpoint-every", 1)
     assert ran.code == 3
     assert "lower --lr (now 1e+09) or --weight (now 0.001)" in ran.err
