@@ -113,7 +113,8 @@ def direction(gradient: Tensor, rule: str) -> Tensor:
     """
     if rule == "sign":
         return gradient.sign()
-    return (gradient / per_image(lengths(gradient), gradient)).nan_to_num()
+    # A length that underflows gives infinity, which is no direction either.
+    return (gradient / per_image(lengths(gradient), gradient)).nan_to_num(0.0, 0.0, 0.0)
 
 
 def random_start(

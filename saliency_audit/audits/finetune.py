@@ -10,7 +10,7 @@ import numpy as np
 from saliency_audit.audits.clean import clean_accuracy, merged
 from saliency_audit.data import ImageData
 from saliency_audit.errors import AuditError, InputError, UnsupportedError, lookup
-from saliency_audit.models import Classifier, save, save_state_dict
+from saliency_audit.models import Classifier, activation_metadata, save, save_state_dict
 from saliency_audit.training import OBJECTIVES
 from saliency_audit.training.checkpoint import write_checkpoint
 from saliency_audit.training.loop import ByName, Trained, train
@@ -133,9 +133,7 @@ def save_trained(model: Classifier, folder: Path, *, tell: Callable[[str], None]
         OSError: a file cannot be written.
     """
     weights = folder / "model.safetensors"
-    kind, beta = model.activation or ("", 0.0)
-    metadata = {"activation": kind, "beta": f"{beta:g}"} if kind else None
-    save_state_dict(model.network, weights, metadata=metadata)
+    save_state_dict(model.network, weights, metadata=activation_metadata(model.activation))
     program = folder / "model.pt2"
     try:
         save(

@@ -27,7 +27,7 @@ from saliency_audit.cli.setup import (
     prepare,
     remove_pictures,
 )
-from saliency_audit.errors import InputError
+from saliency_audit.errors import AuditError, InputError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from saliency_audit.training import ByName
 
 TEACHER_MAPS = "teacher-maps.npy"
+OF_ANOTHER = ("model.safetensors", "model.pt2", "training.csv", "run.json", TEACHER_MAPS)
+"""Files of an earlier run that a new one must not be taken for."""
 EPS = {"linf": 2 / 255, "l2": 0.5}
 """Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
 
@@ -111,6 +113,7 @@ def run(request: Request) -> None:
         before = setup.load(request.against)
     model = _to_train(setup, request, plan)
     check_objective(model, plan.objective, plan.options, setup.classes)
+    _try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
     annotations = _annotations(request, plan, train, setup)
     settings = {
         **common_settings(
@@ -146,6 +149,8 @@ def run(request: Request) -> None:
     path = request.output_dir
     with nothing_written_on_bad_input(path):
         check_writable(path)
+        # A checkpoint whose settings are not beside it may be of any training.
+        begun = (path / "partial" / "settings.json").is_file()
         folder = RunFolder(path, settings, resume=True) if request.resume else None
         clean = None
         if before is not None:
@@ -155,12 +160,12 @@ def run(request: Request) -> None:
         if folder is None:
             if group.main:
                 # A training that fails must not leave an earlier one's model for its own.
-                for name in (CHECKPOINT, "model.safetensors", "model.pt2", "training.csv"):
+                for name in (CHECKPOINT, *OF_ANOTHER):
                     (path / name).unlink(missing_ok=True)
                 folder = RunFolder(path, settings, resume=False)
             group.wait()
             folder = folder or RunFolder(path, settings, resume=True)
-        elif (path / CHECKPOINT).is_file() and not folder.finished:
+        elif begun and (path / CHECKPOINT).is_file() and not folder.finished:
             state = read_checkpoint(path / CHECKPOINT)
             setup.tell(f"resuming after step {state['step']:,}")
         log = TrainingLog(
@@ -187,6 +192,7 @@ def run(request: Request) -> None:
                 annotations=annotations,
                 state=state,
             )
+    with _after_training():
         passes = sum(group.gathered(model.passes))
         group.close()
         if not group.main:
@@ -207,6 +213,49 @@ def run(request: Request) -> None:
         "processes": group.world,
     }
     _report(folder, log, terms, plan, facts_of_run, quiet=request.quiet)
+
+
+@contextmanager
+def _after_training() -> Iterator[None]:
+    """Inside, nothing is wrong input any more: what was trained stays."""
+    try:
+        yield
+    except InputError as error:
+        raise AuditError(f"{error} (the training is kept in checkpoint/last.pt)") from error
+
+
+def _try_audit(
+    request: Request, setup: Setup, model: "Classifier", beside: "list[Classifier]"
+) -> None:
+    """Try on one grey image what will be asked of the models once hours of training are over.
+
+    Raises:
+        InputError: a method that the model does not allow, or models of different classes.
+    """
+    import torch
+
+    from saliency_audit.audits.explain import supported
+
+    grey = torch.full((1, *model.input_shape), 0.5, device=model.mean.device)
+    for other in beside:
+        with other.audited():
+            outputs = other.check(grey)
+        if outputs != setup.classes:
+            raise InputError(
+                f"{other.name} has {outputs} outputs and {model.name} has {setup.classes}; models "
+                "in one run must know the same classes"
+            )
+    with model.audited():
+        supported(
+            list(request.saliency),
+            model=model,
+            images=grey,
+            targets=torch.zeros(1, dtype=torch.long, device=grey.device),
+            scalar=request.scalar,
+            options={},
+            tell=lambda line: None,
+            refuse=True,
+        )
 
 
 def _to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":

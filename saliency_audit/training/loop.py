@@ -99,9 +99,14 @@ def check_objective(
 def accelerator(device: torch.device, *, accumulate: int = 1) -> "Accelerator":
     """The processes that a launcher started, or this one alone."""
     from accelerate import Accelerator
+    from accelerate.utils import GradientAccumulationPlugin
 
+    # Said outright: a launcher's settings must not change what is computed.
     return Accelerator(
-        cpu=device.type == "cpu", device_placement=False, gradient_accumulation_steps=accumulate
+        cpu=device.type == "cpu",
+        device_placement=False,
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=accumulate),
     )
 
 
@@ -155,6 +160,11 @@ def train(
     together = together or accelerator(device, accumulate=recipe.accumulate)
     rank, world = together.process_index, together.num_processes
     check_recipe(recipe, len(data), processes=world, replay=replay)
+    if options.get("reduction") == "minibatch" and world * recipe.accumulate > 1:
+        raise InputError(
+            f"--reduction minibatch is one norm over a whole step, and {world} processes of "
+            f"--accumulate {recipe.accumulate} each see a part; give --reduction per-sample"
+        )
     trained = [weight for weight in model.network.parameters() if weight.requires_grad]
     if not trained:
         raise InputError(f"all weights of {model.name} are frozen; nothing can be trained")
@@ -217,7 +227,15 @@ def train(
                     why = batch.failures[0]
                     raise AuditError(f"no image of a batch can be read; {why.name}: {why.message}")
                 step = _step(
-                    model, batch, recipe, memory, targets, annotations, one_mode, (seed, number)
+                    model,
+                    batch,
+                    recipe,
+                    memory,
+                    targets,
+                    annotations,
+                    one_mode,
+                    (seed, number),
+                    replay,
                 )
                 with together.accumulate(module):
                     with _seeded(device, seed, number, index, rank):
@@ -268,6 +286,7 @@ def _step(
     annotations: ByName | None,
     one_mode: bool,
     now: tuple[int, int],
+    replay: int,
 ) -> Step:
     """The batch as the objective sees it, augmented together with what belongs to its images."""
     seed, number = now
@@ -278,14 +297,25 @@ def _step(
 
     beside = {
         "targets": targets and targets(batch.names).to(device),
-        "annotations": annotations and annotations(batch.names).nan_to_num().to(device),
+        "annotations": annotations
+        and _within_one(annotations(batch.names).nan_to_num()).to(device),
     }
     images = batch.images
     if recipe.augment == "flip-crop":
         given = {name: value for name, value in beside.items() if value is not None}
-        images, *moved = flip_crop(drawn("augment"), images, *given.values())
+        images, *moved = flip_crop(
+            # A batch that is shown again is shown as it was.
+            generators(seed, batch.names, f"augment|{number // replay}", device),
+            images,
+            *given.values(),
+        )
         beside |= dict(zip(given, moved, strict=True))
     return Step(model, images, batch.labels, drawn, one_mode=one_mode, memory=memory, **beside)
+
+
+def _within_one(marked: Tensor) -> Tensor:
+    """Annotations of any unit, each image's in [0, 1]: 255 means what 1 means."""
+    return marked / marked.amax((1, 2), keepdim=True).clamp_min(1)
 
 
 def _into_training(model: Classifier, *, freeze_bn: bool) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images
+from saliency_audit.cli.finetune_plan import Request, planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.training.checkpoint import read_checkpoint
+from saliency_audit.training.presets import PRESETS
 
 FOLDER = Path("saliency-audit-report/finetune")
 FEW = ("--max-steps", 4, "--max-samples", 2, "--max-val", 20, "--max-train", 200)
@@ -360,3 +363,34 @@ def test_an_accuracy_that_falls_too_low_ends_it(run):
     assert ran.code == 3
     assert "is below --min-accuracy 0.8" in ran.err
     assert len(pd.read_csv(FOLDER / "training.csv")) < 4
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_plan(preset):
+    given = {field.name: None for field in fields(Request)} | {
+        "preset": preset, "given": {}, "teacher_given": {}, "recipe_given": {},
+        "from_scratch": False,
+    }  # fmt: skip
+    plan = planned(Request(**given))
+    assert plan.name == PRESETS[preset].objective
+    assert plan.recipe.batch_size == PRESETS[preset].recipe["batch_size"]
+
+
+def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(run):
+    Path("flat.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    arch = ("--from-scratch", "--arch", "flat:build", "--channels", 1, "--size", 28)
+    ran = run("finetune", *arch, "--objective", "pgd", "--saliency", "gradcam", *FEW)
+    assert ran.code == 2
+    assert not FOLDER.exists()
+
+
+def test_a_checkpoint_without_its_settings_is_not_resumed(run):
+    options = ("--objective", "cross-entropy", *FEW)
+    assert run("finetune", *options).code == 0
+    (FOLDER / "run.json").unlink()
+    ran = run("finetune", "--objective", "noise", *FEW, "--resume")
+    assert ran.code == 0, ran.err
+    assert "resuming" not in ran.err

@@ -13,7 +13,7 @@ from saliency_audit.training.presets import PRESETS
 from saliency_audit.training.teacher_maps import teacher_maps
 
 RECIPE = {
-    *("epochs", "lr", "optimizer", "schedule", "train_batch_size", "momentum", "weight_decay"),
+    *("epochs", "lr", "optimizer", "schedule", "batch_size", "momentum", "weight_decay"),
     *("augment", "surrogate", "beta"),
 }
 
@@ -22,18 +22,18 @@ NORMALISED = 0.225
 PRINTED = {
     "p0": {"weight": 1e-3, "mu": 1e-4, "sigma": 0.01, "draws": 1, "lr": 0.1, "epochs": 200},
     "p0-sweep": {"weight": 1e-5, "mu": 1e-3, "sigma": 0.01, "draws": 1, "momentum": 0.9},
-    "p0-anti": {"weight": 1e-4, "tau": 1000, "train_batch_size": 128, "weight_decay": 5e-4},
+    "p0-anti": {"weight": 1e-4, "tau": 1000, "batch_size": 128, "weight_decay": 5e-4},
     "p0-anti-code": {"weight": 1e-5, "tau": 10_000, "sigma": 0.001, "draws": 1},
     "p0-gradient-norm": {"weight": 1e-3, "of": "logit", "reduction": "squared", "beta": 10},
-    "p1-l1": {"eps": 0.01 * NORMALISED, "steps": 1, "lr": 3e-4, "train_batch_size": 16},
+    "p1-l1": {"eps": 0.01 * NORMALISED, "steps": 1, "lr": 3e-4, "batch_size": 16},
     "p1-group": {"eps": 0.01 * NORMALISED, "steps": 1, "group": 14, "weight_decay": 1e-4},
     "p1-elastic": {"eps": 0.01 * NORMALISED, "eps2": 0.05 * NORMALISED**2, "epochs": 200},
     "p1-iterative": {"eps": 0.01 * NORMALISED, "steps": 7, "step_size": 0.003 * NORMALISED},
     "p1-free": {"eps": 4 / 255, "step_size": 4 / 255, "replay": 4, "steps": 1},
     "p3-l2": {"eps": 2 / 2, "steps": 40, "step_size": 2 / 2, "norm": "l2", "lr": 1e-3},
-    "p3-linf": {"eps": 0.1 / 2, "steps": 40, "step_size": 0.02 / 2, "train_batch_size": 100},
+    "p3-linf": {"eps": 0.1 / 2, "steps": 40, "step_size": 0.02 / 2, "batch_size": 100},
     "p4-adversarial": {"eps": 1.5, "steps": 40, "step_size": 0.5, "norm": "l2", "lr": 0.01},
-    "p4-jacobian": {"weight": 0.01, "projections": 1, "train_batch_size": 64},
+    "p4-jacobian": {"weight": 0.01, "projections": 1, "batch_size": 64},
     "p4-interpretation": {"weight": 0.07, "samples": 50, "sigma": 0.15, "threshold": 1},
     "p4-permuted": {"weight": 0.05, "samples": 50, "threshold": 1, "permute": True},
     "p4-non-robust": {"weight": 0.33, "sigma": 0.15, "threshold": 1, "permute": False},
