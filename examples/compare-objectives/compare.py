@@ -35,6 +35,7 @@ COLUMNS = {
 }
 OBJECTIVES: dict[str, list[str]] = {
     "cross-entropy": [],
+    "cross-entropy (softplus)": ["--surrogate", "softplus"],
     "noise": [],
     "score-matching": [],
     "score-matching (paper)": ["--weight", "1e-3", "--mu", "1e-4"],

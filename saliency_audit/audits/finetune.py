@@ -75,7 +75,9 @@ def finetune(
     """
     entry = lookup("objective", OBJECTIVES, objective)
     every = every or max(1, len(data) // recipe.batch_size)
-    best = "No checkpoint was written yet"
+    last = "No checkpoint was written yet"
+    if state is not None:
+        last = f"{CHECKPOINT} holds the weights of step {state['step']}"
     try:
         for trained in train(
             model,
@@ -109,13 +111,16 @@ def finetune(
                 _refuse_broken(kept, trained.step, recipe)
                 if together.is_main_process:
                     write_checkpoint(folder / CHECKPOINT, kept)
-                best = f"{CHECKPOINT} holds the weights of step {trained.step}"
+                last = f"{CHECKPOINT} holds the weights of step {trained.step}"
             if trained.stop:
                 raise KeyboardInterrupt
+        # Asked during the last measurement; the checkpoint is written.
+        if any(_gathered(stopping(), together)):
+            raise KeyboardInterrupt
     except InputError:
         raise
     except AuditError as error:
-        raise AuditError(f"{error}. {best}") from error
+        raise AuditError(f"{error}. {last}") from error
 
 
 def save_trained(model: Classifier, folder: Path, *, tell: Callable[[str], None]) -> Path:
@@ -191,12 +196,20 @@ def _accuracy(
     workers: int,
     together: "Accelerator",
 ) -> float:
-    from accelerate.utils import gather_object
-
     share = (together.process_index, together.num_processes)
     mine = clean_accuracy(model, data, batch_size=batch_size, workers=workers, shard=share)
-    clean = merged(gather_object([mine]) if together.num_processes > 1 else [mine])
+    clean = merged(_gathered(mine, together))
     return float("nan") if clean.accuracy is None else clean.accuracy
+
+
+def _gathered(value: Any, together: "Accelerator") -> list[Any]:
+    """The values of all processes."""
+    if together.num_processes == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    values: list[Any] = gather_object([value])
+    return values
 
 
 def _refuse_broken(state: Mapping[str, Any], step: int, recipe: Recipe) -> None:

@@ -243,14 +243,17 @@ def _drawn(
 
     rows = {(row["model"], row["image"]): row for row in batch.rows if row["check"]}
     roles = ("before", "after")[-len(models) :]
-    found, seen = [], dict[tuple[str, str], int]()
+    # A method that failed on a model has drawn nothing of it.
+    made = {(r["model"], r["image"], r["saliency"]) for r in batch.rows if r["status"] != "error"}
+    found, left = [], dict[tuple[str, str], list[int]]()
     for example in batch.examples:
         key = (example.image, example.saliency)
         if example.role == "image":
             label = rows[models[0].name, example.image]["label"]
             found.append(replace(example, setting=said("label", label)))
         elif example.role == "map":
-            which = seen[key] = seen.get(key, -1) + 1
+            having = [i for i, model in enumerate(models) if (model.name, *key) in made]
+            which = left.setdefault(key, having).pop(0)
             target = rows[models[which].name, example.image]["target"]
             found.append(replace(example, role=roles[which], setting=said("class", target)))
     return found

@@ -54,13 +54,6 @@ class PresetName(StrEnum):
     P4_CIFAR = "p4-cifar"
 
 
-class NormName(StrEnum):
-    """Norms of budgets."""
-
-    LINF = "linf"
-    L2 = "l2"
-
-
 class Smooth(StrEnum):
     """Stand-ins for networks without a second derivative."""
 
@@ -135,7 +128,7 @@ def attack(
         ),
     ] = None,
     norm: Annotated[
-        NormName | None,
+        o.NormName | None,
         typer.Option(help="Norm of the budget. Default: linf.", show_default=False),
     ] = None,
     measure: Annotated[

@@ -77,13 +77,6 @@ class Pixels(StrEnum):
     NONZERO = "nonzero"
 
 
-class NormName(StrEnum):
-    """Norms of budgets."""
-
-    LINF = "linf"
-    L2 = "l2"
-
-
 class FailOn(StrEnum):
     """Verdicts that make the command exit with 1."""
 
@@ -135,13 +128,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    scalar: Annotated[
-        str,
-        typer.Option(
-            help="Explained number: logit, log-prob, prob, loss, margin, centred-logit.",
-            rich_help_panel=o.MAPS,
-        ),
-    ] = "logit",
+    scalar: o.ScalarName = "logit",
     target: o.TargetClass = o.Target.PREDICTED,
     layer: o.Layer = None,
     samples: o.Samples = None,
@@ -316,7 +303,7 @@ def evaluate(
         ),
     ] = None,
     norm: Annotated[
-        NormName | None,
+        o.NormName | None,
         typer.Option(help="robust-accuracy: of the budget, default linf.", rich_help_panel=OTHERS),
     ] = None,
     attack_steps: Annotated[

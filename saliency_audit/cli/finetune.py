@@ -49,13 +49,6 @@ class Surrogate(StrEnum):
     SOFTPLUS = "softplus"
 
 
-class NormName(StrEnum):
-    """Norms of budgets."""
-
-    LINF = "linf"
-    L2 = "l2"
-
-
 def number(help: str, panel: str) -> Any:
     """An option that takes a number or a fraction."""
     return typer.Option(
@@ -99,7 +92,7 @@ def finetune(
         float | None, number("pgd, adversarial: of the search, pixel values.", OBJECTIVE)
     ] = None,
     norm: Annotated[
-        NormName | None,
+        o.NormName | None,
         typer.Option(help="pgd: of the budget, default linf.", rich_help_panel=OBJECTIVE),
     ] = None,
     loss: Annotated[
@@ -382,16 +375,8 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    scalar: Annotated[
-        str,
-        typer.Option(
-            help="Explained number: logit, log-prob, prob, loss, margin, centred-logit.",
-            rich_help_panel=AUDIT,
-        ),
-    ] = "logit",
-    target: Annotated[o.Target, typer.Option(help="Explained class.", rich_help_panel=AUDIT)] = (
-        o.Target.PREDICTED
-    ),
+    scalar: o.ScalarName = "logit",
+    target: o.TargetClass = o.Target.PREDICTED,
     audit_eps: Annotated[
         float | None,
         number(
@@ -399,8 +384,8 @@ def finetune(
         ),
     ] = None,
     audit_norm: Annotated[
-        NormName, typer.Option(help="Of that budget.", rich_help_panel=AUDIT)
-    ] = NormName.LINF,
+        o.NormName, typer.Option(help="Of that budget.", rich_help_panel=AUDIT)
+    ] = o.NormName.LINF,
     against: Annotated[
         str | None,
         typer.Option(

@@ -1,14 +1,20 @@
-"""Which images ``finetune`` trains on, and which ones it validates on."""
+"""What ``finetune`` trains and validates on: images, annotations, a teacher's maps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saliency_audit.cli.console import progress
+from saliency_audit.cli.finetune_plan import Plan, Request
+from saliency_audit.cli.processes import Processes
+from saliency_audit.cli.setup import Setup
 from saliency_audit.errors import InputError
 
 if TYPE_CHECKING:
-    from saliency_audit.cli.setup import Setup
     from saliency_audit.data import ImageData
+    from saliency_audit.models import Classifier
+    from saliency_audit.training import ByName
 
+TEACHER_MAPS = "teacher-maps.npy"
 TRAIN = "@train"
 _BUNDLED = "bundled:fashion-mnist"
 _HELD_OUT = 0.1
@@ -28,7 +34,7 @@ def validation_of(data: str | None, val: str | None) -> str | None:
 
 
 def open_training(
-    setup: "Setup",
+    setup: Setup,
     *,
     data: str | None,
     val: str | None,
@@ -80,6 +86,12 @@ def open_training(
         )
         for note in train.notes:
             setup.tell(note)
+        names = (train.class_names, validation.class_names)
+        if classes is None and None not in names and names[0] != names[1]:
+            raise InputError(
+                f"--data has the classes {', '.join(names[0] or ())} and --val "
+                f"{', '.join(names[1] or ())}, so one index would mean two classes; give --classes"
+            )
         if _same(train, validation, data, val):
             setup.tell(
                 "WARNING: --data and --val are the same images: what is said of accuracy is of "
@@ -97,3 +109,88 @@ def _same(train: "ImageData", validation: "ImageData", data: str, val: str | Non
         return True
     places = [Path(spec).expanduser() for spec in (data, val or "")]
     return all(place.exists() for place in places) and places[0].resolve() == places[1].resolve()
+
+
+def open_annotations(
+    request: Request, plan: Plan, train: "ImageData", setup: Setup
+) -> "ByName | None":
+    """What people marked on the training images, for objectives that read it.
+
+    Raises:
+        InputError: it is missing where it is needed, or given where it is not.
+    """
+    from saliency_audit.data import read_annotations
+
+    weighted = plan.options.get("penalty") == "weighted"
+    needed = "annotations" in plan.objective.needs or weighted
+    if needed and request.annotations is None:
+        what = "--penalty weighted" if weighted else f"--objective {plan.name}"
+        raise InputError(
+            f"{what} needs what people marked on the training images; give --annotations FOLDER "
+            "or FILE.csv"
+        )
+    if request.annotations is None:
+        return None
+    if not needed:
+        raise InputError(
+            "--annotations is for --objective harmonise and for adversarial with --penalty "
+            f"weighted; leave it for {plan.name}"
+        )
+    marked = read_annotations(request.annotations, train)
+    for line in marked.notes:
+        setup.tell(line)
+    return marked.read
+
+
+def teacher_targets(
+    teacher: "Classifier",
+    train: "ImageData",
+    path: Path,
+    request: Request,
+    plan: Plan,
+    setup: Setup,
+    group: Processes,
+) -> "ByName":
+    """The teacher's maps of all training images, in a file; made once."""
+    from saliency_audit.training.teacher_maps import (
+        create_targets,
+        finish_targets,
+        read_targets,
+        write_targets,
+    )
+
+    if request.teacher is None:
+        setup.tell(
+            "no --teacher: the model before training teaches, which is P4's non-robust control; "
+            "for a robust teacher give the model.safetensors of --objective pgd"
+        )
+    file = path / TEACHER_MAPS
+    if not file.is_file() or not request.resume:
+        if group.main:
+            file.unlink(missing_ok=True)
+            create_targets(file, train)
+        group.wait()
+        made = 0
+        with progress("finetune: teacher's maps", quiet=setup.quiet) as advance:
+
+            def count(images: int) -> None:
+                nonlocal made
+                made += images * group.world
+                advance(made, len(train))
+
+            write_targets(
+                file,
+                teacher,
+                train,
+                **plan.teacher,
+                seed=request.seed,
+                batch_size=setup.batch_size,
+                workers=request.workers,
+                shard=(group.rank, group.world),
+                advance=count,
+            )
+        group.wait()
+        if group.main:
+            finish_targets(file)
+        group.wait()
+    return read_targets(file, train)

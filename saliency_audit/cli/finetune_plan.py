@@ -77,6 +77,7 @@ class Plan:
         recipe: of the training.
         surrogate: "auto", "none" or "softplus".
         beta: of softplus.
+        beta_given: whether it was asked for.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Plan:
     recipe: "Recipe"
     surrogate: str
     beta: float
+    beta_given: bool
 
 
 def planned(request: Request) -> Plan:
@@ -109,7 +111,9 @@ def planned(request: Request) -> Plan:
             f"--preset {request.preset} is of --objective {preset.objective}, not {name}; leave one"
         )
     options = options_of(objective) | dict(preset.options if preset else {})
-    options |= _given(request.given, options, lambda option: _objectives_with(option), name)
+    asked = _given(request.given, options, _objectives_with, name)
+    options |= asked
+    _refuse_without_effect(asked, options)
     teachers = _options_of_maps(write_targets) | dict(preset.teacher if preset else {})
     if "targets" in objective.needs:
         teachers |= _given(request.teacher_given, teachers, lambda option: "", name)
@@ -126,7 +130,11 @@ def planned(request: Request) -> Plan:
     surrogate, beta = str(recipe.pop("surrogate")), float(recipe.pop("beta"))
     if not beta > 0:
         raise InputError(f"--beta is {beta:g}; it must be above 0")
-    return Plan(name, objective, options, teachers, Recipe(**recipe), surrogate, beta)
+    if "momentum" in given and recipe.get("optimizer", "sgd") != "sgd":
+        raise InputError(f"--momentum is of sgd; leave it for --optimizer {recipe['optimizer']}")
+    return Plan(
+        name, objective, options, teachers, Recipe(**recipe), surrogate, beta, "beta" in given
+    )
 
 
 def _given(
@@ -150,6 +158,35 @@ def _given(
             )
         chosen[parameter] = value
     return chosen
+
+
+ONLY_WITH = {
+    "eps2": ("penalty", "elastic"),
+    "group": ("penalty", "group"),
+    "joint_channels": ("penalty", "group"),
+    "sigma": ("trace", "taylor"),
+}
+"""Options that are read only where another one has this value."""
+
+
+def _refuse_without_effect(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Refuse options that the others leave without effect.
+
+    Raises:
+        InputError: one line with the option and what it belongs to.
+    """
+
+    def spelled(name: str) -> str:
+        return f"--{name.replace('_', '-')}"
+
+    for name, (key, value) in ONLY_WITH.items():
+        if name in given and options.get(key, value) != value:
+            raise InputError(
+                f"{spelled(name)} is for {spelled(key)} {value}; leave it for {options[key]}"
+            )
+    steps, replay = options.get("steps", 1), options.get("replay", 1)
+    if "step_size" in given and "penalty" in options and steps == 1 and replay == 1:
+        raise InputError("--step-size is for --steps 2 or more, or --replay; leave it")
 
 
 def _objectives_with(parameter: str) -> str:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from saliency_audit.cli.console import errors, progress, results
-from saliency_audit.cli.finetune_data import open_training, validation_of
+from saliency_audit.cli.finetune_data import (
+    TEACHER_MAPS,
+    open_annotations,
+    open_training,
+    teacher_targets,
+    validation_of,
+)
+from saliency_audit.cli.finetune_model import to_train, try_audit
 from saliency_audit.cli.finetune_plan import Plan, Request, planned
 from saliency_audit.cli.finetune_table import show_verdicts
 from saliency_audit.cli.processes import Processes, processes
@@ -38,8 +45,7 @@ if TYPE_CHECKING:
     from saliency_audit.reports.training_log import TrainingLog
     from saliency_audit.training import ByName
 
-TEACHER_MAPS = "teacher-maps.npy"
-OF_ANOTHER = ("model.safetensors", "model.pt2", "training.csv", "run.json", TEACHER_MAPS)
+OF_ANOTHER = ("model.safetensors", "model.pt2", "training.csv", "run.json")
 """Files of an earlier run that a new one must not be taken for."""
 EPS = {"linf": 2 / 255, "l2": 0.5}
 """Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
@@ -111,10 +117,10 @@ def run(request: Request) -> None:
     before = None if untrained else setup.model
     if request.against is not None:
         before = setup.load(request.against)
-    model = _to_train(setup, request, plan)
+    model = to_train(setup, request, plan)
     check_objective(model, plan.objective, plan.options, setup.classes)
-    _try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
-    annotations = _annotations(request, plan, train, setup)
+    try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
+    annotations = open_annotations(request, plan, train, setup)
     settings = {
         **common_settings(
             setup,
@@ -153,14 +159,13 @@ def run(request: Request) -> None:
         begun = (path / "partial" / "settings.json").is_file()
         folder = RunFolder(path, settings, resume=True) if request.resume else None
         clean = None
-        if before is not None:
-            measured = replace(setup, model=before, notes=setup.notes)
-            clean = measure_clean_accuracy(measured, workers=request.workers, processes=group)
+        if not untrained:
+            clean = measure_clean_accuracy(setup, workers=request.workers, processes=group)
         state = None
         if folder is None:
             if group.main:
                 # A training that fails must not leave an earlier one's model for its own.
-                for name in (CHECKPOINT, *OF_ANOTHER):
+                for name in (CHECKPOINT, *OF_ANOTHER, TEACHER_MAPS, f"{TEACHER_MAPS}.part"):
                     (path / name).unlink(missing_ok=True)
                 folder = RunFolder(path, settings, resume=False)
             group.wait()
@@ -170,15 +175,18 @@ def run(request: Request) -> None:
             setup.tell(f"resuming after step {state['step']:,}")
         log = TrainingLog(
             path / "training.csv",
-            until=-1 if folder.finished else (int(state["step"]) if state else 0),
+            until=int(state["step"]) if state else 0,
         )
         terms: tuple[str, ...] = ()
+        unreadable = 0
         if not folder.finished:
             together = accelerator(model.mean.device, accumulate=plan.recipe.accumulate)
             targets = None
             if "targets" in plan.objective.needs:
-                targets = _targets(teacher or setup.model, train, path, request, plan, setup, group)
-            terms = _train(
+                targets = teacher_targets(
+                    teacher or setup.model, train, path, request, plan, setup, group
+                )
+            terms, unreadable = _train(
                 model,
                 train,
                 path,
@@ -193,26 +201,29 @@ def run(request: Request) -> None:
                 state=state,
             )
     with _after_training():
-        passes = sum(group.gathered(model.passes))
+        elsewhere = sum(group.gathered(model.passes)[1:])
         group.close()
         if not group.main:
             return
         if not folder.finished:
             save_trained(model, path, tell=setup.tell)
             (path / TEACHER_MAPS).unlink(missing_ok=True)
-        after = reload(path / "model.safetensors", model)
-        if clean is None:
-            clean = measure_clean_accuracy(replace(setup, model=after), workers=request.workers)
-        if not folder.finished:
+            after = reload(path / "model.safetensors", model)
+            if clean is None:
+                clean = measure_clean_accuracy(replace(setup, model=after), workers=request.workers)
             _audit(before, after, other, folder, request, setup, eps)
-    facts_of_run = {
-        **facts(setup, clean, sys.argv[1:], settings),
+        clean = clean or measure_clean_accuracy(setup, workers=request.workers)
+    beside = {id(one): one.passes for one in (before, other, teacher) if one is not None}
+    beside.pop(id(setup.model), None)
+    run = facts(setup, clean, sys.argv[1:], settings)
+    run |= {
         "settings": settings,
         "training_images": len(train),
-        "training_passes": passes,
+        "training_unreadable": unreadable,
+        "model_passes": run["model_passes"] + elsewhere + sum(beside.values()),
         "processes": group.world,
     }
-    _report(folder, log, terms, plan, facts_of_run, quiet=request.quiet)
+    _report(folder, log, terms, plan, run, quiet=request.quiet)
 
 
 @contextmanager
@@ -222,143 +233,6 @@ def _after_training() -> Iterator[None]:
         yield
     except InputError as error:
         raise AuditError(f"{error} (the training is kept in checkpoint/last.pt)") from error
-
-
-def _try_audit(
-    request: Request, setup: Setup, model: "Classifier", beside: "list[Classifier]"
-) -> None:
-    """Try on one grey image what will be asked of the models once hours of training are over.
-
-    Raises:
-        InputError: a method that the model does not allow, or models of different classes.
-    """
-    import torch
-
-    from saliency_audit.audits.explain import supported
-
-    grey = torch.full((1, *model.input_shape), 0.5, device=model.mean.device)
-    for other in beside:
-        with other.audited():
-            outputs = other.check(grey)
-        if outputs != setup.classes:
-            raise InputError(
-                f"{other.name} has {outputs} outputs and {model.name} has {setup.classes}; models "
-                "in one run must know the same classes"
-            )
-    with model.audited():
-        supported(
-            list(request.saliency),
-            model=model,
-            images=grey,
-            targets=torch.zeros(1, dtype=torch.long, device=grey.device),
-            scalar=request.scalar,
-            options={},
-            tell=lambda line: None,
-            refuse=True,
-        )
-
-
-def _to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":
-    """The classifier that is trained: a copy, or one with random weights."""
-    from saliency_audit.models import copied, reinitialised
-
-    given = setup.model
-    if request.from_scratch:
-        model = given if request.model is None and request.arch else None
-        model = model or reinitialised(given, seed=request.seed)
-    else:
-        model = given.replaced(copied(given))
-    softened = plan.surrogate == "softplus" or (plan.surrogate == "auto" and plan.objective.smooth)
-    if softened and model.activation is None:
-        model.activation = ("softplus", plan.beta)
-        setup.tell(
-            f"softplus (beta {plan.beta:g}) takes the place of ReLU and its kin, in training and "
-            "in the model that is written"
-        )
-    if plan.objective.smooth and model.activation is None:
-        setup.tell(
-            "WARNING: second derivatives of a ReLU network are 0 almost everywhere, so its trace "
-            "says nothing; leave --surrogate none unless the network has smooth activations"
-        )
-    return model
-
-
-def _annotations(request: Request, plan: Plan, train: "ImageData", setup: Setup) -> "ByName | None":
-    from saliency_audit.data import read_annotations
-
-    weighted = plan.options.get("penalty") == "weighted"
-    needed = "annotations" in plan.objective.needs or weighted
-    if needed and request.annotations is None:
-        what = "--penalty weighted" if weighted else f"--objective {plan.name}"
-        raise InputError(
-            f"{what} needs what people marked on the training images; give --annotations FOLDER "
-            "or FILE.csv"
-        )
-    if request.annotations is None:
-        return None
-    if not needed:
-        raise InputError(
-            "--annotations is for --objective harmonise and for adversarial with --penalty "
-            f"weighted; leave it for {plan.name}"
-        )
-    marked = read_annotations(request.annotations, train)
-    for line in marked.notes:
-        setup.tell(line)
-    return marked.read
-
-
-def _targets(
-    teacher: "Classifier",
-    train: "ImageData",
-    path: Path,
-    request: Request,
-    plan: Plan,
-    setup: Setup,
-    group: Processes,
-) -> "ByName":
-    """The teacher's maps of all training images, in a file; made once."""
-    from saliency_audit.training.teacher_maps import (
-        create_targets,
-        finish_targets,
-        read_targets,
-        write_targets,
-    )
-
-    if request.teacher is None:
-        setup.tell(
-            "no --teacher: the model before training teaches, which is P4's non-robust control; "
-            "for a robust teacher give the model.safetensors of --objective pgd"
-        )
-    file = path / TEACHER_MAPS
-    if not file.is_file() or not request.resume:
-        if group.main:
-            file.unlink(missing_ok=True)
-            create_targets(file, train)
-        group.wait()
-        made = 0
-        with progress("finetune: teacher's maps", quiet=setup.quiet) as advance:
-
-            def count(images: int) -> None:
-                nonlocal made
-                made += images * group.world
-                advance(made, len(train))
-
-            write_targets(
-                file,
-                teacher,
-                train,
-                **plan.teacher,
-                seed=request.seed,
-                batch_size=setup.batch_size,
-                workers=request.workers,
-                shard=(group.rank, group.world),
-                advance=count,
-            )
-        group.wait()
-        if group.main:
-            finish_targets(file)
-        group.wait()
-    return read_targets(file, train)
 
 
 def _train(
@@ -375,45 +249,55 @@ def _train(
     targets: "ByName | None",
     annotations: "ByName | None",
     state: Mapping[str, Any] | None,
-) -> tuple[str, ...]:
-    """Train to the end, a row of the log for each step; the terms of the loss."""
+) -> tuple[tuple[str, ...], int]:
+    """Train to the end, a row of the log for each step; terms of the loss, and images not read."""
     from saliency_audit.audits.finetune import finetune
 
-    terms = tuple(state["terms"]) if state else ()
+    terms, unreadable = tuple(state["terms"]) if state else (), 0
 
     with (
         progress("finetune: steps", quiet=setup.quiet) as advance,
         _interruptible(setup.quiet) as stopping,
     ):
-        for trained in finetune(
-            model,
-            train,
-            setup.data,
-            objective=plan.name,
-            folder=path,
-            recipe=plan.recipe,
-            options=plan.options,
-            targets=targets,
-            annotations=annotations,
-            every=request.checkpoint_every,
-            min_accuracy=request.min_accuracy,
-            seed=request.seed,
-            batch_size=setup.batch_size,
-            workers=request.workers,
-            state=state,
-            together=together,
-            stopping=stopping,
-        ):
-            terms = trained.terms
-            log.add(trained.step, trained.epoch, trained.values)
-            advance(trained.step, trained.steps)
-            if trained.keep and group.main:
+        try:
+            for trained in finetune(
+                model,
+                train,
+                setup.data,
+                objective=plan.name,
+                folder=path,
+                recipe=plan.recipe,
+                options=plan.options,
+                targets=targets,
+                annotations=annotations,
+                every=request.checkpoint_every,
+                min_accuracy=request.min_accuracy,
+                seed=request.seed,
+                batch_size=setup.batch_size,
+                workers=request.workers,
+                state=state,
+                together=together,
+                stopping=stopping,
+            ):
+                terms = trained.terms
+                if trained.unreadable and not unreadable:
+                    setup.tell(
+                        "WARNING: training images that cannot be read are left out of their step"
+                    )
+                unreadable += trained.unreadable
+                log.add(trained.step, trained.epoch, trained.values)
+                advance(trained.step, trained.steps)
+                if trained.keep and group.main:
+                    log.write()
+                if "val_accuracy" in trained.values and not setup.quiet:
+                    errors.print(
+                        _line(trained.step, trained.steps, trained.values, terms), soft_wrap=True
+                    )
+        finally:
+            # Also where it ends in an error: the way there is what one wants to see.
+            if group.main and len(log.table):
                 log.write()
-            if "val_accuracy" in trained.values and not setup.quiet:
-                errors.print(
-                    _line(trained.step, trained.steps, trained.values, terms), soft_wrap=True
-                )
-    return terms
+    return terms, unreadable
 
 
 def _line(step: int, steps: int, values: Mapping[str, float], terms: tuple[str, ...]) -> str:

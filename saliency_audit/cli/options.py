@@ -62,6 +62,13 @@ class Target(StrEnum):
     LABEL = "label"
 
 
+class NormName(StrEnum):
+    """Norms of budgets."""
+
+    LINF = "linf"
+    L2 = "l2"
+
+
 class Precision(StrEnum):
     """Arithmetic of the network."""
 
@@ -154,6 +161,14 @@ ScalarNames = Annotated[
         help="Explained number, repeatable: logit, log-prob, prob, loss, margin, centred-logit.",
         rich_help_panel=MAPS,
         show_default=False,
+    ),
+]
+ScalarName = Annotated[
+    str,
+    typer.Option(
+        "--scalar",
+        help="Explained number: logit, log-prob, prob, loss, margin, centred-logit.",
+        rich_help_panel=MAPS,
     ),
 ]
 TargetClass = Annotated[Target, typer.Option(help="Explained class.", rich_help_panel=MAPS)]

@@ -1,5 +1,6 @@
 """Stream images through a loader, in batches whose number means the same in every run."""
 
+import signal
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -119,6 +120,7 @@ def in_order(
         pin_memory=on_cuda,
         # Its own generator: the loader must not take numbers from the caller's.
         generator=torch.Generator(),
+        worker_init_fn=_leave_interrupts,
     )
     for index, (names, images, labels, failures) in enumerate(loader):
         yield ImageBatch(
@@ -128,3 +130,9 @@ def in_order(
             labels.to(device, non_blocking=on_cuda),
             [Failure(*failure) for failure in failures],
         )
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process; the one that waits for the workers ends them."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

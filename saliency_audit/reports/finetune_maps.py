@@ -82,10 +82,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
             ],
             footnote="Maps of several colour channels are averaged, each in its own range: how "
             "strong a gradient is cannot be seen here, and cleaner is not truer. The random map "
-            "sees no model."
-            + (
-                " Below: of the image its label, of a map the class it explains." if classes else ""
-            ),
+            "sees no model." + classes,
         )
         for i, page in enumerate(shown)
     ]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from saliency_audit.data import ImageBatch, ImageData, in_order
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.models import Classifier, in_eval_mode
-from saliency_audit.seeding import generators
+from saliency_audit.seeding import generators, seed_of
 from saliency_audit.training.augment import flip_crop
 from saliency_audit.training.optimise import optimizer, schedule
 from saliency_audit.training.recipe import Recipe, check_recipe
@@ -44,6 +43,7 @@ class Trained:
         terms: which of them add up to the loss.
         state: gives what a checkpoint holds now; every process must call it.
         stop: whether any process was asked to stop.
+        unreadable: images of the step that could not be read and were left out.
         keep: whether this step is worth a checkpoint.
     """
 
@@ -54,6 +54,7 @@ class Trained:
     terms: tuple[str, ...]
     state: Callable[[], dict[str, Any]]
     stop: bool = False
+    unreadable: int = 0
     keep: bool = False
 
 
@@ -151,8 +152,8 @@ def train(
 
     Raises:
         InputError: an option that means nothing.
-        AuditError: the loss is not finite, or score matching has collapsed; the weights are those
-            before that step.
+        AuditError: the loss is not finite, or score matching has collapsed; the weights are not
+            changed by that step (running statistics may be).
     """
     options = {**options_of(objective), **(options or {})}
     replay = int(options.get("replay", 1))
@@ -189,7 +190,12 @@ def train(
         }
 
     def snapshot(number: int, terms: tuple[str, ...]) -> dict[str, Any]:
-        kept = {name: together.gather(tensor).cpu() for name, tensor in memory.items()}
+        # Every process has as many rows, though an image of its own could not be read.
+        share = recipe.batch_size // world
+        kept = {
+            name: together.gather(torch.cat([t, t.new_zeros(share - len(t), *t.shape[1:])])).cpu()
+            for name, t in memory.items()
+        }
         return {
             "state_dict": {n: t.detach().cpu() for n, t in model.network.state_dict().items()},
             "activation": model.activation and list(model.activation),
@@ -245,7 +251,8 @@ def train(
                         loss.after()
                 losses.append(loss)
                 right += float((loss.logits.argmax(1) == step.labels).double().mean()) / len(parts)
-            values, stop = _averaged(losses, right, stopping(), together)
+            lost = sum(len(batch.failures) for batch in parts)
+            values, stop, unreadable = _averaged(losses, right, stopping(), lost, together)
             terms = tuple(losses[0].terms)
             _refuse_divergence(values, terms, number + 1, recipe, options)
             values["lr"] = float(optim.param_groups[0]["lr"])
@@ -256,7 +263,14 @@ def train(
             values |= {"seconds": seconds, "images_per_second": recipe.batch_size / seconds}
             epoch = (number + 1) * recipe.batch_size / len(data)
             yield Trained(
-                number + 1, steps, epoch, values, terms, partial(snapshot, number + 1, terms), stop
+                number + 1,
+                steps,
+                epoch,
+                values,
+                terms,
+                partial(snapshot, number + 1, terms),
+                stop,
+                unreadable,
             )
 
 
@@ -270,7 +284,7 @@ def _order(
     for batch in batches:
         if batch // per_epoch != of:
             of = batch // per_epoch
-            generator = torch.Generator().manual_seed(_number(seed, "order", of))
+            generator = torch.Generator().manual_seed(seed_of(seed, "order", of))
             order = torch.randperm(images, generator=generator)
         start = batch % per_epoch * recipe.batch_size
         own = order[start : start + recipe.batch_size].chunk(world)[rank]
@@ -332,7 +346,12 @@ def _one_mode(model: Classifier, images: Tensor) -> bool:
     """
     buffers = {name: buffer.clone() for name, buffer in model.network.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(_cuda(images.device)):
-        training = model(images)
+        training: Any = model(images)
+        if not isinstance(training, Tensor):
+            raise InputError(
+                f"{model.name} returns a {type(training).__name__} in training mode; give an "
+                "architecture without auxiliary outputs"
+            )
         with in_eval_mode(model):
             same = torch.equal(training, model(images))
     for name, buffer in model.network.named_buffers():
@@ -344,7 +363,7 @@ def _one_mode(model: Classifier, images: Tensor) -> bool:
 def _seeded(device: torch.device, *numbers: int) -> Iterator[None]:
     """Inside, torch's own random numbers (dropout's) depend on these numbers alone."""
     with torch.random.fork_rng(_cuda(device)):
-        torch.manual_seed(_number(*numbers))
+        torch.manual_seed(seed_of(*numbers))
         yield
 
 
@@ -352,28 +371,23 @@ def _cuda(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _number(*of: object) -> int:
-    """A seed that depends on all of these."""
-    text = "|".join(map(str, of))
-    return int.from_bytes(sha256(text.encode()).digest()[:7], "big")
-
-
 def _averaged(
-    losses: Sequence[Loss], right: float, stopping: bool, together: "Accelerator"
-) -> tuple[dict[str, float], bool]:
-    """Means over the parts of the step and over the processes; whether any is to stop."""
+    losses: Sequence[Loss], right: float, stopping: bool, lost: int, together: "Accelerator"
+) -> tuple[dict[str, float], bool, int]:
+    """Means over parts and processes; whether any is to stop, and images lost by all of them."""
     first = losses[0]
     terms = {name: [loss.terms[name].detach() for loss in losses] for name in first.terms}
     seen = {name: [loss.seen[name].detach() for loss in losses] for name in first.seen}
     assert not set(terms) & set(seen), "a term and a measurement of one name"
     means = torch.stack([torch.stack(each).double().mean() for each in (terms | seen).values()])
     device = means.device
-    means = torch.cat([means, torch.tensor([right, float(stopping)], device=device).double()])
+    means = torch.cat([means, torch.tensor([right, float(stopping), lost], device=device).double()])
     means = together.reduce(means, "mean")
-    *measured, accuracy, stop = means.tolist()
+    *measured, accuracy, stop, lost_each = means.tolist()
     values = dict(zip(terms | seen, measured, strict=True))
     total = sum(values[name] for name in terms)
-    return {"loss": total, **values, "train_accuracy": accuracy}, stop > 0
+    everywhere = round(lost_each * together.num_processes)
+    return {"loss": total, **values, "train_accuracy": accuracy}, stop > 0, everywhere
 
 
 def _refuse_divergence(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saliency_audit.budget import project, random_start, rounded
+from saliency_audit.budget import direction, project, random_start, rounded
 from saliency_audit.seeding import generators
 
 BUDGETS = st.one_of(
@@ -76,3 +76,7 @@ def test_random_starts_fill_the_ball_and_belong_to_their_image(norm):
     assert float(reach.max()) > 0.23
     alone = random_start(clean[7:8], eps=0.25, norm=norm, generators=generators(0, ["7"], "a"))
     assert torch.equal(alone[0], start[7])
+
+
+def test_a_gradient_too_small_to_have_a_length_is_no_direction():
+    assert torch.equal(direction(torch.full((1, 4), 1e-25), "normalised"), torch.zeros(1, 4))

@@ -304,6 +304,25 @@ def broken_lines(pictures):
         (("--objective", "pgd", "--audit-eps", 0), "--audit-eps is 0"),
         (("--objective", "pgd", "--saliency", "gradients"), "Did you mean 'gradient'"),
         (("--objective", "pgd", "--surrogate", "softplus", "--beta", 0), "--beta is 0"),
+        (
+            ("--objective", "adversarial", "--eps2", 0.1),
+            "--eps2 is for --penalty elastic; leave it for l2",
+        ),
+        (("--objective", "adversarial", "--group", 7), "--group is for --penalty group"),
+        (
+            ("--objective", "adversarial", "--joint-channels"),
+            "--joint-channels is for --penalty group",
+        ),
+        (("--objective", "adversarial", "--step-size", 0.1), "--step-size is for --steps 2"),
+        (
+            ("--objective", "score-matching", "--trace", "hutchinson", "--sigma", 0.1),
+            "--sigma is for --trace taylor",
+        ),
+        (
+            ("--objective", "pgd", "--optimizer", "adam", "--momentum", 0.5),
+            "--momentum is of sgd; leave it for --optimizer adam",
+        ),
+        (("--objective", "pgd", "--beta", 20), "no softplus is trained; leave it"),
         (("--objective", "pgd", "--data", "nowhere"), "--data nowhere: there is no such folder"),
     ],
 )
@@ -394,3 +413,56 @@ def test_a_checkpoint_without_its_settings_is_not_resumed(run):
     ran = run("finetune", "--objective", "noise", *FEW, "--resume")
     assert ran.code == 0, ran.err
     assert "resuming" not in ran.err
+
+
+def test_what_cannot_be_read_is_left_out_and_said(run):
+    two = few_classes("two", ["a", "b"])
+    Path("two/a/0.png").write_bytes(b"no picture")
+    val = few_classes("val", ["a", "b"])
+    options = ("--train-batch-size", 4, "--epochs", 2, "--max-samples", 1)
+    ran = run("finetune", "--objective", "cross-entropy", "--data", two, "--val", val, *options)
+    assert ran.code == 0, ran.err
+    assert ran.err.count("training images that cannot be read are left out") == 1
+    # Once in each of two epochs.
+    assert json.loads((FOLDER / "run.json").read_text())["training_unreadable"] == 2
+
+
+def test_folders_of_other_classes_are_not_taken_for_the_same_indices(run):
+    train, val = few_classes("train", ["a", "b", "c"]), few_classes("val", ["a", "c"])
+    ran = run("finetune", "--objective", "cross-entropy", "--data", train, "--val", val)
+    assert ran.code == 2
+    assert "one index would mean two classes; give --classes" in ran.err
+
+
+SMOOTH = (
+    "from torch import nn\n\n\ndef build():\n"
+    "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(2704, 10))\n"
+)
+
+
+def test_softplus_is_claimed_only_where_it_replaces_something(run):
+    Path("smooth_net.py").write_text(SMOOTH)
+    arch = ("--from-scratch", "--arch", "smooth_net:build", "--channels", 1, "--size", 28)
+    ran = run("finetune", *arch, "--objective", "score-matching", *FEW)
+    assert ran.code == 0, ran.err
+    assert "softplus" not in ran.err
+    model = load(str(FOLDER / "model.safetensors"), arch="smooth_net:build", channels=1, size=28)
+    assert model.activation is None
+    ran = run("finetune", *arch, "--objective", "pgd", "--surrogate", "softplus", *FEW)
+    assert ran.code == 2
+    assert "no ReLU or the like" in ran.err
+
+
+def test_a_softplus_model_stays_what_it_is(run):
+    assert run("finetune", "--objective", "score-matching", *FEW, "--output-dir", "a").code == 0
+    given = ("a/model.safetensors", "--arch", ARCH, "--channels", 1, "--size", 28)
+    for option in (("--surrogate", "none"), ("--surrogate", "softplus", "--beta", 30)):
+        ran = run("finetune", *given, "--objective", "pgd", *option)
+        assert ran.code == 2
+        assert "runs softplus (beta 10) as its file says" in ran.err
+
+
+def test_the_way_to_a_divergence_is_written(run):
+    options = ("--objective", "gradient-norm", *FEW, "--schedule", "constant", "--lr", "1e9")
+    assert run("finetune", *options).code == 3
+    assert len(pd.read_csv(FOLDER / "training.csv")) >= 1

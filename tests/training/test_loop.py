@@ -342,3 +342,76 @@ def test_parts_and_replay_do_not_go_together(data: ImageData) -> None:
     recipe = replace(RECIPE, accumulate=2)
     with pytest.raises(InputError, match="leave one of them"):
         trained(classifier(), data, "adversarial", recipe=recipe, options={"replay": 2})
+
+
+def test_a_batch_that_is_shown_again_is_augmented_alike(data: ImageData) -> None:
+    shown: list[Tensor] = []
+
+    def watching(step: Step, *, replay: int = 1) -> Loss:
+        shown.append(step.images)
+        return OBJECTIVES["cross-entropy"].function(step)
+
+    list(train(classifier(), data, Objective(watching, "", ""), recipe=RECIPE,
+               options={"replay": 2}))  # fmt: skip
+    assert torch.equal(shown[0], shown[1])
+    assert not torch.equal(shown[1], shown[2])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_one_norm_over_a_step_is_not_taken_of_its_parts(data: ImageData, parts: int) -> None:
+    recipe, options = replace(RECIPE, accumulate=parts), {"reduction": "minibatch"}
+    if parts == 1:
+        trained(classifier(), data, "gradient-norm", recipe=recipe, options=options)
+        return
+    with pytest.raises(InputError, match="give --reduction per-sample"):
+        trained(classifier(), data, "gradient-norm", recipe=recipe, options=options)
+
+
+def test_what_a_launcher_says_changes_nothing(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = []
+    for launched in (False, True):
+        if launched:
+            monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+            monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+        model = classifier()
+        trained(model, data, "gradient-norm", recipe=RECIPE)
+        ends.append(weights(model))
+    assert same(*ends)
+
+
+def test_a_network_with_auxiliary_outputs_is_refused(data: ImageData) -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(36, 3)
+
+        def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            logits = self.head(images.flatten(1))
+            return (logits, logits) if self.training else logits
+
+    with pytest.raises(InputError, match="returns a tuple in training mode"):
+        trained(Classifier(Auxiliary(), input_shape=SHAPE), data, recipe=RECIPE)
+
+
+def test_annotations_of_255_are_those_of_1(data: ImageData) -> None:
+    seen: list[Tensor] = []
+
+    def watching(step: Step) -> Loss:
+        assert step.annotations is not None
+        seen.append(step.annotations)
+        return OBJECTIVES["cross-entropy"].function(step)
+
+    for unit in (1, 255):
+        loop = train(
+            classifier(),
+            data,
+            Objective(watching, "", ""),
+            recipe=RECIPE,
+            annotations=lambda names, unit=unit: unit * torch.eye(6).expand(len(names), 6, 6),
+        )
+        next(loop)
+        loop.close()
+    assert torch.equal(*seen)
+    assert seen[0].amax() == 1

@@ -1,0 +1,103 @@
+"""The model that ``finetune`` trains, and what is tried on all models before it does."""
+
+from typing import TYPE_CHECKING
+
+from saliency_audit.cli.finetune_plan import Plan, Request
+from saliency_audit.cli.setup import Setup
+from saliency_audit.errors import InputError
+
+if TYPE_CHECKING:
+    from saliency_audit.models import Classifier
+
+
+def to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":
+    """The classifier that is trained: a copy, or one with random weights.
+
+    Raises:
+        InputError: it cannot have the activation that was asked for.
+    """
+    from saliency_audit.models import copied, reinitialised
+
+    given = setup.model
+    if request.from_scratch:
+        model = given if request.model is None and request.arch else None
+        if model is None:
+            model = reinitialised(given, seed=request.seed)
+            for note in model.notes:
+                setup.tell(note)
+    else:
+        model = given.replaced(copied(given))
+    if model.activation is not None:
+        kind, beta = model.activation
+        if plan.surrogate == "none" or (plan.beta_given and plan.beta != beta):
+            raise InputError(
+                f"{given.name} runs {kind} (beta {beta:g}) as its file says, and is trained so; "
+                "leave --surrogate and --beta"
+            )
+        return model
+    wanted = plan.surrogate == "softplus" or (plan.surrogate == "auto" and plan.objective.smooth)
+    kinds = _replaceable(model) if wanted or plan.objective.smooth else []
+    if plan.surrogate == "softplus" and not kinds:
+        raise InputError(
+            f"{given.name} has no ReLU or the like for --surrogate softplus to replace; leave it"
+        )
+    if wanted and kinds:
+        model.activation = ("softplus", plan.beta)
+        setup.tell(
+            f"softplus (beta {plan.beta:g}) takes the place of ReLU and its kin, in training and "
+            "in the model that is written"
+        )
+    elif plan.beta_given:
+        raise InputError(f"--beta is {plan.beta:g}, but no softplus is trained; leave it")
+    elif kinds:
+        setup.tell(
+            f"WARNING: second derivatives of a network of {' and '.join(kinds)} are 0 almost "
+            "everywhere, so its trace says nothing; leave --surrogate none"
+        )
+    return model
+
+
+def _replaceable(model: "Classifier") -> list[str]:
+    """Activations of the model that a surrogate replaces, by name."""
+    import torch
+
+    from saliency_audit.models import surrogate
+
+    grey = torch.full((1, *model.input_shape), 0.5, device=model.mean.device)
+    with model.audited(), torch.no_grad(), surrogate(model, "softplus", beta=1.0) as context:
+        model(grey)
+    return sorted(context.replaced)
+
+
+def try_audit(
+    request: Request, setup: Setup, model: "Classifier", beside: "list[Classifier]"
+) -> None:
+    """Try on one grey image what will be asked of the models once hours of training are over.
+
+    Raises:
+        InputError: a method that the model does not allow, or models of different classes.
+    """
+    import torch
+
+    from saliency_audit.audits.explain import supported
+
+    grey = torch.full((1, *model.input_shape), 0.5, device=model.mean.device)
+    for other in beside:
+        with other.audited():
+            outputs = other.check(grey)
+        if outputs != setup.classes:
+            raise InputError(
+                f"{other.name} has {outputs} outputs and {model.name} has {setup.classes}; models "
+                "in one run must know the same classes"
+            )
+    with model.audited():
+        supported(
+            list(request.saliency),
+            model=model,
+            images=grey,
+            targets=torch.zeros(1, dtype=torch.long, device=grey.device),
+            scalar=request.scalar,
+            options={},
+            tell=lambda line: None,
+            refuse=True,
+        )
