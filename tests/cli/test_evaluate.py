@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.cli.evaluate import NormName, Pixels, PresetName, Randomise, Reduce, Unit
+from saliency_audit.cli.evaluate import Pixels, PresetName, Randomise, Reduce, Unit
+from saliency_audit.cli.options import NormName
 from saliency_audit.metrics import METRICS
 from saliency_audit.metrics.presets import PRESETS
 
