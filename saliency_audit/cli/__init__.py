@@ -14,6 +14,7 @@ from saliency_audit.cli.evaluate import evaluate
 from saliency_audit.cli.finetune import finetune
 from saliency_audit.cli.fool import fool
 from saliency_audit.cli.gate import gate
+from saliency_audit.cli.processes import leave
 from saliency_audit.errors import AuditError, InputError
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _told(error)
     if code == STOPPED:
         errors.print("[bold]stopped[/bold]: finished batches are kept; add --resume to go on")
-    sys.exit(code if isinstance(code, int) else 0)
+    leave(code if isinstance(code, int) else 0)
 
 
 def _told(error: BaseException) -> int:

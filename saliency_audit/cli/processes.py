@@ -1,8 +1,10 @@
 """One process, or the many that ``accelerate launch`` or ``torchrun`` started."""
 
 import os
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from saliency_audit.errors import InputError
 
@@ -45,10 +47,7 @@ class Processes:
         return values
 
     def close(self) -> None:
-        """Leave the others; they have nothing to say to each other any more.
-
-        A process that ends with its connections open may be aborted on the way out.
-        """
+        """Part from the others; they have nothing to say to each other any more."""
         if self._state is not None:
             self._state.wait_for_everyone()
             self._state.destroy_process_group()
@@ -88,7 +87,27 @@ def processes(device: str) -> Processes:
     if launched() < 2:
         return ALONE
     import torch
+
+    state = _joined(device == "cpu" or not torch.cuda.is_available())
+    return Processes(state.process_index, state.num_processes, state.local_process_index, state)
+
+
+@cache
+def _joined(cpu: bool) -> "PartialState":
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
-    return Processes(state.process_index, state.num_processes, state.local_process_index, state)
+    return PartialState(cpu=cpu)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code; one of many ends without Python's cleaning up.
+
+    A model wrapped for several processes keeps gloo's threads alive even after the group is
+    destroyed. One that lets go of a tensor while the interpreter is being torn down aborts a
+    process that had done all its work, and the launcher then stops the others.
+    """
+    if _joined.cache_info().currsize:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

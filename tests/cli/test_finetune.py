@@ -255,6 +255,7 @@ def test_two_processes_end_where_one_does(run, tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
     one, two = (load_file(f"{name}/model.safetensors") for name in ("alone", "together"))
