@@ -155,3 +155,41 @@ def test_the_search_leaves_no_trace(net, batch, step_of):
 def test_options_that_mean_nothing_are_named(net, batch, step_of, options, said):
     with pytest.raises(InputError, match=said):
         pgd(step_of(net(), *batch), **options)
+
+
+def test_between_two_gaussians_it_turns_towards_the_difference_of_their_means(step_of):
+    """P3 fig. 3. With Stein's lemma the optimum is w ~ (S + c I)^-1 m, with c = 0 at eps = 0."""
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(20_000) % 2
+    mean, spread = torch.tensor([0.1, 0.1]), torch.tensor([0.05, 0.1])
+    side = (2 * labels - 1)[:, None]
+    points = side * mean + spread * torch.randn(len(labels), 2, generator=draws)
+    images = (0.5 + points).view(-1, 1, 1, 2)
+
+    def trained(eps):
+        model = Classifier(
+            Linear(torch.nn.Parameter(torch.zeros(2, 1, 1, 2)), torch.zeros(2)),
+            input_shape=(1, 1, 2), mean=0.5, std=1.0,
+        )  # fmt: skip
+        # Of a linear model, the first step finds the worst image.
+        options = {"eps": eps, "norm": "l2", "steps": 1, "step_size": eps, "random_start": False}
+        optimizer = torch.optim.LBFGS(model.parameters(), max_iter=100)
+
+        def loss():
+            optimizer.zero_grad()
+            value = pgd(step_of(model, images, labels), **options).terms["cross-entropy"]
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        return (model.network.weight[1] - model.network.weight[0]).detach().flatten()
+
+    plain, robust = trained(0.0), trained(0.05)
+    variance = spread.square()
+    assert plain[0] / plain[1] == pytest.approx(float(variance[1] / variance[0]), rel=0.1)
+    length = robust.norm()
+    wrong = torch.sigmoid(0.05 * length - (side * points) @ robust)
+    extra = wrong.mean() * 0.05 / (length * (wrong * (1 - wrong)).mean())
+    expected = float((variance[1] + extra) / (variance[0] + extra))
+    assert robust[0] / robust[1] == pytest.approx(expected, rel=0.1)
+    assert robust[0] / robust[1] < 0.75 * plain[0] / plain[1]
