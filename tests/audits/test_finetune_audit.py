@@ -1,5 +1,7 @@
 """Before and after on the same images: which images, which rows, and what a resumed run adds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from saliency_audit.audits.finetune_verdict import SAME, finetune_verdicts
 from saliency_audit.data import from_tensors
 from saliency_audit.data.dataset import subset
 from saliency_audit.errors import InputError
+from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
 from saliency_audit.models import Classifier
 from saliency_audit.reports.paired import between_models
@@ -209,3 +212,21 @@ def test_impossible_wishes_are_refused_beforehand(change, message):
     given = {"saliency": ["gradient"], "scalar": "logit", "eps": 0.1, "norm": "linf"} | change
     with pytest.raises(InputError, match=message):
         check_before_and_after(**given)
+
+
+def test_a_map_is_of_the_model_that_made_it_though_the_other_could_not(data, monkeypatch):
+    gradient = METHODS["gradient"]
+
+    def only_after(model, images, *given, **options):
+        # It is tried on one image first.
+        if model.name == "net" and len(images) > 1:
+            raise RuntimeError("not of this network")
+        return gradient.function(model, images, *given, **options)
+
+    faulty = replace(gradient, function=only_after, differentiable=False)
+    monkeypatch.setitem(METHODS, "gradient", faulty)
+    saliency = ["gradient", "input-x-gradient"]
+    batches = run(classifier(0, "net"), classifier(1), data, saliency=saliency, max_samples=2)
+    examples = [example for batch in batches for example in batch.examples]
+    roles = {name: {e.role for e in examples if e.saliency == name} for name in saliency}
+    assert roles == {"gradient": {"after"}, "input-x-gradient": {"before", "after"}}

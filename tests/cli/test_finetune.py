@@ -93,6 +93,9 @@ def test_it_writes_all_that_is_promised(once):
     assert facts["finished"]
     assert facts["training_images"] == 200
     assert facts["settings"]["options"]["weight"] == 1e-3
+    # Both models have seen at least the 20 images whose accuracy is told, one the training's too.
+    assert facts["model_passes"] > 4 * 32 + 2 * 20
+    assert facts["clean_accuracy_n"] == 20
 
 
 def test_the_weights_load_into_plain_torch_and_say_what_the_program_says(once):
