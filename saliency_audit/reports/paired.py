@@ -13,6 +13,10 @@ DIFFERENCE = ("difference", "difference_low", "difference_high", "n")
 DROP = "aopc-relative-drop"
 
 _AOPC = "aopc"
+_FEWEST_CHANGED = 6
+"""With fewer, all of one sign, a sign test finds nothing: 2 / 2**5 is above 5 %."""
+_ROUNDING = 5e-6
+"""Largest relative error of a value with the six digits of ``results.csv``."""
 _DRAWN_AT_ONCE = 1 << 20
 
 
@@ -21,7 +25,8 @@ def differences(
 ) -> pd.DataFrame:
     """Each method minus the control on the same images, with 95 % percentile bootstrap intervals.
 
-    An image for which either is undefined is left out; `summarise` counts it.
+    An image for which either is undefined is left out; `summarise` counts it. Where fewer than six
+    of many images differ, the interval is widened to hold zero.
 
     Args:
         results: rows of ``results.csv``.
@@ -50,7 +55,7 @@ def differences(
 
 
 def between_models(results: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Each further model minus the first one on the same images, with 95 % bootstrap intervals.
+    """Each further model minus the first one on the same images, intervals as in `differences`.
 
     Args:
         results: rows of ``results.csv``; the first model in it is the one compared with.
@@ -146,9 +151,14 @@ def _paired(a: pd.Series, b: pd.Series) -> Values:
 def _difference(
     a: pd.Series, b: pd.Series, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float, int]:
+    """Mean, interval and n; where hardly any of many images differs, the interval holds zero."""
     both = _paired(a, b)
     values = both[:, 0] - both[:, 1]
+    values[abs(values) <= _ROUNDING * abs(both).max(1)] = 0
     low, high = interval(values, resamples=resamples, rng=rng)
+    few = np.count_nonzero(values) < _FEWEST_CHANGED <= len(values)
+    if few or min(abs(low), abs(high)) <= _ROUNDING * abs(both).max(initial=0):
+        low, high = min(low, 0.0), max(high, 0.0)
     return (float(values.mean()) if len(values) else nan), low, high, len(values)
 
 

@@ -67,6 +67,33 @@ def test_equal_maps_differ_by_nothing_and_constants_are_certain():
     assert np.isnan([one["difference_low"], one["difference_high"]]).all()
 
 
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        # Five of eight moved, all to one side: 2 / 2**5 is more than 5 %.
+        ([0.3, 0.4, 0.3, 0.4, 0.3, 0.0, 0.0, 0.0], False),
+        ([0.3, 0.4, 0.3, 0.4, 0.3, 0.3, 0.0, 0.0], True),
+        # Moved in the last digit of the file only.
+        ([1e-9] * 8, False),
+        ([0.1] * 8, True),
+    ],
+)
+def test_an_interval_holds_zero_where_hardly_any_image_differs(own, shown):
+    control = np.linspace(0.2, 0.9, 8)
+    results = frame(rows(control + own), rows(control, saliency="random"))
+    line = differences(results).iloc[0]
+    assert (line["difference_low"] > 0) == shown
+    assert line["difference_low"] <= line["difference"] <= line["difference_high"]
+
+
+def test_an_interval_that_ends_at_the_rounding_of_the_file_holds_zero():
+    # In units of 1/1004, six digits each: resamples whose sum is 0 are 1e-9 away from it.
+    after = [0.00298805, 0.00697211, 0.00298805, 0.00498008, 0, 0, 0.000996016, 0]
+    before = [0, 0.000996016, 0, 0.00298805, 0, 0, 0, 0.00199203]
+    found = differences(frame(rows(after), rows(before, saliency="random"))).iloc[0]
+    assert found["difference_low"] <= 0 < found["difference"]
+
+
 def test_nothing_in_common_is_undefined_and_failures_have_no_row():
     none = differences(frame(rows([None, 1.0]), rows([1.0, None], saliency="random"))).iloc[0]
     assert none["n"] == 0
