@@ -182,7 +182,8 @@ def run(request: Request) -> None:
         if not folder.finished:
             together = accelerator(model.mean.device, accumulate=plan.recipe.accumulate)
             targets = None
-            if "targets" in plan.objective.needs:
+            trained = state is not None and state["step"] >= plan.recipe.steps(len(train))
+            if "targets" in plan.objective.needs and not trained:
                 targets = teacher_targets(
                     teacher or setup.model, train, path, request, plan, setup, group
                 )
@@ -253,7 +254,8 @@ def _train(
     """Train to the end, a row of the log for each step; terms of the loss, and images not read."""
     from saliency_audit.audits.finetune import finetune
 
-    terms, unreadable = tuple(state["terms"]) if state else (), 0
+    terms = tuple(state["terms"]) if state else ()
+    unreadable = int(state["unreadable"]) if state else 0
 
     with (
         progress("finetune: steps", quiet=setup.quiet) as advance,
@@ -284,7 +286,7 @@ def _train(
                     setup.tell(
                         "WARNING: training images that cannot be read are left out of their step"
                     )
-                unreadable += trained.unreadable
+                unreadable = trained.unreadable
                 log.add(trained.step, trained.epoch, trained.values)
                 advance(trained.step, trained.steps)
                 if trained.keep and group.main:

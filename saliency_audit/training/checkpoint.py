@@ -9,6 +9,8 @@ import torch
 from saliency_audit.errors import InputError
 from saliency_audit.models import write_whole
 
+_PARTS = ("state_dict", "optimizer", "schedule", "memory", "step", "terms", "unreadable")
+
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a training's state; what was there before is replaced once all is written.
@@ -35,7 +37,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if {"state_dict", "optimizer", "schedule", "memory", "step", "terms"} <= set(state):
+        if set(_PARTS) <= set(state):
             return dict(state)
     except Exception as error:
         raise InputError(

@@ -43,7 +43,7 @@ class Trained:
         terms: which of them add up to the loss.
         state: gives what a checkpoint holds now; every process must call it.
         stop: whether any process was asked to stop.
-        unreadable: images of the step that could not be read and were left out.
+        unreadable: images that could not be read and were left out, in all steps so far.
         keep: whether this step is worth a checkpoint.
     """
 
@@ -179,9 +179,9 @@ def train(
     )
     plan = schedule(optim, name=recipe.schedule, steps=steps)
     memory: dict[str, Tensor] = {}
-    done = 0
+    done = unreadable = 0
     if state is not None:
-        done = int(state["step"])
+        done, unreadable = int(state["step"]), int(state["unreadable"])
         model.network.load_state_dict(state["state_dict"])
         optim.load_state_dict(state["optimizer"])
         plan.load_state_dict(state["schedule"])
@@ -189,7 +189,7 @@ def train(
             name: kept.chunk(world)[rank].to(device) for name, kept in state["memory"].items()
         }
 
-    def snapshot(number: int, terms: tuple[str, ...]) -> dict[str, Any]:
+    def snapshot(number: int, terms: tuple[str, ...], unreadable: int) -> dict[str, Any]:
         # Every process has as many rows, though an image of its own could not be read.
         share = recipe.batch_size // world
         kept = {
@@ -204,6 +204,7 @@ def train(
             "memory": kept,
             "step": number,
             "terms": list(terms),
+            "unreadable": unreadable,
         }
 
     module = together.prepare_model(_Objective(model, objective.function, **options))
@@ -228,10 +229,8 @@ def train(
             if one_mode is None:
                 one_mode = _one_mode(model, parts[0].images)
             losses, right = [], 0.0
-            for index, batch in enumerate(parts):
-                if not batch.names:
-                    why = batch.failures[0]
-                    raise AuditError(f"no image of a batch can be read; {why.name}: {why.message}")
+            counts = _counts(parts, together)
+            for index, (batch, count) in enumerate(zip(parts, counts, strict=True)):
                 step = _step(
                     model,
                     batch,
@@ -246,13 +245,15 @@ def train(
                 with together.accumulate(module):
                     with _seeded(device, seed, number, index, rank):
                         loss: Loss = module(step)
-                    together.backward(torch.stack(list(loss.terms.values())).sum())
+                    together.backward(torch.stack(list(loss.terms.values())).sum() * count)
                     if loss.after is not None:
                         loss.after()
                 losses.append(loss)
-                right += float((loss.logits.argmax(1) == step.labels).double().mean()) / len(parts)
+                hits = float((loss.logits.argmax(1) == step.labels).double().mean())
+                right += hits * count / len(parts)
             lost = sum(len(batch.failures) for batch in parts)
-            values, stop, unreadable = _averaged(losses, right, stopping(), lost, together)
+            values, stop, lost = _averaged(losses, counts, right, stopping(), lost, together)
+            unreadable += lost
             terms = tuple(losses[0].terms)
             _refuse_divergence(values, terms, number + 1, recipe, options)
             values["lr"] = float(optim.param_groups[0]["lr"])
@@ -268,7 +269,7 @@ def train(
                 epoch,
                 values,
                 terms,
-                partial(snapshot, number + 1, terms),
+                partial(snapshot, number + 1, terms, unreadable),
                 stop,
                 unreadable,
             )
@@ -328,8 +329,12 @@ def _step(
 
 
 def _within_one(marked: Tensor) -> Tensor:
-    """Annotations of any unit, each image's in [0, 1]: 255 means what 1 means."""
-    return marked / marked.amax((1, 2), keepdim=True).clamp_min(1)
+    """Annotations of any unit, each image's in [0, 1]: 255 means what 1 means.
+
+    What is alike everywhere marks nothing and is 0, as it would have an edge once it is moved.
+    """
+    most = marked.amax((1, 2), keepdim=True)
+    return marked / most.clamp_min(1) * (most > marked.amin((1, 2), keepdim=True))
 
 
 def _into_training(model: Classifier, *, freeze_bn: bool) -> None:
@@ -342,18 +347,21 @@ def _into_training(model: Classifier, *, freeze_bn: bool) -> None:
 def _one_mode(model: Classifier, images: Tensor) -> bool:
     """Whether the network, in the modes it is trained in, does what it does in eval mode.
 
-    Asked of the network itself, as it may do anything by its mode; buffers are put back.
+    Asked of the network itself, as it may do anything by its mode; buffers are put back. What
+    draws random numbers has two modes, though it may seldom do something with them.
     """
     buffers = {name: buffer.clone() for name, buffer in model.network.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(_cuda(images.device)):
+        before = _random_state(images.device)
         training: Any = model(images)
+        drew = not torch.equal(before, _random_state(images.device))
         if not isinstance(training, Tensor):
             raise InputError(
                 f"{model.name} returns a {type(training).__name__} in training mode; give an "
                 "architecture without auxiliary outputs"
             )
         with in_eval_mode(model):
-            same = torch.equal(training, model(images))
+            same = not drew and torch.equal(training, model(images))
     for name, buffer in model.network.named_buffers():
         buffer.copy_(buffers[name])
     return same
@@ -367,20 +375,50 @@ def _seeded(device: torch.device, *numbers: int) -> Iterator[None]:
         yield
 
 
+def _random_state(device: torch.device) -> Tensor:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def _counts(parts: Sequence[ImageBatch], together: "Accelerator") -> list[float]:
+    """What each part's mean counts in that of the step: 1 where every image could be read.
+
+    Raises:
+        AuditError: on all processes alike, where a part of any has no image at all.
+    """
+    device = parts[0].images.device
+    own = torch.tensor([len(batch.names) for batch in parts], device=device)
+    every: Tensor = together.gather(own)
+    if not every.all():
+        failures = [failure for batch in parts for failure in batch.failures]
+        why = f"; {failures[0].name}: {failures[0].message}" if failures else " by a process"
+        raise AuditError(f"no image of a batch can be read{why}")
+    counts: list[float] = (own * len(every) / every.sum()).tolist()
+    return counts
+
+
 def _cuda(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
 def _averaged(
-    losses: Sequence[Loss], right: float, stopping: bool, lost: int, together: "Accelerator"
+    losses: Sequence[Loss],
+    counts: Sequence[float],
+    right: float,
+    stopping: bool,
+    lost: int,
+    together: "Accelerator",
 ) -> tuple[dict[str, float], bool, int]:
     """Means over parts and processes; whether any is to stop, and images lost by all of them."""
     first = losses[0]
     terms = {name: [loss.terms[name].detach() for loss in losses] for name in first.terms}
     seen = {name: [loss.seen[name].detach() for loss in losses] for name in first.seen}
     assert not set(terms) & set(seen), "a term and a measurement of one name"
-    means = torch.stack([torch.stack(each).double().mean() for each in (terms | seen).values()])
-    device = means.device
+    table = torch.stack([torch.stack(each).double() for each in (terms | seen).values()])
+    device = table.device
+    means = (table * torch.tensor(counts, device=device).double()).mean(1)
     means = torch.cat([means, torch.tensor([right, float(stopping), lost], device=device).double()])
     means = together.reduce(means, "mean")
     *measured, accuracy, stop, lost_each = means.tolist()

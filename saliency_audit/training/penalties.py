@@ -37,7 +37,7 @@ class Penalty(Protocol):
         ...
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Where a step of an iteration goes, of length 1; 0 where the gradient is 0."""
+        """Where a step of an iteration goes, of size 1 in the penalty's own measure, or 0."""
         ...
 
     def prox(self, change: Tensor, t: Tensor) -> Tensor:

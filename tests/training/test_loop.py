@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saliency_audit.data import ImageData, from_tensors
+from saliency_audit.data.images import Unreadable
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.models import Classifier
 from saliency_audit.training import OBJECTIVES, Recipe
@@ -136,15 +137,31 @@ def test_the_seed_decides_and_the_global_generator_does_not(data: ImageData) -> 
     assert not same(ends[0], ends[2])
 
 
-def test_parts_of_a_step_add_up(data: ImageData) -> None:
+def without(data: ImageData, *broken: int) -> ImageData:
+    """The same images, some of which cannot be read."""
+
+    def read(position: int) -> Tensor:
+        if position in broken:
+            raise Unreadable("broken")
+        return data.read(position)
+
+    return replace(data, read=read)
+
+
+@pytest.mark.parametrize("broken", [(), (3, 17, 30)])
+def test_parts_of_a_step_add_up(data: ImageData, broken: tuple[int, ...]) -> None:
+    data = without(data, *broken)
     ends = []
     for parts in (1, 4):
         model = classifier(batch_norm=False, dropout=0.0)
         recipe = replace(RECIPE, accumulate=parts)
         steps = trained(model, data, "gradient-norm", recipe=recipe, options={"weight": 0.1})
         ends.append((weights(model), steps[-1].values))
+        # In each of two epochs.
+        assert steps[-1].unreadable == 2 * len(broken)
+        assert steps[-1].state()["unreadable"] == 2 * len(broken)
     for name, value in ends[0][0].items():
-        assert torch.allclose(value, ends[1][0][name], atol=1e-5)
+        assert torch.allclose(value, ends[1][0][name], atol=1e-6)
     for name in ("loss", "cross-entropy", "train_accuracy"):
         assert ends[0][1][name] == pytest.approx(ends[1][1][name], abs=1e-5)
 
@@ -415,3 +432,50 @@ def test_annotations_of_255_are_those_of_1(data: ImageData) -> None:
         loop.close()
     assert torch.equal(*seen)
     assert seen[0].amax() == 1
+
+
+def test_what_is_alike_everywhere_marks_nothing_though_it_is_moved(data: ImageData) -> None:
+    seen: list[Tensor] = []
+
+    def watching(step: Step) -> Loss:
+        assert step.annotations is not None
+        seen.append(step.annotations)
+        return OBJECTIVES["cross-entropy"].function(step)
+
+    watched = Objective(watching, "", "")
+    recipe = replace(RECIPE, max_steps=1)
+
+    def everywhere(names: list[str]) -> Tensor:
+        return torch.ones(len(names), 6, 6)
+
+    list(train(classifier(), data, watched, recipe=recipe, annotations=everywhere))
+    assert not seen[0].any()
+
+
+def test_a_part_without_any_image_ends_it_in_one_line(data: ImageData) -> None:
+    recipe = replace(RECIPE, accumulate=4)
+    with pytest.raises(AuditError, match=r"no image of a batch can be read; .*broken"):
+        trained(classifier(), without(data, *range(0, 40, 2), *range(1, 20, 2)), recipe=recipe)
+
+
+class Seldom(nn.Module):
+    """Random in training, and hardly ever to be seen: it drops one image in ten thousand."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return images
+        return images * (torch.rand(len(images), 1, 1, 1) > 1e-4)
+
+
+def test_what_is_seldom_random_is_random(data: ImageData) -> None:
+    seen: list[bool] = []
+
+    def watching(step: Step) -> Loss:
+        seen.append(step.one_mode)
+        return OBJECTIVES["cross-entropy"].function(step)
+
+    plain = classifier(batch_norm=False, dropout=0.0)
+    for network in (plain.network, nn.Sequential(Seldom(), plain.network)):
+        model = Classifier(network, input_shape=SHAPE)
+        list(train(model, data, Objective(watching, "", ""), recipe=replace(RECIPE, max_steps=1)))
+    assert seen == [True, False]
