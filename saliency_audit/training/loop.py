@@ -393,7 +393,7 @@ def _counts(parts: Sequence[ImageBatch], together: "Accelerator") -> list[float]
     every: Tensor = together.gather(own)
     if not every.all():
         failures = [failure for batch in parts for failure in batch.failures]
-        why = f"; {failures[0].name}: {failures[0].message}" if failures else " by a process"
+        why = f"; {failures[0].name}: {failures[0].message}" if failures else " by another process"
         raise AuditError(f"no image of a batch can be read{why}")
     counts: list[float] = (own * len(every) / every.sum()).tolist()
     return counts
