@@ -225,11 +225,11 @@ def train(
             began = time.monotonic()
             if number % replay == 0 or not parts:
                 parts = [next(stream) for _ in range(recipe.accumulate)]
+            counts = _counts(parts, together)
             _into_training(model, freeze_bn=recipe.freeze_bn)
             if one_mode is None:
                 one_mode = _one_mode(model, parts[0].images)
             losses, right = [], 0.0
-            counts = _counts(parts, together)
             for index, (batch, count) in enumerate(zip(parts, counts, strict=True)):
                 step = _step(
                     model,
