@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from saliency_audit.errors import InputError
+
 Norm = Literal["linf", "l2"]
 LEVELS = 255
 
@@ -144,3 +146,16 @@ def random_start(
             noise = noise / noise.norm() * share ** (1 / image.numel())
         drawn.append(noise.to(clean.dtype))
     return (clean + eps * torch.stack(drawn)).clamp(0, 1)
+
+
+def check_range(eps: float, norm: str) -> None:
+    """Refuse a budget that is more than an image can change by.
+
+    Raises:
+        InputError: ``eps`` is above 1 in linf.
+    """
+    if norm == "linf" and eps > 1:
+        raise InputError(
+            f"--eps {eps:g} is more than the whole range of an image, which is 0 to 1; for "
+            f"{eps:g} of 255 levels give {eps:g}/255"
+        )

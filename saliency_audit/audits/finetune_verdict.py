@@ -180,16 +180,20 @@ def finetune_chances(
     }
 
 
-def finetune_sentence(verdicts: pd.DataFrame, *, objective: str, images: int) -> str:
+def finetune_sentence(
+    verdicts: pd.DataFrame, *, objective: str, images: int, against: str | None = None
+) -> str:
     """The answer in a sentence, losses beside gains.
 
     Args:
         verdicts: of `finetune_verdicts`.
         objective: what was trained for.
         images: audited images.
+        against: the model compared with, where it is not that before training.
     """
     lines = verdicts.to_dict("records")
-    said = [f"After {objective}, on {images} images"]
+    beside = f", compared with {against}" if against else ""
+    said = [f"After {objective}{beside}, on {images} images"]
     counted = next((line["n"] for line in lines if line["check"] == "accuracy" and line["n"]), 0)
     if counted and counted != images:
         said[0] += f" (accuracy on {counted})"

@@ -299,6 +299,7 @@ def attack(
     del debug  # main() looks for it itself.
     from saliency_audit import audits
     from saliency_audit.attacks import PRESETS
+    from saliency_audit.budget import check_range
     from saliency_audit.errors import InputError
     from saliency_audit.metrics import CHECKS
     from saliency_audit.metrics.topk_intersection import pixel_count
@@ -355,11 +356,7 @@ def attack(
         search=searching,
     )
     for number in eps or ():
-        if chosen_norm == "linf" and number > 1:
-            raise InputError(
-                f"--eps {number:g} is more than the whole range of an image, which is 0 to 1; for "
-                f"{number:g} of 255 levels give {number:g}/255"
-            )
+        check_range(number, chosen_norm)
     path = output_dir or Path("saliency-audit-report/attack")
     check_not_in(data, path / "images")
     _refuse_unused(

@@ -323,7 +323,7 @@ def finetune(
         typer.Option(
             parser=o.fraction,
             metavar="NUMBER",
-            help="Stop and keep the last checkpoint if the validation accuracy falls below.",
+            help="Stop, with the last checkpoint, if the validation accuracy, 0 to 1, falls below.",
             rich_help_panel=RECIPE,
         ),
     ] = 0.0,
@@ -331,7 +331,7 @@ def finetune(
         str | None,
         typer.Option(
             help="Training images: folder of class folders, manifest.csv (path,label), "
-            "mnist:DIR@train, ...; without it, 6,000 bundled ones for the bundled model.",
+            "mnist:DIR@train, ...; without it, 6,000 bundled ones of Fashion-MNIST.",
             rich_help_panel=o.DATA,
             show_default=False,
         ),

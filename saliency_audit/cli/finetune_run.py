@@ -69,6 +69,10 @@ def run(request: Request) -> None:
     plan = planned(request)
     eps = EPS[request.audit_norm] if request.audit_eps is None else request.audit_eps
     check_before_and_after(request.saliency, request.scalar, eps=eps, norm=request.audit_norm)
+    if not 0 <= request.min_accuracy <= 1:
+        raise InputError(
+            f"--min-accuracy is {request.min_accuracy:g}; give a share from 0 to 1, such as 0.9"
+        )
     group = processes(request.device)
     untrained = request.from_scratch and request.model is None and request.arch is not None
     setup = prepare(
@@ -117,6 +121,7 @@ def run(request: Request) -> None:
     before = None if untrained else setup.model
     if request.against is not None:
         before = setup.load(request.against)
+        setup.tell(f"'before' is {before.name} (--against), not the model that is trained")
     model = to_train(setup, request, plan)
     check_objective(model, plan.objective, plan.options, setup.classes)
     try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
@@ -224,7 +229,8 @@ def run(request: Request) -> None:
         "model_passes": run["model_passes"] + elsewhere + sum(beside.values()),
         "processes": group.world,
     }
-    _report(folder, log, terms, plan, run, quiet=request.quiet)
+    against = before.name if before is not None and request.against is not None else None
+    _report(folder, log, terms, plan, run, against=against, quiet=request.quiet)
 
 
 @contextmanager
@@ -299,6 +305,8 @@ def _train(
             # Also where it ends in an error: the way there is what one wants to see.
             if group.main and len(log.table):
                 log.write()
+    if unreadable:
+        setup.tell(f"training images that could not be read, over all steps: {unreadable}")
     return terms, unreadable
 
 
@@ -377,6 +385,7 @@ def _report(
     plan: Plan,
     run: Mapping[str, Any],
     *,
+    against: str | None,
     quiet: bool,
 ) -> None:
     """Pictures, tables and the page, and the answer on the terminal."""
@@ -410,7 +419,10 @@ def _report(
     compared = between_models(rows)
     verdicts = audits.finetune_verdicts(summary, compared)
     sentence = audits.finetune_sentence(
-        verdicts, objective=plan.name, images=min(run["images"], run["settings"]["max samples"])
+        verdicts,
+        objective=plan.name,
+        images=min(run["images"], run["settings"]["max samples"]),
+        against=against,
     )
     if not folder.finished:
         remove_pictures(path, [*PICTURES, *CHECKS])

@@ -152,7 +152,8 @@ def _find(
         found = _from_program(path, kind, trust_pickle=trust_pickle, device=device)
         if arch is not None:
             raise InputError(
-                f"--arch is for state dicts, and '{path}' is a {kind} program; leave it"
+                f"--arch is for state dicts, and '{path}' is a program ({kind}) that has its own; "
+                "leave it"
             )
     else:
         found = from_checkpoint(path, kind, arch=arch, trust_pickle=trust_pickle)

@@ -22,9 +22,9 @@ PICTURES = ("changes", "training", "before-after")
 
 _INTRODUCTION = (
     "A gradient tells how the answer would change with each pixel. Trained for answers alone, a "
-    "network has no reason to keep its gradients meaningful. This training added something to "
-    "the loss that is about them. The question is what that gained and what it cost: the same "
-    "images were measured with the model before and after.",
+    "network has no reason to keep its gradients meaningful. This training was to change that, or "
+    "is the control of one that was. The question is what it gained and what it cost: the same "
+    "images were measured with the model before, or the one it is compared with, and after.",
     "Losses stand beside gains. How a map looks is no measurement: a cleaner map may only come "
     "from a smoother network.",
 )

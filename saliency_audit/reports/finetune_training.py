@@ -1,6 +1,7 @@
 """How the training of ``finetune`` went: a panel for everything that was followed."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +82,19 @@ def draw_training(training: pd.DataFrame, terms: Sequence[str], path: Path) -> P
             for column, one in lines
         ]
         axes.set_ylim(_limits([ends for ends in drawn if ends]))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value + 0.0:.3g}")
+        axes.yaxis.set_major_formatter(partial(_tick, axes))
         axes.margins(x=0.02)
         axes.locator_params(axis="x", nbins=5, integer=True)
         if i + _ACROSS >= len(panels):
             page.text(x + _WIDE / 2, y + _HIGH + 0.35, "step", align="center")
     return page.save(path)
+
+
+def _tick(axes: Axes, value: float, _: int) -> str:
+    """A label with as many digits as tell the ticks of an axis apart."""
+    ticks = axes.get_yticks()
+    digits = next((d for d in range(3, 9) if len({f"{t:.{d}g}" for t in ticks}) == len(ticks)), 9)
+    return f"{value + 0.0:.{digits}g}"
 
 
 def _panels(training: pd.DataFrame, terms: Sequence[str]) -> list[tuple[str, str, Style]]:
@@ -100,7 +108,7 @@ def _panels(training: pd.DataFrame, terms: Sequence[str]) -> list[tuple[str, str
         found.append((name, _WORDS.get(name, "term of the loss, weight included"), _TRAINING))
     for name in training.columns:
         if name not in (*COLUMNS, *terms) and training[name].notna().any():
-            found.append((name, "measured on the way, not minimised", _SEEN))
+            found.append((name, "measured on the way, no term of its own", _SEEN))
     if training["lr"].nunique() > 1:
         found.append(("lr", _WORDS["lr"], _SEEN))
     return found

@@ -186,6 +186,9 @@ def _refuse_other_settings(earlier: Mapping[str, Any], now: Mapping[str, Any]) -
     """Name the first setting that differs, in the order of the present run's."""
     for name in dict.fromkeys((*now, *earlier)):
         if name not in earlier or name not in now or earlier[name] != now[name]:
+            old, new = earlier.get(name), now.get(name)
+            if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+                _refuse_other_settings(old, new)
             was, is_now = (
                 json.dumps(settings[name]).strip('"') if name in settings else "absent"
                 for settings in (earlier, now)

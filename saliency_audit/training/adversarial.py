@@ -6,7 +6,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from saliency_audit.budget import accumulated, lengths
+from saliency_audit.budget import accumulated, check_range, lengths
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.models import in_eval_mode, input_gradient
 from saliency_audit.training.cross_entropy import cross_entropy
@@ -157,6 +157,9 @@ def _check(
     replay: int,
 ) -> None:
     at_least("--eps", eps, 0)
+    if penalty == "l1":
+        # Its changes are those of the linf ball.
+        check_range(eps, "linf")
     at_least("--steps", steps, 1)
     at_least("--group", group, 1)
     at_least("--attack-momentum", momentum, 0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import cast, get_args
 
 from saliency_audit.ascent import ascend
-from saliency_audit.budget import Norm
+from saliency_audit.budget import Norm, check_range
 from saliency_audit.budget import random_start as drawn
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.models import in_eval_mode
@@ -57,6 +57,7 @@ def pgd(
     lookup("norm", dict.fromkeys(get_args(Norm)), norm)
     ball = cast(Norm, norm)
     at_least("--eps", eps, 0)
+    check_range(eps, norm)
     at_least("--steps", steps, 1)
     at_least("--attack-momentum", attack_momentum, 0)
     if step_size is not None:

@@ -67,8 +67,9 @@ def check_recipe(recipe: Recipe, images: int, *, processes: int = 1, replay: int
     parts = processes * recipe.accumulate
     if recipe.batch_size % parts:
         raise InputError(
-            f"--train-batch-size is {recipe.batch_size}, which {processes} processes of "
-            f"--accumulate {recipe.accumulate} cannot share; give a multiple of {parts}"
+            f"--train-batch-size is {recipe.batch_size}, which {processes} "
+            f"process{'es' if processes > 1 else ''} of --accumulate {recipe.accumulate} cannot "
+            f"share; give a multiple of {parts}"
         )
     if replay > 1 and recipe.accumulate > 1:
         raise InputError(

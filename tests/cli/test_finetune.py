@@ -154,7 +154,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(run, tmp_path):
     assert again.code == 0
     other = run("finetune", *options, "--lr", 0.5, "--output-dir", "whole", "--resume")
     assert other.code == 2
-    assert "cannot resume" in other.err
+    assert "cannot resume: lr was 0.01, now 0.5" in other.err
 
 
 def test_ctrl_c_keeps_the_last_step(tmp_path):
@@ -210,6 +210,7 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
     assert taught.code == 0, taught.err
     summary = pd.read_csv("b/summary.csv", keep_default_na=False)
     assert set(summary["model"]) == {"model.safetensors", "finetuned"}
+    assert "After interpretation, compared with model.safetensors, on" in taught.out
     assert not Path("b/teacher-maps.npy").exists()
     # With the model it is compared with as the other training, that one agrees with itself.
     own = summary[(summary["check"] == "stability") & (summary["saliency"] == "gradient")]
@@ -292,6 +293,9 @@ def broken_lines(pictures):
         (("--preset", "p0", "--objective", "pgd"), "--preset p0 is of --objective score-matching"),
         (("--objective", "pgd", "--mu", 1), "--mu is for --objective score-matching; leave it"),
         (("--objective", "pgd", "--eps", -1), "--eps is -1"),
+        (("--objective", "pgd", "--eps", 8), "for 8 of 255 levels give 8/255"),
+        (("--objective", "adversarial", "--penalty", "l1", "--eps", 2), "give 2/255"),
+        (("--objective", "pgd", "--min-accuracy", 70), "--min-accuracy is 70; give a share"),
         (("--objective", "gradient-norm", "--of", "prob"), "unknown --of 'prob'"),
         (("--objective", "jacobian", "--lr", 0), "--lr is 0; give a number above 0"),
         (("--objective", "jacobian", "--max-train", 20), "there are 20 training images"),

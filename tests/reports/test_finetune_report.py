@@ -183,6 +183,19 @@ def test_each_term_has_a_panel_in_which_it_can_be_seen(monkeypatch, tmp_path):
     assert limits["val_accuracy"] == (0.9, 0.9)
 
 
+def test_ticks_of_a_value_that_hardly_varies_are_told_apart(monkeypatch, tmp_path):
+    panels = []
+    real = finetune_training.bare
+    monkeypatch.setattr(finetune_training, "bare", lambda axes: panels.append(axes) or real(axes))
+    frame = training(30)
+    frame["trace"] = np.linspace(18.41, 18.43, 30)
+    draw_training(frame, TERMS, tmp_path / "training.png")
+    assert len(panels) == 6
+    for axes in panels:
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert len(set(labels)) == len(labels) > 1
+
+
 def test_one_term_is_the_loss_and_bad_numbers_leave_gaps(monkeypatch, tmp_path):
     frame = training(30)
     frame.loc[3, "cross-entropy"] = np.inf
