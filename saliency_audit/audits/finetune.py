@@ -197,6 +197,12 @@ def _accuracy(
     together: "Accelerator",
 ) -> float:
     share = (together.process_index, together.num_processes)
+    if together.num_processes > 1:
+        from accelerate.utils import broadcast
+
+        # Each process has running statistics of its own; those of the first are kept.
+        for buffer in model.network.buffers():
+            broadcast(buffer)
     mine = clean_accuracy(model, data, batch_size=batch_size, workers=workers, shard=share)
     clean = merged(_gathered(mine, together))
     return float("nan") if clean.accuracy is None else clean.accuracy

@@ -150,8 +150,10 @@ def teacher_targets(
     plan: Plan,
     setup: Setup,
     group: Processes,
+    *,
+    made: bool,
 ) -> "ByName":
-    """The teacher's maps of all training images, in a file; made once."""
+    """The teacher's maps of all training images, in a file; ``made`` by the run that goes on?"""
     from saliency_audit.training.teacher_maps import (
         create_targets,
         finish_targets,
@@ -165,18 +167,18 @@ def teacher_targets(
             "for a robust teacher give the model.safetensors of --objective pgd"
         )
     file = path / TEACHER_MAPS
-    if not file.is_file() or not request.resume:
+    if not (request.resume and made and file.is_file()):
         if group.main:
             file.unlink(missing_ok=True)
             create_targets(file, train)
         group.wait()
-        made = 0
+        seen = 0
         with progress("finetune: teacher's maps", quiet=setup.quiet) as advance:
 
             def count(images: int) -> None:
-                nonlocal made
-                made += images * group.world
-                advance(made, len(train))
+                nonlocal seen
+                seen += images * group.world
+                advance(seen, len(train))
 
             write_targets(
                 file,

@@ -122,6 +122,11 @@ def run(request: Request) -> None:
     if request.against is not None:
         before = setup.load(request.against)
         setup.tell(f"'before' is {before.name} (--against), not the model that is trained")
+    if untrained and teacher is None and "targets" in plan.objective.needs:
+        raise InputError(
+            f"--objective {plan.name} of random weights has nobody to learn from; give --teacher, "
+            "such as the model.safetensors of --objective pgd"
+        )
     model = to_train(setup, request, plan)
     check_objective(model, plan.objective, plan.options, setup.classes)
     try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
@@ -162,6 +167,7 @@ def run(request: Request) -> None:
         check_writable(path)
         # A checkpoint whose settings are not beside it may be of any training.
         begun = (path / "partial" / "settings.json").is_file()
+        group.wait()
         folder = RunFolder(path, settings, resume=True) if request.resume else None
         clean = None
         if not untrained:
@@ -190,7 +196,7 @@ def run(request: Request) -> None:
             trained = state is not None and state["step"] >= plan.recipe.steps(len(train))
             if "targets" in plan.objective.needs and not trained:
                 targets = teacher_targets(
-                    teacher or setup.model, train, path, request, plan, setup, group
+                    teacher or setup.model, train, path, request, plan, setup, group, made=begun
                 )
             terms, unreadable = _train(
                 model,

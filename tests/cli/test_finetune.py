@@ -245,28 +245,69 @@ def test_what_people_marked_is_read_by_name_of_the_training_image(run):
     assert (pd.read_csv(FOLDER / "training.csv")["annotated"] == 1).all()
 
 
-def test_two_processes_end_where_one_does(run, tmp_path):
-    options = ("finetune", "--objective", "gradient-norm", *map(str, FEW), "--freeze-bn")
-    alone = run(*options, "--output-dir", "alone")
-    assert alone.code == 0, alone.err
-    ran = subprocess.run(
+def two_processes(*options):
+    return subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "saliency_audit", *options),
+            *("--nproc-per-node", "2", "-m", "saliency_audit", "finetune"),
+            *map(str, options),
             *("--device", "cpu", "--output-dir", "together"),
         ],
-        cwd=tmp_path,
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
+
+
+def test_two_processes_end_where_one_does(run):
+    options = ("--objective", "gradient-norm", *FEW, "--freeze-bn")
+    alone = run("finetune", *options, "--output-dir", "alone")
+    assert alone.code == 0, alone.err
+    ran = two_processes(*options)
     assert ran.returncode == 0, ran.stderr
     one, two = (load_file(f"{name}/model.safetensors") for name in ("alone", "together"))
     for name, weight in one.items():
         assert torch.allclose(weight.double(), two[name].double(), atol=1e-5), name
     losses = [pd.read_csv(f"{name}/training.csv")["loss"] for name in ("alone", "together")]
     assert np.allclose(*losses, rtol=1e-4)
+
+
+def test_the_accuracy_told_by_two_processes_is_of_the_model_they_write(run):
+    Path("norm_net.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(\n"
+        "        nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2),\n"
+        "        nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))\n"
+    )
+    # With the statistics of each, a share of the images came out otherwise.
+    ran = two_processes(
+        *("--from-scratch", "--arch", "norm_net:build", "--channels", 1, "--size", 28),
+        *("--mean", 0, "--std", 1, "--objective", "cross-entropy", "--max-train", 1000),
+        *("--max-val", 300, "--train-batch-size", 8, "--max-steps", 100, "--lr", 0.05),
+        *("--max-samples", 1),
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = pd.read_csv("together/training.csv")["val_accuracy"].iloc[-1]
+    written = json.loads(Path("together/run.json").read_text())["clean_accuracy"]
+    assert told == pytest.approx(written)
+
+
+def test_random_weights_are_no_teacher_of_their_own(run):
+    options = ("--from-scratch", "--arch", ARCH, "--channels", 1, "--size", 28, *FEW)
+    ran = run("finetune", "--objective", "interpretation", *options)
+    assert ran.code == 2
+    assert "has nobody to learn from; give --teacher" in ran.err
+
+
+def test_maps_of_an_earlier_teacher_are_not_taken_for_this_runs(run):
+    options = ("--objective", "interpretation", *FEW[:-1], 20, "--train-batch-size", 10)
+    FOLDER.mkdir(parents=True)
+    stale = np.full((20, 1, 28, 28), 1e3, np.float32)
+    np.save(FOLDER / "teacher-maps.npy", stale)
+    ran = run("finetune", *options, "--teacher-samples", 2, "--resume")
+    assert ran.code == 0, ran.err
+    assert pd.read_csv(FOLDER / "training.csv")["interpretation"].max() < 1e3
 
 
 def few_classes(folder, classes):
