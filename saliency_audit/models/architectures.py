@@ -184,7 +184,10 @@ def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | N
     unlike = {n for n in state if n in expected and state[n].shape != expected[n].shape}
     position = "encoder.pos_embedding"
     if position in unlike:
-        tokens, patch = state[position].shape[1] - 1, expected["conv_proj.weight"].shape[-1]
+        found, usual = state[position].shape, expected[position].shape
+        if len(found) != len(usual) or found[::2] != usual[::2]:
+            return None
+        tokens, patch = found[1] - 1, expected["conv_proj.weight"].shape[-1]
         if tokens < 1 or isqrt(tokens) ** 2 != tokens:
             return None
         options["image_size"] = isqrt(tokens) * patch

@@ -1,15 +1,11 @@
 """``torch.export`` programs (``.pt2``): loaded without letting the file run code."""
 
-import ast
-import json
 import math
 import os
 import pickle
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,56 +15,10 @@ from torch.export import ExportedProgram, unflatten
 
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.models.files import one_line
+from saliency_audit.models.operators import unlisted
+from saliency_audit.models.vet_exported import vet_exported
+from saliency_audit.models.vet_tensors import archive
 
-# What torch.export.save writes for a program of tensors. Custom objects are pickles and AOTInductor
-# packages are compiled code: neither is on the list.
-_PLAIN_RECORDS = (
-    "models/model.json",
-    "data/weights/*",
-    "data/constants/tensor_*",
-    "data/constants/model_constants_config.json",
-    "data/sample_inputs/model.pt",
-    "archive_format",
-    "archive_version",
-    "byteorder",
-    "version",
-    ".data/*",
-    "extra/*",
-)
-# Operators of tensors and arithmetic on sizes. torch resolves any other dotted name too, and calls
-# what it finds: "torch.os.system" would do.
-_PLAIN_TARGET = re.compile(
-    r"(?!.*\b(?:save|from_file|load_tensor)\b)"
-    r"(?:torch\.ops\.(?!__)\w+\.(?!__)\w+\.(?!__)\w+|torch\.ops\.higher_order\.(?!__)\w+"
-    r"|torch\._?sym_\w+|math\.(?!__)\w+"
-    r"|_operator\.(eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|truediv|mod|pow|and_|or_"
-    r"|lshift|rshift|getitem))"
-)
-_PLAIN_TYPES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
-_PLAIN_CONTEXT = re.compile(r'null|\[("\w+"(, "\w+")*)?\]')
-_PLAIN_CONSTANT = re.compile(r"\w+|[\d.eE+-]+")
-_PLAIN_NODES = (
-    ast.Expression,
-    ast.Call,
-    ast.keyword,
-    ast.Name,
-    ast.Load,
-    ast.Constant,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.BoolOp,
-    ast.Compare,
-    ast.operator,
-    ast.unaryop,
-    ast.boolop,
-    ast.cmpop,
-)
-# Of sympy; torch adds its own.
-_SIZE_FUNCTIONS = {
-    "Abs", "Add", "And", "Eq", "Equality", "Float", "Ge", "GreaterThan", "Gt", "Integer", "Le",
-    "LessThan", "Lt", "Max", "Min", "Mod", "Mul", "Ne", "Not", "Or", "Piecewise", "Pow", "Rational",
-    "StrictGreaterThan", "StrictLessThan", "Symbol", "Unequality", "ceiling", "floor", "sqrt",
-}  # fmt: skip
 _TRAINING_ARGUMENT = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
 
 
@@ -95,7 +45,8 @@ def load_exported(
     from torch.export.pt2_archive._package import load_pt2
 
     if not trust_pickle:
-        _refuse_code(path)
+        with archive(path) as reader:
+            vet_exported(path, reader)
     # From an open file: load_pt2 distrusts paths that do not end in .pt2.
     with path.open("rb") as file, _weights_only(not trust_pickle), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,7 +55,7 @@ def load_exported(
             program = move_to_device_pass(programs["model"], str(device))
             network = unflatten(program)
         except pickle.UnpicklingError as error:
-            raise _unsafe(path, "holds pickled Python objects") from error
+            raise unlisted(path, "holds pickled Python objects") from error
         except Exception as error:
             raise _unloadable(path, error) from error
     _refuse_training(path, program)
@@ -133,86 +84,6 @@ def _weights_only(force: bool) -> Iterator[None]:
             os.environ.pop(name)
             if before is not None:
                 os.environ[name] = before
-
-
-def _refuse_code(path: Path) -> None:
-    """Refuse what would run code when it is loaded or called, by reading it as data.
-
-    The archive is read with the reader that loads it, so both see the same records.
-    """
-    try:
-        reader = torch._C.PyTorchFileReader(str(path))
-        records = reader.get_all_records()
-        program = json.loads(reader.get_record("models/model.json"))
-    except (RuntimeError, ValueError) as error:
-        raise _unloadable(path, error) from error
-    for record in records:
-        if not any(fnmatchcase(record, pattern) for pattern in _PLAIN_RECORDS):
-            raise _unsafe(path, f"holds '{record}'")
-    for key, value in _entries(program):
-        if key == "target" and not _PLAIN_TARGET.fullmatch(str(value)):
-            raise _unsafe(path, f"calls '{str(value)[:60]}'")
-        if key == "expr_str" and not _is_plain_expression(str(value)):
-            raise _unsafe(path, f"has the size '{str(value)[:60]}'")
-        if key in ("in_spec", "out_spec") and value and not _is_plain_tree(str(value)):
-            raise _unsafe(path, "takes or returns objects other than tuples, lists and dicts")
-
-
-def _unsafe(path: Path, why: str) -> InputError:
-    return InputError(
-        f"'{path}' {why}, which can run code, so it was not loaded; "
-        "if you trust its author, add --trust-pickle"
-    )
-
-
-def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every key that has a plain value, anywhere in nested JSON."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _entries(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, dict | list):
-                yield from _entries(item)
-            else:
-                yield key, item
-
-
-def _is_plain_expression(text: str) -> bool:
-    """Whether a symbolic size is arithmetic only: sympy hands it to ``eval``."""
-    from torch.utils._sympy import functions
-
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    for node in ast.walk(tree):
-        if not isinstance(node, _PLAIN_NODES):
-            return False
-        if isinstance(node, ast.Constant) and not _PLAIN_CONSTANT.fullmatch(str(node.value)):
-            return False
-        if isinstance(node, ast.Call):
-            called = getattr(node.func, "id", "")
-            if called not in _SIZE_FUNCTIONS and called not in functions.__all__:
-                return False
-    return True
-
-
-def _is_plain_tree(text: str) -> bool:
-    """Whether the description of a container names no class to be imported."""
-
-    def is_plain(tree: Any) -> bool:
-        context = tree["context"]
-        return (
-            tree["type"] in _PLAIN_TYPES
-            and (context is None or bool(_PLAIN_CONTEXT.fullmatch(str(context))))
-            and all(is_plain(child) for child in tree["children_spec"])
-        )
-
-    try:
-        return is_plain(json.loads(text)[1])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return False
 
 
 def _refuse_training(path: Path, program: ExportedProgram) -> None:

@@ -50,7 +50,8 @@ def kind_of(path: Path) -> Kind:
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise InputError(f"model file '{path}' {what}")
-    if start.startswith(b"PK"):
+    # Not just PK: an archive may begin as another format of programs does, which torch prefers.
+    if start.startswith(b"PK\x03\x04") and start[4:8] != b"PTMF":
         return _kind_of_zip(path)
     if _is_safetensors(start):
         if 8 + int.from_bytes(start[:8], "little") > size:

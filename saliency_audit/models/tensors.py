@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from saliency_audit.errors import InputError
 from saliency_audit.models.activation import InPlace, activation_said
-from saliency_audit.models.files import Kind, one_line
+from saliency_audit.models.files import Kind
+from saliency_audit.models.vet_tensors import corrupt, vet_checkpoint
 
 StateDict = dict[str, Tensor]
 
@@ -48,13 +49,13 @@ def read_checkpoint(path: Path, kind: Kind, *, trust_pickle: bool = False) -> Ch
         trust_pickle: unpickle anything, running what code it asks for.
 
     Raises:
-        InputError: it holds other objects than tensors, or cannot be read.
+        InputError: it holds other objects than plain tensors, or cannot be read.
     """
     if kind == "safetensors":
         try:
             with safe_open(path, "pt") as file:
                 said = file.metadata() or {}
-            state = load_file(path)
+            state = _tensors(path, load_file(path))
         except (SafetensorError, ValueError) as error:
             raise InputError(f"'{path}' is no valid safetensors file: {error}") from error
         activation = activation_said(path, said.get("activation"), said.get("beta"))
@@ -79,6 +80,8 @@ def read_checkpoint(path: Path, kind: Kind, *, trust_pickle: bool = False) -> Ch
 
 
 def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
+    if not trust_pickle:
+        vet_checkpoint(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -86,10 +89,10 @@ def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
         except pickle.UnpicklingError as error:
             refused = error
         except Exception as error:
-            raise _corrupt(path, error) from error
+            raise corrupt(path, error) from error
         if not trust_pickle:
             if re.search("magic number|pickle data was truncated|ran out of input", str(refused)):
-                raise _corrupt(path, refused) from refused
+                raise corrupt(path, refused) from refused
             seen = re.search(r"(?:GLOBAL|global|function|class) ([\w.]*\.\w+)", str(refused))
             what = f" ({seen[1]})" if seen else ""
             raise InputError(
@@ -100,15 +103,17 @@ def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=False)
         except Exception as error:
-            raise _corrupt(path, error) from error
-
-
-def _corrupt(path: Path, error: Exception) -> InputError:
-    return InputError(f"'{path}' is truncated or corrupt ({one_line(error)}); copy it again")
+            raise corrupt(path, error) from error
 
 
 def _tensors(path: Path, found: Mapping[Any, Any]) -> StateDict:
     state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+            kind = f"{tensor.dtype} {tensor.layout}".replace("torch.", "")
+            raise InputError(
+                f"'{path}' holds {name} as {kind}; weights are plain dense real numbers"
+            )
     if not state:
         shown = ", ".join(map(str, list(found)[:5])) or "nothing"
         raise InputError(f"'{path}' holds no state dict; its entries are: {shown}")

@@ -1,6 +1,5 @@
-"""TorchScript archives: loaded without letting the program touch files."""
+"""TorchScript archives: loaded without letting the program do anything but compute."""
 
-import re
 import warnings
 from pathlib import Path
 
@@ -9,10 +8,8 @@ from torch import nn
 
 from saliency_audit.errors import InputError
 from saliency_audit.models.files import one_line
-
-# All that TorchScript can reach outside of tensors: torch.save and mapping a file into memory.
-# The bare names: its grammar allows spaces and line breaks before the parenthesis.
-_TOUCHES_FILES = re.compile(rb"[\w.]*\b(?:save|from_file|load_tensor)\b")
+from saliency_audit.models.vet_tensors import archive
+from saliency_audit.models.vet_torchscript import vet_graphs, vet_source
 
 
 def load_torchscript(path: Path, *, trust_pickle: bool = False) -> nn.Module:
@@ -22,38 +19,28 @@ def load_torchscript(path: Path, *, trust_pickle: bool = False) -> nn.Module:
 
     Args:
         path: the archive.
-        trust_pickle: let the program write files.
+        trust_pickle: let the program do whatever it says.
 
     Returns:
         The program, a ``torch.jit.ScriptModule``.
 
     Raises:
-        InputError: it cannot be loaded, or would read or write files.
+        InputError: it cannot be loaded, or could do anything but compute.
     """
     try:
         if not trust_pickle:
-            reader = torch._C.PyTorchFileReader(str(path))
-            for record in reader.get_all_records():
-                seen = (
-                    _TOUCHES_FILES.search(reader.get_record(record)) if _is_code(record) else None
-                )
-                if seen:
-                    raise InputError(
-                        f"'{path}' names {seen[0].decode()} in {record}, which reads or writes "
-                        "files, so it was not loaded; if you trust its author, add --trust-pickle"
-                    )
+            with archive(path) as reader:
+                vet_source(path, reader)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network: nn.Module = torch.jit.load(  # type: ignore[no-untyped-call]
+            network: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
                 path, map_location="cpu"
             )
-            return network
+        if not trust_pickle:
+            vet_graphs(path, network)
+        return network
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(
             f"'{path}' cannot be loaded as TorchScript ({one_line(error)}); save it again with "
             "torch.jit.save, or give the state dict with --arch"
         ) from error
-
-
-def _is_code(record: str) -> bool:
-    return record.lower().endswith(".py")

@@ -378,7 +378,7 @@ def test_torchscript_that_would_run_code_or_touch_files_is_refused(toy, tmp_path
         tmp_path / "evil.pt",
         lambda name, content: evil if name.endswith(".pkl") else content,
     )
-    assert "cannot be loaded as TorchScript" in refusal(str(path))
+    assert "names pathlib.Path in data.pkl" in refusal(str(path))
     assert not marker.exists()
 
 
@@ -628,6 +628,8 @@ def test_a_script_that_writes_files_is_refused_however_it_is_spelt(tmp_path, spe
     with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w") as new:
         for record in old.infolist():
             content = old.read(record)
-            new.writestr(record.filename, content.replace(b"torch.save(", spelling))
-    with pytest.raises(InputError, match="files"):
+            if record.filename.endswith(".py"):
+                content = content.replace(b"torch.save(", spelling)
+            new.writestr(record.filename, content)
+    with pytest.raises(InputError, match="TorchScript does not write|torch.save"):
         load(str(path), size=8)
