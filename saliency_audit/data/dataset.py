@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from saliency_audit.data.images import Unreadable
+from saliency_audit.data.images import Unreadable, reason
 from saliency_audit.errors import InputError
 
 NO_LABEL = -1
@@ -98,6 +98,8 @@ class ImageData(Dataset[Sample]):
             return Sample(name, label, self.read(position))
         except Unreadable as error:
             return Sample(name, label, Failure(name, _known(label), str(error)))
+        except Exception as error:  # whatever one image does, the others go on
+            return Sample(name, label, Failure(name, _known(label), reason(error)))
 
 
 def _known(label: int) -> int | None:

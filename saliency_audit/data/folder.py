@@ -27,7 +27,7 @@ def folder(place: str, request: Request) -> ImageData:
     if not root.is_dir():
         raise InputError(f"--data {place}: there is no such folder")
     classes = sorted(entry.name for entry in _entries(root) if entry.is_dir())
-    beside = sorted(e.name for e in _entries(root) if e.is_file() and is_picture(e.name))
+    beside = sorted(e.name for e in _entries(root) if not e.is_dir() and is_picture(e.name))
     notes: list[str] = []
     if classes:
         index, class_names = _indices(root, classes, request, notes)

@@ -6,13 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from saliency_audit.errors import InputError
+from saliency_audit.regular import why_irregular
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture in a folder: torchvision's list."""
+
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+"""What is read, by its content. Pillow knows more: EPS starts another program, and FITS may be
+packed without bound."""
+
+BYTES_A_PIXEL = 8
+"""Of no larger picture than 16 bits in four channels."""
+
+LONGEST = 300
+"""Characters of a reason."""
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 
@@ -30,24 +43,72 @@ def open_picture(path: Path) -> Image.Image:
     """Open a picture and read its header; the pixels are read when they are needed.
 
     Raises:
-        Unreadable: missing, no picture, or more pixels than Pillow thinks sane.
+        Unreadable: missing, no regular file, no picture, or more pixels or bytes than sane.
     """
+    irregular = why_irregular(path)
+    if irregular is not None:
+        raise Unreadable(irregular)
     try:
+        _check_bytes(path.stat().st_size)
         with warnings.catch_warnings():
             # Odd metadata is not the user's concern, but a decompression bomb is.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
+            Image.init()
+            image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+    except Unreadable:
+        raise
     except Exception as error:  # damaged files raise nearly anything from inside Pillow
-        raise Unreadable(_reason(error)) from error
+        raise Unreadable(reason(error)) from error
+    try:
+        _check_tiles(image)
+    except Exception as error:
+        image.close()
+        raise error if isinstance(error, Unreadable) else Unreadable(reason(error)) from error
+    return image
 
 
-def _reason(error: Exception) -> str:
+def _check_bytes(size: int) -> None:
+    """Refuse a file that no picture of a sane size fills: its comments are read into memory."""
+    pixels = Image.MAX_IMAGE_PIXELS
+    limit = size if pixels is None else pixels * BYTES_A_PIXEL + (1 << 20)
+    if size > limit:
+        raise Unreadable(f"the file has {size:,} bytes; a picture has at most {limit:,}")
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuse a TIFF whose tiles are far larger than itself: each is unpacked as a whole."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    wide, high = (image.tag_v2.get(tag, 1) for tag in (322, 323))
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and not wide * high <= limit:
+        raise Unreadable(f"its tiles are {wide}x{high} pixels; a tile has at most {limit:,}")
+
+
+def reason(error: Exception) -> str:
+    r"""Why something could not be read, in one line that names no path.
+
+    >>> reason(MemoryError()), reason(ValueError("not\na picture"))
+    ('not enough memory', 'not a picture')
+    """
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture, or of a kind that Pillow does not read"
+        return "not a picture, or of a kind that is not read"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return clipped(str(error)) or type(error).__name__
+
+
+def clipped(text: str) -> str:
+    r"""One line of a text out of a file, which may be long.
+
+    >>> clipped("a\n b"), len(clipped("a" * 1000))
+    ('a b', 300)
+    """
+    line = " ".join(text[: 4 * LONGEST].split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -97,7 +158,7 @@ class Preparation:
         except Unreadable:
             raise
         except Exception as error:  # damaged files raise nearly anything from inside Pillow
-            raise Unreadable(_reason(error)) from error
+            raise Unreadable(reason(error)) from error
         if image.size != (width, height):
             image = self.fit(image)
         pixels = torch.from_numpy(np.array(image)).view(height, width, channels)

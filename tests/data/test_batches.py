@@ -71,7 +71,9 @@ def test_skipped_batches_are_not_read(folder, monkeypatch):
     data = open_data(str(folder), input_shape=SHAPE)
     opened = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(path.name) or original(path))
+    monkeypatch.setattr(
+        Image, "open", lambda path, **how: opened.append(path.name) or original(path, **how)
+    )
     whole = list(batches(data, batch_size=4))
     assert len(opened) == 11
     opened.clear()
