@@ -14,10 +14,11 @@ from saliency_audit.data.arrays import ReadArray
 from saliency_audit.data.belonging import Belongings, all_names, assign, such_as
 from saliency_audit.data.dataset import ImageData
 from saliency_audit.data.files import ReadFile
-from saliency_audit.data.images import Preparation, Unreadable, open_picture
+from saliency_audit.data.images import Preparation, Unreadable, open_picture, reason
 from saliency_audit.data.map_files import Map, map_files, only_one, read_map
 from saliency_audit.data.table import rows
 from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -142,6 +143,7 @@ def read_annotations(place: Path, data: ImageData) -> Annotations:
         return _of_maps(place, data)
     if place.is_file() and place.suffix.lower() == ".csv":
         return _of_boxes(place, data)
+    refuse_irregular(place, "--annotations")
     what = "is no .csv file" if place.is_file() else "does not exist"
     raise InputError(
         f"--annotations {place} {what}; give a folder of maps, or a .csv file with the columns "
@@ -218,8 +220,10 @@ def _checked(
                 empty.append(name)
         except Unreadable as error:
             problems[name] = str(error)
+        except MemoryError as error:
+            problems[name] = reason(error)
     if not of:
-        why = next((f"; {name}: {reason}" for name, reason in problems.items()), "")
+        why = next((f"; {name}: {problem}" for name, problem in problems.items()), "")
         why = why or (f"; nothing is marked on what the model sees of {empty[0]}" if empty else "")
         example = f", such as {found.unused[0]}" if found.unused else ""
         raise InputError(
@@ -234,10 +238,9 @@ def _checked(
             f"undefined there: {such_as(none)}"
         )
     if problems:
-        name, reason = next(iter(problems.items()))
+        name, why = next(iter(problems.items()))
         notes.append(
-            f"{len(problems)} annotations in {place} cannot be used, such as that of {name}: "
-            f"{reason}"
+            f"{len(problems)} annotations in {place} cannot be used, such as that of {name}: {why}"
         )
     if empty:
         notes.append(

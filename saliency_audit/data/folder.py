@@ -1,6 +1,7 @@
 """A folder of class folders (torchvision's ImageFolder), or of pictures without labels."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,12 @@ import numpy as np
 from saliency_audit.data.dataset import NO_LABEL, ImageData
 from saliency_audit.data.files import ReadFile, files_fit, is_picture, named_in_text, sizes_of
 from saliency_audit.data.request import Request
+from saliency_audit.data.walk import files_below, is_folder
 from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
+
+MOST_OF_CLASSES = 1 << 24
+"""Bytes of a file of class folders; 1,000 classes have some 10,000."""
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
@@ -26,9 +32,13 @@ def folder(place: str, request: Request) -> ImageData:
     root = Path(place).expanduser()
     if not root.is_dir():
         raise InputError(f"--data {place}: there is no such folder")
-    classes = sorted(entry.name for entry in _entries(root) if entry.is_dir())
-    beside = sorted(e.name for e in _entries(root) if not e.is_dir() and is_picture(e.name))
+    inside = [(entry.name, is_folder(entry)) for entry in _entries(root)]
+    classes = sorted(name for name, folder in inside if folder)
+    beside = sorted(name for name, folder in inside if not folder and is_picture(name))
     notes: list[str] = []
+    back = next((name for name in classes if _leads_back(root, name)), None)
+    if back is not None:
+        raise InputError(f"--data {root}: {back} leads back to the folder itself; remove the link")
     if classes:
         index, class_names = _indices(root, classes, request, notes)
         found = [(name, index[c]) for c in classes for name in _pictures(root, c)]
@@ -71,14 +81,16 @@ def _entries(root: Path) -> list[os.DirEntry[str]]:
         raise InputError(f"--data: {root} cannot be read: {error.strerror}") from error
 
 
-def _pictures(root: Path, class_folder: str) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"--data: {error.filename} cannot be read: {error.strerror}")
+def _leads_back(root: Path, name: str) -> bool:
+    return Path(os.path.realpath(root)).is_relative_to(os.path.realpath(root / name))
 
-    found = []
-    for place, folders, files in os.walk(root / class_folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [(place, name) for name in files if is_picture(name)]
+
+def _pictures(root: Path, class_folder: str) -> list[str]:
+    found = [
+        (str(path.parent), path.name)
+        for path in files_below(root / class_folder, "--data", within=root)
+        if is_picture(path.name)
+    ]
     return [(Path(place) / name).relative_to(root).as_posix() for place, name in sorted(found)]
 
 
@@ -128,13 +140,21 @@ def read_classes(file: Path) -> list[str]:
         InputError: it cannot be read, is empty, or names a folder twice.
     """
     try:
-        text = file.expanduser().read_text(encoding="utf-8-sig")
+        path = file.expanduser()
+        refuse_irregular(path, "--classes")
+        if path.stat().st_size > MOST_OF_CLASSES:
+            raise InputError(
+                f"--classes {file} has {path.stat().st_size:,} bytes, more than "
+                f"{MOST_OF_CLASSES:,}; give one folder name per line"
+            )
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--classes {file} cannot be read: {error}") from error
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not any(names):
         raise InputError(f"--classes {file} is empty; give one folder name per line")
-    twice = next((name for i, name in enumerate(names) if name and name in names[:i]), None)
+    counted = Counter(name for name in names if name)
+    twice = next((name for name, count in counted.items() if count > 1), None)
     if twice is not None:
         raise InputError(f"--classes {file} names '{twice}' twice; a folder has one class index")
     return names

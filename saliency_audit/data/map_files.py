@@ -1,17 +1,22 @@
 """One map in a file: .npy, .npz or .png."""
 
-import os
+import struct
 import warnings
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from saliency_audit.data.images import Unreadable, open_picture
+from saliency_audit.data.array_files import MOST_BYTES, read_array_file
+from saliency_audit.data.images import BYTES_A_PIXEL, Unreadable, open_picture, reason
+from saliency_audit.data.walk import files_below
 from saliency_audit.errors import InputError
+from saliency_audit.regular import why_irregular
 
 SUFFIXES = (".npy", ".npz", ".png")
 ARRAYS = ("map", "saliency")
@@ -34,18 +39,11 @@ def map_files(folder: Path, option: str) -> dict[str, list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(f"{option} {folder}: there is no such folder")
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{option}: {error.filename} cannot be read: {error.strerror}")
-
     found: dict[str, list[Path]] = {}
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                path = Path(place) / name
-                key = path.relative_to(folder).with_suffix("").as_posix()
-                found.setdefault(key, []).append(path)
+    for path in files_below(folder, option):
+        if path.name.lower().endswith(SUFFIXES):
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            found.setdefault(key, []).append(path)
     if not found:
         raise InputError(f"{option} {folder} holds no maps; put one .npy, .npz or .png an image")
     return found
@@ -73,12 +71,20 @@ def read_map(path: Path) -> Map:
         ``(k, h, w)``, finite.
 
     Raises:
-        Unreadable: it cannot be read, is no such array, or holds NaN or infinity.
+        Unreadable: it cannot be read, is no such array, is far too large, or holds NaN or
+            infinity.
     """
-    array = _picture(path) if path.suffix.lower() == ".png" else _array(path)
-    with np.errstate(over="ignore"):
-        single = array.astype(np.float32)
-    if not np.isfinite(single).all():
+    irregular = why_irregular(path)
+    if irregular is not None:
+        raise Unreadable(f"{path.name} {irregular}")
+    try:
+        array = _picture(path) if path.suffix.lower() == ".png" else _array(path)
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32)
+        finite = bool(np.isfinite(single).all())
+    except MemoryError as error:
+        raise Unreadable(f"{path.name}: {reason(error)}") from error
+    if not finite:
         raise Unreadable(f"{path.name} holds NaN, infinity or a number beyond 32 bits")
     return single
 
@@ -87,13 +93,8 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Opened here: NumPy leaves damaged archives open.
-            with path.open("rb") as file:
-                loaded: Any = np.load(file, allow_pickle=False)
-                if isinstance(loaded, np.lib.npyio.NpzFile):
-                    with loaded:
-                        loaded = loaded[_chosen(path, loaded.files)]
-    except Unreadable:
+            loaded = read_array_file(path, ARRAYS)
+    except (Unreadable, MemoryError):
         raise
     except OSError as error:
         raise Unreadable(f"{path.name}: {error.strerror or error}") from error
@@ -101,23 +102,10 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
         raise Unreadable(
             f"{path.name} is damaged, or holds objects and no numbers; write it with numpy.save"
         ) from error
-    if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "biuf":
-        kind = loaded.dtype if isinstance(loaded, np.ndarray) else type(loaded).__name__
-        raise Unreadable(f"{path.name} holds {kind}; a map is real numbers")
     array = loaded[0] if loaded.ndim == 4 and len(loaded) == 1 else loaded
     if array.ndim not in (2, 3) or not array.size:
         raise Unreadable(f"{path.name} has shape {loaded.shape}; a map is (h, w) or (c, h, w)")
     return array[None] if array.ndim == 2 else array
-
-
-def _chosen(path: Path, names: list[str]) -> str:
-    known = [name for name in ARRAYS if name in names] or names
-    if len(known) != 1:
-        raise Unreadable(
-            f"{path.name} holds {len(names)} arrays ({', '.join(names[:4]) or 'none'}); keep one, "
-            "or call it map"
-        )
-    return known[0]
 
 
 def _picture(path: Path) -> np.ndarray[Any, Any]:
@@ -125,13 +113,15 @@ def _picture(path: Path) -> np.ndarray[Any, Any]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                pixels = _deep_colour(path)
+                pixels = _deep_colour(path, image)
                 if pixels is None:
                     if image.mode in ("P", "PA"):
                         image = image.convert("RGBA")
                     pixels = np.asarray(image)
+        except Unreadable:
+            raise
         except Exception as error:  # damaged files raise nearly anything from inside Pillow
-            raise Unreadable(f"{path.name}: {' '.join(str(error).split())}") from error
+            raise Unreadable(f"{path.name}: {reason(error)}") from error
     if pixels.dtype.kind == "b":
         pixels = pixels.astype(np.uint8) * 255
     if pixels.ndim == 2:
@@ -144,12 +134,23 @@ def _picture(path: Path) -> np.ndarray[Any, Any]:
     return pixels.transpose(2, 0, 1) / (65535 if deep else 255)
 
 
-def _deep_colour(path: Path) -> np.ndarray[Any, Any] | None:
+def _deep_colour(path: Path, image: Image.Image) -> np.ndarray[Any, Any] | None:
     """Pixels of a PNG with 16 bits a colour, of which Pillow would keep 8; None for others."""
     with path.open("rb") as file:
         start = file.read(26)
-    if start[:4] != b"\x89PNG" or start[24] != 16 or start[25] == 0:
+    if image.format != "PNG" or start[24] != 16 or start[25] == 0:
         return None
+    # Pillow takes the last of several headers, and has looked at that; libpng takes the first.
+    size = struct.unpack(">II", start[16:24])
+    if size != image.size:
+        raise Unreadable(
+            f"{path.name} has two sizes, {size[0]}x{size[1]} and another; save it anew"
+        )
+    if prod(size) * BYTES_A_PIXEL > MOST_BYTES:
+        raise Unreadable(
+            f"{path.name} has {size[0]}x{size[1]} pixels of 16 bits a colour; a map has at most "
+            f"{MOST_BYTES // BYTES_A_PIXEL:,}"
+        )
     # Importing torchvision takes seconds, and such files are rare.
     io = import_module("torchvision.io")
     content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
