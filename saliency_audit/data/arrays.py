@@ -2,11 +2,12 @@
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,9 @@ from saliency_audit.data.dataset import ImageData, Labels, labels_fit
 from saliency_audit.data.images import Preparation, colours_fit
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
+
+PIECE = 1 << 20
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -80,28 +84,42 @@ def find(folder: Path, inside: Sequence[str], file: str, kind: str) -> Path:
     """The file, in ``folder`` or in a sub-folder where torchvision puts it.
 
     Raises:
-        InputError: it is in none of them.
+        InputError: it is in none of them, or no regular file.
     """
     if not folder.is_dir():
         raise InputError(f"--data {kind}:{folder}: there is no such folder")
-    for place in (folder, *(folder / sub for sub in inside)):
-        for candidate in (place / file, place / f"{file}.gz"):
-            if candidate.is_file():
-                return candidate
+    places = (folder, *(folder / sub for sub in inside))
+    candidates = [place / name for place in places for name in (file, f"{file}.gz")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    for candidate in candidates:
+        refuse_irregular(candidate, f"--data {kind}:{folder}:")
     raise InputError(
         f"--data {kind}:{folder}: neither {file} nor {file}.gz is there or in "
         f"{' or '.join(inside)}; name the folder that holds them"
     )
 
 
-def content_of(path: Path) -> bytes:
-    """All bytes of a file, unpacked if its name ends in ``.gz``.
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read from, unpacked as it is read if its name ends in ``.gz``.
 
     Raises:
-        InputError: it cannot be read or unpacked.
+        InputError: it is no regular file, or cannot be read or unpacked.
     """
+    refuse_irregular(path, "data file")
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast("IO[bytes]", file)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}); download it again") from error
+
+
+def at_most(file: IO[bytes], count: int) -> bytes:
+    """The next bytes; no more are unpacked or reserved than there are."""
+    pieces = []
+    while count > 0 and (piece := file.read(min(count, PIECE))):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saliency_audit.data.arrays import Pixels, content_of, find, from_arrays, split_of
+from saliency_audit.data.arrays import Pixels, at_most, find, from_arrays, opened, split_of
 from saliency_audit.data.dataset import ImageData
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError
@@ -24,6 +24,12 @@ FASHION_CLASSES = [
 ]
 DIGITS = [str(digit) for digit in range(10)]
 
+MOST_BYTES = 1 << 30
+"""Of one file, unpacked. The largest of EMNIST has half of it."""
+
+MOST_IMAGES = 1 << 22
+"""Of one file; each has a name in memory."""
+
 
 def read_idx(path: Path, dimensions: int) -> Pixels:
     """Array of bytes out of an IDX file.
@@ -36,25 +42,33 @@ def read_idx(path: Path, dimensions: int) -> Pixels:
         dimensions: how many it must have.
 
     Raises:
-        InputError: not such a file, or not all of it.
+        InputError: not such a file, not all of it, or far too much.
     """
-    content = content_of(path)
     magic = bytes([0, 0, 8, dimensions])
-    if content[:4] != magic:
+    with opened(path) as file:
+        start = at_most(file, 4 + 4 * dimensions)
+        if start[:4] != magic:
+            raise InputError(
+                f"{path} is no IDX file of bytes in {dimensions} dimensions: it starts with "
+                f"{start[:4].hex() or 'nothing'}, not {magic.hex()}"
+            )
+        if len(start) < 4 + 4 * dimensions:
+            raise InputError(f"{path} ends inside its header; download it again")
+        shape = tuple(np.frombuffer(start, ">u4", dimensions, 4).tolist())
+        promised, size = prod(shape), "x".join(map(str, shape))
+        if promised > MOST_BYTES or shape[0] > MOST_IMAGES:
+            raise InputError(
+                f"{path} promises {size} bytes; at most {MOST_IMAGES:,} images and {MOST_BYTES:,} "
+                "bytes are read, so name the pictures in a .csv file instead"
+            )
+        # One more than promised tells whether there are more, however many they are.
+        content = at_most(file, promised + 1)
+    if len(content) != promised:
+        held = len(content) if len(content) < promised else f"more than {promised}"
         raise InputError(
-            f"{path} is no IDX file of bytes in {dimensions} dimensions: it starts with "
-            f"{content[:4].hex() or 'nothing'}, not {magic.hex()}"
+            f"{path} holds {held} bytes but its header promises {size}; download it again"
         )
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise InputError(f"{path} ends inside its header; download it again")
-    shape = tuple(np.frombuffer(content, ">u4", dimensions, 4).tolist())
-    if len(content) - start != prod(shape):
-        raise InputError(
-            f"{path} holds {len(content) - start} bytes but its header promises "
-            f"{'x'.join(map(str, shape))}; download it again"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _read(place: str, request: Request, kind: str, inside: str, classes: list[str]) -> ImageData:

@@ -14,6 +14,7 @@ from saliency_audit.data.images import Preparation
 from saliency_audit.data.manifest import manifest
 from saliency_audit.data.request import Reader, Request
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.regular import why_irregular
 
 READERS: dict[str, Reader] = {
     "bundled": bundled,
@@ -71,6 +72,9 @@ def _named(spec: str, request: Request) -> ImageData:
     kind, colon, place = spec.partition(":")
     if path.is_dir():
         return folder(spec, request)
+    irregular = why_irregular(path)
+    if irregular is not None:
+        raise InputError(f"--data {spec} {irregular}; {_forms()}")
     if path.is_file():
         if path.suffix.lower() == ".csv":
             return manifest(spec, request)
