@@ -12,6 +12,8 @@ from saliency_audit.cli import options as o
 from saliency_audit.cli.attack_table import show_attack
 from saliency_audit.cli.console import errors, progress, results
 from saliency_audit.cli.setup import (
+    check_apart,
+    check_kept,
     check_not_in,
     check_writable,
     common_settings,
@@ -359,6 +361,7 @@ def attack(
         check_range(number, chosen_norm)
     path = output_dir or Path("saliency-audit-report/attack")
     check_not_in(data, path / "images")
+    check_apart(path, data=data)
     _refuse_unused(
         attacks,
         {
@@ -394,6 +397,7 @@ def attack(
         seed=seed,
         quiet=quiet,
     )
+    check_kept(setup.data, path / "images")
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
     if k is None and share > pixels:
         raise InputError(

@@ -14,6 +14,7 @@ from saliency_audit.cli.console import errors, progress, results
 from saliency_audit.cli.evaluate_table import show_others, show_verdicts
 from saliency_audit.cli.processes import processes
 from saliency_audit.cli.setup import (
+    check_apart,
     check_writable,
     common_settings,
     facts,
@@ -398,6 +399,8 @@ def evaluate(
             )
     if base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
+    path = output_dir or Path("saliency-audit-report/evaluate")
+    check_apart(path, data=data, maps=maps, annotations=annotations)
     together = processes(device)
     setup = prepare(
         model,
@@ -463,7 +466,6 @@ def evaluate(
             if place
         ],
     }
-    path = output_dir or Path("saliency-audit-report/evaluate")
     with nothing_written_on_bad_input(path):
         check_writable(path)
         folder = RunFolder(path, settings, resume=True) if resume else None

@@ -25,6 +25,7 @@ from saliency_audit.cli.finetune_table import show_verdicts
 from saliency_audit.cli.processes import Processes, processes
 from saliency_audit.cli.setup import (
     Setup,
+    check_apart,
     check_writable,
     common_settings,
     facts,
@@ -73,6 +74,9 @@ def run(request: Request) -> None:
         raise InputError(
             f"--min-accuracy is {request.min_accuracy:g}; give a share from 0 to 1, such as 0.9"
         )
+    check_apart(
+        request.output_dir, data=request.data, val=request.val, annotations=request.annotations
+    )
     group = processes(request.device)
     untrained = request.from_scratch and request.model is None and request.arch is not None
     setup = prepare(

@@ -12,6 +12,7 @@ from saliency_audit.cli import options as o
 from saliency_audit.cli.console import progress, results
 from saliency_audit.cli.fool_table import show_verdicts
 from saliency_audit.cli.setup import (
+    check_apart,
     check_writable,
     common_settings,
     facts,
@@ -145,6 +146,8 @@ def fool(
         lookup("saliency method", METHODS, name)
     for name in scalar or ():
         lookup("scalar", SCALARS, name)
+    path = output_dir or Path("saliency-audit-report/fool")
+    check_apart(path, data=data)
     audits.load_picture(picture, (8, 8))
     setup = prepare(
         model,
@@ -192,7 +195,6 @@ def fool(
         "target": str(target),
         "method options": method_options,
     }
-    path = output_dir or Path("saliency-audit-report/fool")
     with nothing_written_on_bad_input(path):
         check_writable(path)
         folder = RunFolder(path, settings, resume=True) if resume else None

@@ -15,6 +15,7 @@ from saliency_audit.cli.gate_table import show_gate
 from saliency_audit.cli.processes import launched
 from saliency_audit.cli.setup import (
     Setup,
+    check_apart,
     check_writable,
     common_settings,
     fingerprint,
@@ -106,6 +107,8 @@ def gate(
     rows = None if baseline is None else baseline_rows(baseline)
     known = None if baseline is None else baseline_images(baseline)
     chosen = _chosen(context, rules)
+    path = output_dir or Path("saliency-audit-report/gate")
+    check_apart(path, data=chosen["data"], annotations=rules.data.get("annotations"))
     setup = prepare(
         model,
         arch=arch,
@@ -147,7 +150,6 @@ def gate(
         "target": chosen["target"],
         "method options": shared["options"],
     }
-    path = output_dir or Path("saliency-audit-report/gate")
     work = Work(
         setup,
         rules,

@@ -1,5 +1,6 @@
 """What every command does first: device, model, images, folder, clean accuracy."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -197,15 +198,18 @@ def fingerprint(place: Path) -> str:
     """sha256 over the names, sizes and times of the files in a folder, or of one file.
 
     Raises:
-        InputError: there is no such place.
+        InputError: there is no such place, or it cannot be looked at.
     """
     if not place.exists():
         raise InputError(f"'{place}' does not exist; check the path")
-    files = sorted(place.rglob("*")) if place.is_dir() else [place]
     digest = sha256()
-    for path in files:
-        about = path.stat()
-        digest.update(f"{path.name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+    try:
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            # A link that leads nowhere, or to itself, counts as itself.
+            about = path.stat() if path.exists() else path.lstat()
+            digest.update(f"{path.name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:  # RuntimeError: far too deep
+        raise InputError(f"'{place}' cannot be looked through: {error}") from error
     return digest.hexdigest()
 
 
@@ -242,16 +246,75 @@ def remove_images(folder: Path, attacks: Sequence[str]) -> None:
         manifest.unlink()
 
 
+def check_apart(output: Path, **given: str | Path | None) -> None:
+    """Refuse folders that the report would lie in, and data that lies in the output folder.
+
+    A folder of images or maps is taken with all that is in it, so the pictures of a report would
+    be taken for them. A file that names images may lie anywhere, and maps in the output folder
+    are read and left alone.
+
+    Args:
+        output: the output folder, which need not be there.
+        given: what was given for options, by their names: specs of data, and folders or files.
+
+    Raises:
+        InputError: one holds the other, or is the same.
+    """
+    from saliency_audit.data import place_of
+
+    real = Path(os.path.realpath(output.expanduser()))
+    for name, value in given.items():
+        spec = None if value is None else str(value)
+        place = place_of(spec)
+        if place is None or not place.is_dir():
+            continue
+        folder = Path(os.path.realpath(place))
+        if real.is_relative_to(folder):
+            how = "is" if real == folder else "holds"
+            raise InputError(
+                f"--{name} {spec} {how} the output folder {output}, so the report would be taken "
+                "for what is read there; name another with --output-dir"
+            )
+        if folder.is_relative_to(real) and name in ("data", "val"):
+            raise InputError(
+                f"--{name} {spec} lies in the output folder {output}; name another with "
+                "--output-dir"
+            )
+
+
 def check_not_in(data: str | None, folder: Path) -> None:
-    """Refuse images out of a folder that this run will empty.
+    """Refuse images that are named in a folder which this run will empty.
 
     Raises:
         InputError: the data lies in it.
     """
-    if data and Path(data).expanduser().resolve().is_relative_to(folder.resolve()):
+    from saliency_audit.data import place_of
+
+    place = place_of(data)
+    if place and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
         raise InputError(
             f"--data {data} lies in {folder}, where this run puts its own images; name another "
             "folder with --output-dir"
+        )
+
+
+def check_kept(data: "ImageData", folder: Path) -> None:
+    """Refuse images that lie in a folder which this run will empty, wherever they are named.
+
+    Raises:
+        InputError: one does.
+    """
+    root = getattr(data.read, "root", None)
+    if root is None or not folder.is_dir():
+        return
+    real = os.path.realpath(folder)
+    inside = (
+        name for name in data.names if Path(os.path.realpath(root / name)).is_relative_to(real)
+    )
+    if (name := next(inside, None)) is not None:
+        raise InputError(
+            f"--data {data.name} names {name}, which lies in {folder}, where this run puts its "
+            "own images; name another folder with --output-dir"
         )
 
 

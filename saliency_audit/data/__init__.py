@@ -12,6 +12,7 @@ from saliency_audit.data.dataset import held_out as held_out
 from saliency_audit.data.dataset import subset as subset
 from saliency_audit.data.opening import READERS as READERS
 from saliency_audit.data.opening import open_data as open_data
+from saliency_audit.data.opening import place_of as place_of
 from saliency_audit.data.saved_maps import SavedMaps as SavedMaps
 from saliency_audit.data.saved_maps import saved_maps as saved_maps
 from saliency_audit.data.tensors import from_tensors as from_tensors

@@ -5,6 +5,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from saliency_audit.data.arrays import split_of
 from saliency_audit.data.bundled import bundled, fashion_mnist_test, photographs
 from saliency_audit.data.cifar10 import cifar10
 from saliency_audit.data.dataset import ImageData, subset
@@ -56,6 +57,21 @@ def open_data(
     request = Request(Preparation(input_shape, resize), outputs, classes_file)
     data = _default(request) if spec is None else _named(spec, request)
     return data if max_samples is None else subset(data, max_samples, seed)
+
+
+def place_of(spec: str | None) -> Path | None:
+    """The folder or file that ``--data`` means; None for bundled images, and where there is none.
+
+    >>> place_of("mnist:tests@train"), place_of("bundled:photographs"), place_of(None)
+    (PosixPath('tests'), None, None)
+    """
+    if spec is None:
+        return None
+    path = Path(spec).expanduser()
+    kind, colon, place = spec.partition(":")
+    if not path.exists() and colon and kind in READERS and kind != "bundled" and place:
+        path = Path(place).expanduser() if kind in ("folder", "manifest") else split_of(place)[0]
+    return path if path.exists() else None
 
 
 def _default(request: Request) -> ImageData:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliency_audit.assets import bundled_model
+from tests import hostile
 
 ARCH = ("--arch", "saliency_audit.assets:FashionMnistCnn")
 
@@ -217,6 +218,33 @@ def method_the_format_does_not_allow():
     return ("model.pt", "--channels", "1", "--saliency", "gradcam"), ("TorchScript", "--arch")
 
 
+def data_that_is_a_pipe():
+    hostile.pipe(Path("images.csv"))
+    return ("--data", "images.csv"), ("images.csv is a pipe, not a regular file",)
+
+
+def classes_that_are_a_device():
+    more = ("--classes", "/dev/zero")
+    Path("data/cat").mkdir(parents=True)
+    hostile.picture(Path("data/cat/a.png"), 28)
+    return ("--data", "data", *more), ("--classes '/dev/zero' is a character device",)
+
+
+def picture_that_is_a_pipe():
+    hostile.pipe(Path("x.png"))
+    return ("--picture", "x.png"), ("--picture 'x.png' is a pipe, not a regular file",)
+
+
+def picture_that_is_a_bomb():
+    hostile.png_bomb(Path("x.png"))
+    return ("--picture", "x.png"), ("x.png", "decompression bomb")
+
+
+def manifest_with_a_column_twice():
+    manifest([0, 1], "path,label,path")
+    return ("--data", "data/labels.csv"), ("has the column path 2 times",)
+
+
 CASES = [
     missing,
     pickled,
@@ -256,7 +284,13 @@ CASES = [
     layer_that_is_none,
     folder_that_cannot_be_written,
     method_the_format_does_not_allow,
+    data_that_is_a_pipe,
+    classes_that_are_a_device,
+    picture_that_is_a_pipe,
+    picture_that_is_a_bomb,
+    manifest_with_a_column_twice,
 ]
+COMMANDS = [("fool",), ("attack",), ("evaluate",), ("finetune", "--objective", "pgd"), ("gate",)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -273,6 +307,94 @@ def test_one_line_exit_2_and_nothing_written(run, case):
         assert words in lines[0]
     assert set(Path().rglob("*")) == there
     assert not Path("ran").exists(), "code in the model file was run"
+
+
+def refused(run, arguments, said):
+    ran = run(*arguments)
+    assert ran.code == 2, ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("data", "output", "said"),
+    [
+        (".", None, "--data . holds the output folder saliency-audit-report/"),
+        ("photos", "photos/report", "--data photos holds the output folder photos/report"),
+        ("photos", "photos", "--data photos is the output folder photos"),
+        ("photos", "link/report", "--data photos holds the output folder link/report"),
+        ("folder:photos", "photos/x", "--data folder:photos holds the output folder photos/x"),
+        ("mnist:photos@train", "photos/x", "--data mnist:photos@train holds the output folder"),
+        ("photos/cat", "photos", "--data photos/cat lies in the output folder photos"),
+    ],
+)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_data_and_output_lie_apart(run, command, data, output, said):
+    Path("photos/cat").mkdir(parents=True)
+    hostile.picture(Path("photos/cat/a.png"), 28)
+    Path("link").symlink_to("photos")
+    there = set(Path().rglob("*"))
+    more = () if output is None else ("--output-dir", output)
+    refused(run, (*command, "--data", data, *more), said)
+    assert set(Path().rglob("*")) == there
+
+
+@pytest.mark.parametrize("option", ["--maps", "--annotations"])
+def test_the_report_does_not_lie_among_maps(run, option):
+    Path("maps").mkdir()
+    more = ("--metric", "pointing-game") if option == "--annotations" else ()
+    arguments = ("evaluate", option, "maps", *more, "--output-dir", "maps/report")
+    refused(run, arguments, f"{option} maps holds the output folder maps/report")
+    assert not any(Path("maps").iterdir())
+
+
+def test_validation_images_and_output_lie_apart(run):
+    Path("val").mkdir()
+    refused(run, ("finetune", "--objective", "pgd", "--val", "val", "--output-dir", "val/x"),
+            "--val val holds the output folder val/x")  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", ["out/images/all.csv", "manifest:out/images/all.csv", "all.csv"])
+def test_an_attack_does_not_remove_the_images_that_it_is_given(run, spec):
+    Path("out/images").mkdir(parents=True)
+    hostile.picture(Path("out/images/a.png"), 28)
+    Path("all.csv").write_text("path,label\nout/images/a.png,1\n")
+    Path("out/images/all.csv").write_text("path,label\na.png,1\n")
+    ran = run("attack", "--data", spec, "--output-dir", "out", "--quiet")
+    assert ran.code == 2, ran.err
+    assert "in out/images, where this run puts its own images" in ran.err
+
+
+def test_a_manifest_may_lie_around_the_output(run):
+    manifest([0, 1, 2])
+    ran = run("evaluate", "--data", "data/labels.csv", "--output-dir", "data/report", "--saliency",
+              "gradient", "--metric", "sparsity-gini", "--quiet")  # fmt: skip
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_more_workers_than_any_machine_has_use_for(run, command):
+    refused(run, (*command, "--workers", 100_000), "'--workers': 100000 processes are beyond this")
+
+
+def test_hostile_pictures_are_rows_of_a_run_that_ends_well(run):
+    manifest([0, 1, 2])
+    lines = Path("data/labels.csv").read_text()
+    for make in (hostile.pipe, hostile.endless, hostile.png_bomb, hostile.png_of_gigabytes):
+        make(Path("data") / f"{make.__name__}.png")
+        lines += f"{make.__name__}.png,1\n"
+    Path("data/labels.csv").write_text(lines)
+    ran = run("evaluate", "--data", "data/labels.csv", "--saliency", "gradient", "--metric",
+              "sparsity-gini")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "4 of 7 images of labels.csv cannot be read" in ran.err
+    rows = Path("saliency-audit-report/evaluate/results.csv").read_text().splitlines()
+    errors = [row for row in rows if row.endswith(",error")]
+    assert len(errors) == 4
+    assert sum("is a pipe, not a regular file" in row for row in errors) == 1
+    assert sum("is a character device" in row for row in errors) == 1
+    assert sum("decompression bomb" in row for row in errors) == 1
 
 
 def test_a_pickle_runs_when_it_is_trusted(run):
