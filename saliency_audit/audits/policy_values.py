@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.metrics import METRICS
+from saliency_audit.ranges import number_text, refuse_outside
 from saliency_audit.tricks import TRICKS
 
 Softness = Literal["fail", "warn"]
@@ -76,20 +77,11 @@ ATTACK: dict[str, Any] = {
     "beta_growth": bool,
 }
 """Options of an attack, by the names they have on the command line."""
-LEAST = {
-    "max_samples": 1,
-    "resize": 1,
-    "size": 1,
-    "channels": 1,
-    "batch_size": 1,
-    "samples": 2,
-    "noise_level": 0,
-    "ig_steps": 1,
-    "tolerance": 0,
-}
-"""Smallest values of what has one."""
 KEYS = {"regions": ("counts",), "sigma": ("sigmas", "sigma"), "explain_class": ("classes",)}
 """Keys of options that have another name on the command line."""
+
+
+_SHOWN = 200  # characters of a value in a message
 
 
 def metric_options(metric: str) -> dict[str, Any]:
@@ -146,7 +138,7 @@ def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> d
         known: keys and types.
 
     Raises:
-        InputError: an unknown key, a value of another type, or one that is too small.
+        InputError: an unknown key, a value of another type, or one beyond its range.
 
     >>> checked("[run]", {"noise_level": "1/10"}, RUN)
     {'noise_level': 0.1}
@@ -158,8 +150,7 @@ def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> d
             values[key] = coerced(value, known[key])
         except ValueError as error:
             raise InputError(f"{key} is {_shown(value)}; {error}") from error
-        if key in LEAST and not isinstance(values[key], str) and values[key] < LEAST[key]:
-            raise InputError(f"{key} is {_shown(value)}; give at least {LEAST[key]}")
+        refuse_outside(key, values[key], said=key)
     return values
 
 
@@ -212,10 +203,13 @@ def _number(value: Any) -> float:
         raise ValueError(message)
     if isinstance(value, str) and "/" not in value:
         raise ValueError(f"{message}; a number has no quotes")
-    numerator, _, denominator = str(value).partition("/")
     try:
-        number = float(numerator) / float(denominator if isinstance(value, str) else 1)
-    except (ValueError, ZeroDivisionError):
+        if isinstance(value, str):
+            numerator, _, denominator = value.partition("/")
+            number = float(numerator) / float(denominator)
+        else:
+            number = float(value)
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(message) from None
     if not isfinite(number):
         raise ValueError(message)
@@ -223,4 +217,8 @@ def _number(value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    """A value as a policy has it, no longer than one reads."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = number_text(value) if isinstance(value, int) and abs(value) > 10**40 else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

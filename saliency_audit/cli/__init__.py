@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from saliency_audit import __version__
 from saliency_audit.cli.attack import attack
+from saliency_audit.cli.bounded import Bounded
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors
 from saliency_audit.cli.evaluate import evaluate
@@ -27,12 +28,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(fool)
-app.command()(attack)
-app.command()(evaluate)
-app.command()(finetune)
-app.command()(gate)
-app.command("list")(catalog)
+app.command(cls=Bounded)(fool)
+app.command(cls=Bounded)(attack)
+app.command(cls=Bounded)(evaluate)
+app.command(cls=Bounded)(finetune)
+app.command(cls=Bounded)(gate)
+app.command("list", cls=Bounded)(catalog)
 
 
 def _version(wanted: bool) -> None:

@@ -174,7 +174,6 @@ def attack(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1,
             help="Steps of the search. Default: 20, structured 100.",
             rich_help_panel=SEARCH,
             show_default=False,
@@ -202,7 +201,6 @@ def attack(
     momentum: Annotated[
         float | None,
         typer.Option(
-            min=0,
             help="Of MI-FGSM, such as 1. Default: 0.",
             rich_help_panel=SEARCH,
             show_default=False,
@@ -211,7 +209,6 @@ def attack(
     restarts: Annotated[
         int | None,
         typer.Option(
-            min=1,
             help="Starts; all but the first at random points of the budget. Default: 1.",
             rich_help_panel=SEARCH,
             show_default=False,

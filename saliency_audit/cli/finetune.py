@@ -313,7 +313,6 @@ def finetune(
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
-            min=1,
             help="Steps between checkpoints and accuracies; default an epoch.",
             rich_help_panel=RECIPE,
         ),
@@ -347,22 +346,17 @@ def finetune(
     ] = None,
     max_train: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Most training images, drawn with the seed.", rich_help_panel=o.DATA
-        ),
+        typer.Option(help="Most training images, drawn with the seed.", rich_help_panel=o.DATA),
     ] = None,
     max_val: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Most validation images, drawn with the seed.", rich_help_panel=o.DATA
-        ),
+        typer.Option(help="Most validation images, drawn with the seed.", rich_help_panel=o.DATA),
     ] = None,
     classes: o.Classes = None,
     resize: o.Resize = None,
     max_samples: Annotated[
         int,
         typer.Option(
-            min=1,
             help="Most validation images whose maps are audited, drawn with the seed.",
             rich_help_panel=AUDIT,
         ),

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from saliency_audit.ranges import refuse_outside
+
 MODEL, DATA, RUN, MAPS = "Model", "Images", "Run", "Saliency maps"
 
 
@@ -50,10 +52,15 @@ def colour(text: str) -> Colour:
 
 
 def batch_size(text: str) -> str:
-    """``auto`` or a number of images, at least 1."""
-    if text != "auto" and not (text.isdigit() and int(text) > 0):
-        raise typer.BadParameter(f"'{text}' is neither auto nor a number of images above 0")
-    return text
+    """``auto`` or a number of images."""
+    if text == "auto":
+        return text
+    try:
+        images = int(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is neither auto nor a number of images") from None
+    refuse_outside("batch_size", images, said="--batch-size")
+    return str(images)
 
 
 def workers(count: int) -> int:
@@ -159,7 +166,7 @@ Resize = Annotated[
     ),
 ]
 MaxSamples = Annotated[
-    int, typer.Option(min=1, help="Most images, drawn with the seed.", rich_help_panel=DATA)
+    int, typer.Option(help="Most images, drawn with the seed.", rich_help_panel=DATA)
 ]
 Saliency = Annotated[
     list[str] | None,
@@ -194,15 +201,15 @@ Layer = Annotated[
 ]
 Samples = Annotated[
     int | None,
-    typer.Option(min=2, help="Noisy copies of the SmoothGrad family.", rich_help_panel=MAPS),
+    typer.Option(help="Noisy copies of the SmoothGrad family.", rich_help_panel=MAPS),
 ]
 NoiseLevel = Annotated[
     float | None,
-    typer.Option(min=0, help="Their noise over the image's range.", rich_help_panel=MAPS),
+    typer.Option(help="Their noise over the image's range.", rich_help_panel=MAPS),
 ]
 IgSteps = Annotated[
     int | None,
-    typer.Option("--ig-steps", min=1, help="Points of integrated gradients.", rich_help_panel=MAPS),
+    typer.Option("--ig-steps", help="Points of integrated gradients.", rich_help_panel=MAPS),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
 PrecisionName = Annotated[
@@ -220,7 +227,7 @@ BatchSize = Annotated[
 Seed = Annotated[int, typer.Option(help="Of every random draw.", rich_help_panel=RUN)]
 Workers = Annotated[
     int,
-    typer.Option(min=0, callback=workers, help="Processes that read images.", rich_help_panel=RUN),
+    typer.Option(callback=workers, help="Processes that read images.", rich_help_panel=RUN),
 ]
 OutputDir = Annotated[
     Path | None,

@@ -73,7 +73,8 @@ def launched() -> int:
         InputError: what it says is no number.
     """
     given = os.environ.get("WORLD_SIZE", "1")
-    if not given.isdecimal():
+    # Python refuses to read a number of thousands of digits.
+    if not given.isdecimal() or len(given) > 9:
         raise InputError(f"WORLD_SIZE is '{given}'; unset it, or let the launcher set a number")
     return int(given)
 

@@ -30,7 +30,8 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if gpus else "mps" if apple else "cpu"
     kind, _, index = name.partition(":")
-    if kind == "cuda" and (not index or index.isdecimal()):
+    # Python refuses to read a number of thousands of digits.
+    if kind == "cuda" and (not index or (index.isdecimal() and len(index) < 10)):
         if int(index or 0) >= gpus:
             seen = f"has {gpus} CUDA device{'s'[: gpus != 1]}" if gpus else "sees no CUDA device"
             raise InputError(f"--device is {name} but torch {seen}; give --device auto or cpu")
