@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.models import Classifier
 from saliency_audit.models.files import one_line
+from saliency_audit.regular import refuse_irregular
 from saliency_audit.types import SaliencyMethod
 
 Function = Callable[..., Any]
@@ -61,6 +62,8 @@ def maps_from_callable(place: str) -> tuple[str, SaliencyMethod]:
     try:
         with _importable(folder):
             module = _run(path) if is_file else import_module(where)
+    except InputError:
+        raise
     except Exception as error:
         what = path if is_file else f"import {where}"
         raise InputError(f"--explain {place}: {what} failed with {one_line(error)}") from error
@@ -89,6 +92,7 @@ def file_of_callable(place: str) -> Path | None:
 
 
 def _run(path: Path) -> ModuleType:
+    refuse_irregular(path, "function's file")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     # Under a name of its own: it must not stand for an installed package of the same name.

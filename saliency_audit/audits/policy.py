@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -134,10 +134,7 @@ def read_policy(text: str, name: str) -> Policy:
     Raises:
         InputError: names the line, and what was probably meant.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name} is not TOML: {error}") from error
+    content = _parsed(text, name)
     lines = _Lines(text)
     with _at(name, lines, "", content):
         tables = checked("the policy", dict.fromkeys(content, ""), dict.fromkeys(_TABLES, str))
@@ -158,7 +155,7 @@ def read_policy(text: str, name: str) -> Policy:
     checks: list[PolicyCheck] = []
     for i, table in enumerate(given):
         if not isinstance(table, dict):
-            raise InputError(f"{name}: check {i + 1} is {table!r}; write a [[check]] of its own")
+            raise InputError(f"{name}: check {i + 1} is no table; write a [[check]] of its own")
         with _at(name, lines, "check", table, i):
             checks += _checks(table, run, lines, i)
             _refuse_missing(checks[-1], data, run)
@@ -166,6 +163,55 @@ def read_policy(text: str, name: str) -> Policy:
         with _at(name, lines, where, given_there):
             _refuse_unused(where, given_there, checks)
     return Policy(tuple(checks), data, run, text)
+
+
+DEEPEST = 8
+"""Most tables, lists and parts of a name inside each other; a policy needs three."""
+_LONG_NAME = re.compile(
+    r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}"""
+)
+"""A dotted name, written so that no text makes the search go back."""
+_LONG_NUMBER = re.compile(r"[\d_]{4000}")
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    """What the TOML says.
+
+    Raises:
+        InputError: it is none, or what no policy has: no parser bears names of a hundred thousand
+            parts, brackets inside brackets without end, or numbers of thousands of digits.
+    """
+    if found := _LONG_NAME.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise InputError(f"{name}, line {line}: a name has too many parts; a policy needs two")
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name} is not TOML: {error}") from error
+    except ValueError as error:
+        number = _LONG_NUMBER.search(text)
+        line = text.count("\n", 0, number.start()) + 1 if number else 1
+        raise InputError(
+            f"{name}, line {line}: a number has thousands of digits; give a shorter one"
+        ) from error
+    except RecursionError:
+        # Without its cause, which would be thousands of frames.
+        raise InputError(f"{name} is {_DEEP}") from None
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        level = [item for one in level for item in _inside(one)]
+    if level:
+        raise InputError(f"{name} is {_DEEP}")
+    return content
+
+
+_DEEP = f"nested more than {DEEPEST} deep; a policy is [data], [run] and [[check]]"
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 _TABLES = ("check", "data", "run")
@@ -351,12 +397,13 @@ class _Lines:
     def __init__(self, text: str) -> None:
         self._places: dict[tuple[str, int, str], int] = {}
         table, seen = "", dict[str, int]()
-        for number, line in enumerate(text.splitlines(), 1):
-            if header := re.match(r'\s*\[{1,2}\s*"?([^"\]]*?)"?\s*\]', line):
-                table = header[1]
+        # TOML knows fewer ends of lines than Python.
+        for number, line in enumerate(text.split("\n"), 1):
+            if header := re.match(r"\s*+\[\[?+([^\]]*+)\]", line):
+                table = header[1].strip().strip('"')
                 seen[table] = seen.get(table, -1) + 1
                 self._places.setdefault((table, seen[table], ""), number)
-            elif key := re.match(r'\s*"?([\w-]+)"?\s*[=.]', line):
+            elif key := re.match(r'\s*+"?([\w-]++)"?\s*+[=.]', line):
                 self._places.setdefault((table, seen.get(table, 0), key[1]), number)
 
     def of(self, table: str, key: str = "", index: int = 0) -> int:

@@ -26,6 +26,9 @@ from saliency_audit.cli.setup import (
 if TYPE_CHECKING:
     from saliency_audit.audits.policy import Policy
 
+LARGEST_POLICY = 1 << 20
+"""Bytes that are read at most."""
+
 
 def gate(
     context: typer.Context,
@@ -183,17 +186,27 @@ def _policy(path: Path | None) -> "Policy":
     from saliency_audit.assets import default_policy
     from saliency_audit.audits.policy import read_policy
     from saliency_audit.errors import InputError
+    from saliency_audit.regular import refuse_irregular
 
     if path is None:
         return read_policy(default_policy(), "the default policy")
+    refuse_irregular(path, "policy")
     try:
-        return read_policy(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_POLICY + 1)
+        if len(content) > LARGEST_POLICY:
+            raise InputError(
+                f"--policy {path} is larger than {LARGEST_POLICY >> 20} MiB, which no policy is; "
+                "check the path"
+            )
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(
             f"--policy {path} cannot be read ({problem}); `saliency-audit gate --print-policy` "
             "writes one to start from"
         ) from error
+    return read_policy(text, str(path))
 
 
 def _chosen(context: typer.Context, policy: "Policy") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
 from saliency_audit.reports.files import write_atomically
 from saliency_audit.reports.html import Section, Table, write_html
 from saliency_audit.reports.junit import write_junit
@@ -46,6 +47,7 @@ _LIMITS = (
     "properties that the policy does not ask for.",
 )
 _COMPARISON = re.compile(r"(?<=[\d\]]) (is not wholly )?[<>]=? [^;]*")
+_LARGEST_SUMMARY = 256 << 20  # bytes
 _MARKS = {"pass": "✅", "warn": "⚠️", "refuse": "❌"}
 
 
@@ -103,7 +105,13 @@ def read_baseline(path: Path) -> pd.DataFrame:
     Raises:
         InputError: there is no such file, or it is another one.
     """
+    refuse_irregular(path, "--baseline")
     try:
+        if path.stat().st_size > _LARGEST_SUMMARY:
+            raise InputError(
+                f"--baseline {path} is larger than {_LARGEST_SUMMARY >> 20} MiB, which no "
+                "summary.csv is; check the path"
+            )
         frame = pd.read_csv(path, dtype="str", keep_default_na=False)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or error
@@ -157,9 +165,11 @@ def baseline_images(baseline: Path) -> str | None:
     Returns:
         The fingerprint; None where nothing tells.
     """
+    path = baseline.with_name("run.json")
+    refuse_irregular(path, "--baseline: beside it,")
     try:
-        run = json.loads(baseline.with_name("run.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        run = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     known = run.get("data_fingerprint") if isinstance(run, dict) else None
     return known if isinstance(known, str) else None
