@@ -4,13 +4,12 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from saliency_audit import __version__
 from saliency_audit.cli.attack import attack
 from saliency_audit.cli.bounded import Bounded
 from saliency_audit.cli.catalog import catalog
-from saliency_audit.cli.console import errors
+from saliency_audit.cli.console import errors, tell
 from saliency_audit.cli.evaluate import evaluate
 from saliency_audit.cli.finetune import finetune
 from saliency_audit.cli.fool import fool
@@ -89,5 +88,5 @@ def _told(error: BaseException) -> int:
         kind = type(error).__name__
         line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
         code = 3
-    errors.print("[bold red]error[/bold red]:", escape(" ".join(line.split())), soft_wrap=True)
+    tell("[bold red]error[/bold red]:", line)
     return code

@@ -24,6 +24,7 @@ from saliency_audit.cli.setup import (
     remove_images,
     remove_pictures,
 )
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -500,7 +501,7 @@ def attack(
         folder.close(run | {name: table.to_dict("records") for name, table in tables.items()})
     show_attack(verdicts, predictions, sentence)
     if not quiet:
-        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)
     refused = {"fragile", "undefined"} | ({"shifted"} if fail_on is FailOn.SHIFTED else set())
     bad = verdicts["verdict"][verdicts["verdict"].isin(list(refused))]
     # Nothing judged is no pass either.

@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli.console import results
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence:
     if len(predictions):
         results.print("changed: share of images whose predicted class is another one [95 %]")
         results.print(_classes(predictions))
-    results.print(sentence, soft_wrap=True)
+    results.print(escape(flat(sentence)), soft_wrap=True)
 
 
 def _maps(verdicts: "pd.DataFrame") -> Table:

@@ -3,17 +3,45 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-results = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
+from saliency_audit.visible import no_command, one_line, visible
+
+
+class _Safe(Console):
+    """A console on which names of others are read and never obeyed.
+
+    All that is printed as text goes through `render_str`: lines, and the cells, heads and titles
+    of tables.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text with its markup, where control characters and a CI server's commands are shown."""
+        return super().render_str(no_command(visible(text)), **options)
+
+
+results = _Safe(highlight=False, emoji=False)
+errors = _Safe(stderr=True, highlight=False, emoji=False)
 
 LINES_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal."""
 
 Advance = Callable[[int, int], None]
+
+
+def tell(head: str, line: str) -> None:
+    """Print a line on stderr: one line, whatever is in it.
+
+    Args:
+        head: what kind of line it is, in markup.
+        line: text of any origin.
+    """
+    errors.print(head, escape(one_line(line)), soft_wrap=True)
 
 
 @contextmanager
@@ -24,6 +52,7 @@ def progress(what: str, *, quiet: bool) -> Iterator[Advance]:
         what: is being done, a few words.
         quiet: show nothing.
     """
+    what = one_line(what)
     if quiet:
         yield lambda done, total: None
     elif errors.is_terminal:
@@ -34,7 +63,7 @@ def progress(what: str, *, quiet: bool) -> Iterator[Advance]:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=errors, transient=True) as bar:
-            task = bar.add_task(what, total=None)
+            task = bar.add_task(escape(what), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
         yield _lines(what)
@@ -49,6 +78,7 @@ def _lines(what: str) -> Advance:
         if now - last >= LINES_EVERY and done:
             last = now
             left = (now - start) / done * (total - done)
-            errors.print(f"{what}: {done} of {total}, about {left:.0f} s left", soft_wrap=True)
+            about = f"{done} of {total}, about {left:.0f} s left"
+            errors.print(f"{escape(what)}: {about}", soft_wrap=True)
 
     return advance

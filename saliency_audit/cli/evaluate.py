@@ -24,6 +24,7 @@ from saliency_audit.cli.setup import (
     prepare,
     remove_pictures,
 )
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -547,7 +548,7 @@ def evaluate(
     show_others(summary)
     show_verdicts(verdicts, sentence)
     if not quiet:
-        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)
     _exit_on(fail_on, list(verdicts["verdict"]))
 
 

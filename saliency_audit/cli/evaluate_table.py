@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli.console import results
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,11 +46,11 @@ def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
     for model, own in verdicts.groupby("model", sort=False) if len(verdicts) else ():
         names = methods(own)
         if several:
-            results.print(f"[bold]{escape(str(model))}[/]", soft_wrap=True)
+            results.print(f"[bold]{escape(flat(str(model)))}[/]", soft_wrap=True)
         room = min(_WIDTH, results.width) - max(map(len, names)) - 2
         for part in _that_fit(columns(own), room):
             results.print(_table(names, part))
-    results.print(escape(sentence), soft_wrap=True)
+    results.print(escape(flat(sentence)), soft_wrap=True)
 
 
 def show_others(summary: "pd.DataFrame") -> None:
@@ -77,7 +78,7 @@ def show_others(summary: "pd.DataFrame") -> None:
     for name in ("no verdict", "mean [95 %]", "images", "measured at")[:shown]:
         table.add_column(name)
     for row in rows:
-        table.add_row(*map(escape, row[:shown]))
+        table.add_row(*(escape(flat(cell)) for cell in row[:shown]))
     results.print(table)
 
 
@@ -121,7 +122,7 @@ def _table(names: list[str], found: "list[Column]") -> Table:
     for i, name in enumerate(names):
         if name in CONTROLS and i and names[i - 1] not in CONTROLS:
             table.add_section()
-        table.add_row(escape(name), *map(_cell, [c.lines.get(name) for c in found], widths))
+        table.add_row(escape(flat(name)), *map(_cell, [c.lines.get(name) for c in found], widths))
     return table
 
 

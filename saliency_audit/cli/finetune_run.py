@@ -36,6 +36,7 @@ from saliency_audit.cli.setup import (
     remove_pictures,
 )
 from saliency_audit.errors import AuditError, InputError
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -454,4 +455,4 @@ def _report(
         folder.close({**run, "answer": sentence, "verdicts": verdicts.to_dict("records")})
     show_verdicts(verdicts, sentence)
     if not quiet:
-        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli.console import results
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
     """Every check before and after, the paired difference, its word, and the answer."""
     if len(verdicts):
         results.print(_table(verdicts))
-    results.print(escape(sentence), soft_wrap=True)
+    results.print(escape(flat(sentence)), soft_wrap=True)
 
 
 def _table(verdicts: "pd.DataFrame") -> Table:
@@ -36,7 +37,7 @@ def _table(verdicts: "pd.DataFrame") -> Table:
         lines = own.to_dict("records")
         # A single method goes without saying.
         if len(lines) > 1:
-            table.add_row(f"[bold]{escape(str(check))}[/]")
+            table.add_row(f"[bold]{escape(flat(str(check)))}[/]")
         for line in lines:
             word = str(line["word"])
             table.add_row(

@@ -21,6 +21,7 @@ from saliency_audit.cli.setup import (
     prepare,
     remove_earlier,
 )
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -259,7 +260,7 @@ def fool(
         folder.close(run | {name: table.to_dict("records") for name, table in tables.items()})
     show_verdicts(verdicts, promises, sentence)
     if not quiet:
-        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)
     refused = {"forged", "undefined"} | ({"disturbed"} if fail_on is FailOn.DISTURBED else set())
     words = set(verdicts.loc[verdicts["scalar"] != "", "verdict"])
     # Nothing judged, or a model that changed its predictions, is no pass either.

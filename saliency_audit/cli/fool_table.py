@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli.console import results
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,7 @@ def show_verdicts(verdicts: "pd.DataFrame", promises: "pd.DataFrame", sentence: 
         table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
         previous = saliency
     results.print(table)
-    results.print(sentence, soft_wrap=True)
+    results.print(escape(flat(sentence)), soft_wrap=True)
 
 
 def _short(setting: str) -> str:

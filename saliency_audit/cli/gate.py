@@ -22,6 +22,7 @@ from saliency_audit.cli.setup import (
     nothing_written_on_bad_input,
     prepare,
 )
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     from saliency_audit.audits.policy import Policy
@@ -172,7 +173,7 @@ def gate(
         outcomes, sentence = decide(work, resume=resume)
     show_gate(outcomes, sentence)
     if not quiet:
-        results.print(f"report: {escape(str(path / 'report.html'))}", soft_wrap=True)
+        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)
     if not sentence.startswith("released") and not report_only:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli.console import results
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,8 @@ def show_gate(outcomes: "pd.DataFrame", sentence: str) -> None:
         word = str(line["status"])
         colour = "yellow" if line["effect"] == "warn" else COLOURS[word]
         only = " (warns)" if line["effect"] == "warn" else ""
-        limit = wrapped(str(line["limit"]), _LIMIT)
-        texts.append((str(line["check"]), _measured(line), limit, word + only, colour))
+        limit = wrapped(flat(str(line["limit"])), _LIMIT)
+        texts.append((flat(str(line["check"])), _measured(line), limit, word + only, colour))
     others = [max(map(_width, (head, *(row[i] for row in texts)))) for i, head in _HEADS.items()]
     room = results.width - sum(others) - _BETWEEN
     for check, measured, limit, status, colour in texts:
@@ -48,7 +49,7 @@ def show_gate(outcomes: "pd.DataFrame", sentence: str) -> None:
     needed = results.measure(table, options=results.options.update(width=1000)).maximum
     results.print(table, width=max(needed, results.width), crop=False, soft_wrap=False)
     colour = "bold red" if sentence.startswith("refused") else "bold green"
-    word, _, rest = sentence.partition(":")
+    word, _, rest = flat(sentence).partition(":")
     results.print(f"[{colour}]{word}[/]:{escape(rest)}", soft_wrap=True)
 
 

@@ -13,9 +13,7 @@ from shutil import rmtree
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from saliency_audit.cli.console import errors, progress
+from saliency_audit.cli.console import progress, tell
 from saliency_audit.cli.processes import ALONE, Processes
 from saliency_audit.errors import InputError
 
@@ -56,7 +54,7 @@ class Setup:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
         if not self.quiet:
-            errors.print(f"[dim]note[/dim] {escape(line)}", soft_wrap=True)
+            tell("[dim]note[/dim]", line)
 
 
 def prepare(

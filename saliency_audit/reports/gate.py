@@ -29,6 +29,7 @@ from saliency_audit.reports.wording import (
 )
 from saliency_audit.setting import parts_of
 from saliency_audit.types import COLUMNS
+from saliency_audit.visible import flat
 
 _INTRODUCTION = (
     "A policy says what must hold before a model is released together with its saliency maps. "
@@ -368,9 +369,18 @@ def _subtitle(run: Mapping[str, Any]) -> str:
     return subtitle(known)
 
 
+_MARKDOWN = re.compile(r"[\\`*~$|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
+"""What Markdown would obey, also in a cell of a table; intervals such as [0, 1] stay."""
+
+
 def _escaped(text: str) -> str:
-    """Text that a table of Markdown can hold."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+    r"""Text that a table of Markdown can hold, and shows as it is.
+
+    >>> print(_escaped("a|b`c` ![](http://x) conv_1 <b>"))
+    a\|b\`c\` ![\](http://x) conv_1 &lt;b&gt;
+    """
+    text = _MARKDOWN.sub(r"\\\g<0>", flat(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def append_summary(summary: Path, page: Path, *, tell: Callable[[str], None]) -> None:

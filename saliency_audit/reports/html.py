@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
 from saliency_audit.reports.files import write_atomically
 from saliency_audit.reports.page import VERDICT_COLOURS
+from saliency_audit.visible import visible
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,15 @@ def write_html(
 def _template() -> Template:
     source = files("saliency_audit.reports").joinpath("report.html.jinja").read_text("utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_readable,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.from_string(source)
+
+
+def _readable(value: Any) -> Any:
+    """A name's control characters and marks of direction are shown; what is HTML stays."""
+    return visible(value) if type(value) is str else value
