@@ -1,5 +1,6 @@
 """Which numbers an option may have: one table for the command line and for policies."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log10
@@ -52,7 +53,7 @@ RANGES = {
     # Of the run; torch's generators take no larger seed that has a sign.
     "seed": Range(0, 2**63 - 1),
     "batch_size": Range(1, _MANY),
-    "workers": Range(0, 1024),
+    "workers": Range(0, max(64, 4 * (os.cpu_count() or 1))),
     # Of maps.
     "samples": Range(2, _MANY),
     "noise_level": Range(0, 1000.0),

@@ -1,6 +1,5 @@
 """Options that several commands share, spelled and explained once."""
 
-import os
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
@@ -61,21 +60,6 @@ def batch_size(text: str) -> str:
         raise typer.BadParameter(f"'{text}' is neither auto nor a number of images") from None
     refuse_outside("batch_size", images, said="--batch-size")
     return str(images)
-
-
-def workers(count: int) -> int:
-    """A number of processes that the machine can bear: 64, or 4 for each of its cores.
-
-    >>> workers(64)
-    64
-    """
-    cores = os.cpu_count() or 1
-    most = max(64, 4 * cores)
-    if count > most:
-        raise typer.BadParameter(
-            f"{count} processes are beyond this machine of {cores} cores; give at most {most}"
-        )
-    return count
 
 
 class Target(StrEnum):
@@ -225,10 +209,7 @@ BatchSize = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of every random draw.", rich_help_panel=RUN)]
-Workers = Annotated[
-    int,
-    typer.Option(callback=workers, help="Processes that read images.", rich_help_panel=RUN),
-]
+Workers = Annotated[int, typer.Option(help="Processes that read images.", rich_help_panel=RUN)]
 OutputDir = Annotated[
     Path | None,
     typer.Option(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
 
 Kind = Literal["exported", "torchscript", "checkpoint", "safetensors"]
 
@@ -35,6 +36,8 @@ def kind_of(path: Path) -> Kind:
     Raises:
         InputError: it is none of these; the message says what it looks like.
     """
+    if not path.is_dir():
+        refuse_irregular(path, "model")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -305,6 +305,7 @@ def only_computes(namespace: str, name: str) -> bool:
 def unlisted(path: Path, why: str) -> InputError:
     """The refusal of a program that could do more than compute, with the way out."""
     return InputError(
-        f"'{path}' {' '.join(why.split())}, which is not on the list of what only computes, so it was not loaded; "
-        "give the state dict with --arch, or add --trust-pickle if you trust its author"
+        f"'{path}' {' '.join(why.split())}, which is not on the list of what only computes, so it "
+        "was not loaded; give the state dict with --arch, or add --trust-pickle if you trust who "
+        "made it"
     )

@@ -142,7 +142,7 @@ def wrong_mean():
 
 
 def zero_std():
-    return ("--std", "0"), ("--std", "above 0")
+    return ("--std", "0"), ("--std", "at least 1e-06")
 
 
 def misspelt_saliency():
@@ -375,7 +375,9 @@ def test_a_manifest_may_lie_around_the_output(run):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_more_workers_than_any_machine_has_use_for(run, command):
-    refused(run, (*command, "--workers", 100_000), "'--workers': 100000 processes are beyond this")
+    refused(
+        run, (*command, "--workers", 100_000), "--workers is 100,000; give at least 0 and at most"
+    )
 
 
 def test_hostile_pictures_are_rows_of_a_run_that_ends_well(run):
