@@ -1,7 +1,7 @@
 """The one wrapper around every model: images in [0, 1] go in, logits come out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -129,9 +129,12 @@ class Classifier(nn.Module):
 
     def activated(self) -> AbstractContextManager[Any]:
         """Inside, whoever runs ``self.network`` gets the activations it was trained with."""
-        if self.activation is None:
-            return nullcontext()
-        return Surrogate("softplus", self.activation[1])
+        inside = ExitStack()
+        # A program may turn gradients off, and would leave them off for everyone.
+        inside.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))
+        if self.activation is not None:
+            inside.enter_context(Surrogate("softplus", self.activation[1]))
+        return inside
 
     def count(self, images: int) -> None:
         """Count forward passes that were run past this wrapper, or by it."""

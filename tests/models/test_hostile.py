@@ -533,6 +533,20 @@ def test_code_that_runs_while_loading_is_vetted_before(seeds, canary):
     refused(canary, path, "calls 'torch.save'")
 
 
+def test_gradients_that_a_program_turns_off_are_on_again(tmp_path):
+    class Off(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            torch.set_grad_enabled(False)
+            return images.mean((2, 3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(Off()), tmp_path / "off.pt")
+    model = load(str(tmp_path / "off.pt"), size=16)
+    assert not model(torch.rand(1, 3, 16, 16, requires_grad=True)).requires_grad
+    assert torch.is_grad_enabled()
+
+
 def test_every_listed_operator_computes():
     known = {tuple(s.name.split("::")): s for s in torch._C._jit_get_all_schemas()}
     for namespace in ("aten", "quantized", "torchvision"):
