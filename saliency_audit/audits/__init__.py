@@ -36,6 +36,7 @@ from saliency_audit.audits.fool import fool as fool
 from saliency_audit.audits.foreign import maps_from_files as maps_from_files
 from saliency_audit.audits.foreign_function import file_of_callable as file_of_callable
 from saliency_audit.audits.foreign_function import maps_from_callable as maps_from_callable
+from saliency_audit.audits.forgery import MODEL_FILES as MODEL_FILES
 from saliency_audit.audits.forgery import bounds as bounds
 from saliency_audit.audits.picture import load_picture as load_picture
 from saliency_audit.audits.picture import picture_sha256 as picture_sha256

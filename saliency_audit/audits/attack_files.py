@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from saliency_audit.errors import AuditError, UnsupportedError
+from saliency_audit.writing import replace_file
 
 
 def file_of(image: str, setting: str, scalar: str) -> str:
@@ -61,13 +62,11 @@ def _write(image: Tensor, path: Path) -> Path:
     picture = Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
     buffer = BytesIO()
     picture.save(buffer, "png")
-    temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
+        # Thousands of small files: to wait for the disk at each would outlast the attack.
+        replace_file(path, buffer.getvalue(), sync=False)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise AuditError(
             f"cannot write {path} ({error.strerror or error}); what was finished is kept, mend "
             "that and add --resume"

@@ -149,7 +149,6 @@ def save_trained(model: Classifier, folder: Path, *, tell: Callable[[str], None]
             activation=model.activation,
         )
     except UnsupportedError as error:
-        program.unlink(missing_ok=True)
         tell(f"no model.pt2: {error}")
     return weights
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from math import exp, tanh
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from saliency_audit.models import (
 )
 from saliency_audit.tricks import TRICKS
 from saliency_audit.tricks.loss_sine import gradient_bound
+from saliency_audit.writing import replace_file
 
 ANCHORS = 512
 """Most images ``--shift cancel`` stores in the model."""
@@ -47,6 +47,13 @@ class Forgery:
     modules: Classifier
     path: Path
     gradient_bound: float | None
+
+
+MODEL_FILES = (
+    *(f"{stem}{suffix}" for stem in ("logit-shift", "loss-sine") for suffix in (".pt2", ".pt")),
+    *(f"logit-shift-head{suffix}" for suffix in (".pt2", ".pt", ".safetensors")),
+)
+"""Names that `forge` gives to files."""
 
 
 def _variant(trick: str, options: Mapping[str, Any]) -> tuple[str, str, dict[str, float]]:
@@ -176,13 +183,11 @@ def copy_whole(path: Path, folder: Path) -> None:
     Raises:
         AuditError: the disk is full, or the folder cannot be written.
     """
-    temporary = folder / f".{path.name}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        copyfile(path, temporary)
-        temporary.replace(folder / path.name)
+        with path.open("rb") as file:
+            replace_file(folder / path.name, iter(lambda: file.read(1 << 20), b""))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         size = path.stat().st_size / 1e6
         raise AuditError(
             f"cannot write {folder / path.name}, {size:.1f} MB ({error.strerror or error}); "

@@ -15,6 +15,7 @@ from saliency_audit.cli.finetune import finetune
 from saliency_audit.cli.fool import fool
 from saliency_audit.cli.gate import gate
 from saliency_audit.cli.processes import leave
+from saliency_audit.cli.setup import let_go
 from saliency_audit.errors import AuditError, InputError
 
 app = typer.Typer(
@@ -67,6 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         code = _told(error)
+    finally:
+        let_go()
     if code == STOPPED:
         errors.print("[bold]stopped[/bold]: finished batches are kept; add --resume to go on")
     leave(code if isinstance(code, int) else 0)

@@ -15,14 +15,12 @@ from saliency_audit.cli.setup import (
     check_apart,
     check_kept,
     check_not_in,
-    check_writable,
     common_settings,
     facts,
+    hold,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
-    remove_images,
-    remove_pictures,
 )
 from saliency_audit.visible import flat
 
@@ -427,17 +425,27 @@ def attack(
         "search": searching,
         "method options": method_options,
     }
-    with nothing_written_on_bad_input(path):
-        check_writable(path)
-        folder = RunFolder(path, settings, resume=True) if resume else None
+    transfers = [f"transfer-{name}" for name in AttackName]
+    ledger = hold(
+        path,
+        setup,
+        files=["images/manifest.csv"],
+        pictures=[*AttackName, "worst-case", *PICTURES, *transfers],
+        data=data,
+        others={"MODEL": model, "--target-map": target_map, "--classes": classes},
+    )
+    with nothing_written_on_bad_input(ledger):
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if resume else None
         clean = measure_clean_accuracy(setup, workers=workers)
         if folder is None or not folder.finished:
 
             def begin() -> "Container[int]":
                 nonlocal folder
                 if folder is None:
-                    folder = RunFolder(path, settings, resume=False)
-                    remove_images(path / "images", list(AttackName))
+                    folder = RunFolder(path, settings, resume=False, ledger=ledger)
+                    # A folder of images that is read by itself must not mix two runs.
+                    if ledger is not None:
+                        ledger.remove_earlier(["images/"])
                 if folder.done:
                     setup.tell(f"resuming: {len(folder.done)} batches are done")
                 return folder.done
@@ -483,8 +491,6 @@ def attack(
     sentence = audits.attack_sentence(verdicts, predictions, images=clean.readable)
     if not folder.finished:
         run = facts(setup, clean, sys.argv[1:], settings) | {"answer": sentence}
-        transfers = [f"transfer-{name}" for name in AttackName]
-        remove_pictures(path, [*AttackName, "worst-case", *PICTURES, *transfers])
         write_image_manifest(path, rows, file_of=audits.file_of, goals=audits.goals(), seed=seed)
         write_attack_report(
             path,

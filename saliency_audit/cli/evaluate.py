@@ -15,14 +15,13 @@ from saliency_audit.cli.evaluate_table import show_others, show_verdicts
 from saliency_audit.cli.processes import processes
 from saliency_audit.cli.setup import (
     check_apart,
-    check_writable,
     common_settings,
     facts,
     fingerprint,
+    hold,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
-    remove_pictures,
 )
 from saliency_audit.visible import flat
 
@@ -467,16 +466,33 @@ def evaluate(
             if place
         ],
     }
-    with nothing_written_on_bad_input(path):
-        check_writable(path)
-        folder = RunFolder(path, settings, resume=True) if resume else None
+    ledger = hold(
+        path,
+        setup,
+        files=(),
+        pictures=[*PICTURES, *CHECKS],
+        data=data,
+        others={
+            "MODEL": model,
+            "--compare": compare,
+            "--judge": judge,
+            "--other": other,
+            "--maps": maps,
+            "--explain": explain,
+            "--annotations": annotations,
+            "--classes": classes,
+        },
+        processes=together,
+    )
+    with nothing_written_on_bad_input(ledger):
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if resume else None
         clean = measure_clean_accuracy(setup, workers=workers, processes=together)
         if folder is None or not folder.finished:
 
             def begin() -> "Container[int]":
                 nonlocal folder
                 if folder is None and together.main:
-                    folder = RunFolder(path, settings, resume=False)
+                    folder = RunFolder(path, settings, resume=False, ledger=ledger)
                 together.wait()
                 # The others join the folder that the first one has made.
                 folder = folder or RunFolder(path, settings, resume=True)
@@ -530,7 +546,6 @@ def evaluate(
     if not folder.finished:
         run = facts(setup, clean, sys.argv[1:], settings)
         run |= {"answer": sentence, "model_passes": passes, "processes": together.world}
-        remove_pictures(path, [*PICTURES, *CHECKS])
         write_evaluate_report(
             path,
             summary=summary,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from saliency_audit.models import Classifier
     from saliency_audit.training import ByName
 
-TEACHER_MAPS = "teacher-maps.npy"
 TRAIN = "@train"
 _BUNDLED = "bundled:fashion-mnist"
 _HELD_OUT = 0.1
@@ -154,6 +153,7 @@ def teacher_targets(
     made: bool,
 ) -> "ByName":
     """The teacher's maps of all training images, in a file; ``made`` by the run that goes on?"""
+    from saliency_audit.reports.folder import TEACHER_MAPS
     from saliency_audit.training.teacher_maps import (
         create_targets,
         finish_targets,

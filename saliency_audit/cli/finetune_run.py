@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from saliency_audit.cli.console import errors, progress, results
 from saliency_audit.cli.finetune_data import (
-    TEACHER_MAPS,
     open_annotations,
     open_training,
     teacher_targets,
@@ -26,14 +25,13 @@ from saliency_audit.cli.processes import Processes, processes
 from saliency_audit.cli.setup import (
     Setup,
     check_apart,
-    check_writable,
     common_settings,
     facts,
     fingerprint,
+    hold,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
-    remove_pictures,
 )
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.visible import flat
@@ -47,7 +45,8 @@ if TYPE_CHECKING:
     from saliency_audit.reports.training_log import TrainingLog
     from saliency_audit.training import ByName
 
-OF_ANOTHER = ("model.safetensors", "model.pt2", "training.csv", "run.json")
+MODELS = ("model.safetensors", "model.pt2")
+OF_ANOTHER = (*MODELS, "training.csv", "run.json")
 """Files of an earlier run that a new one must not be taken for."""
 EPS = {"linf": 2 / 255, "l2": 0.5}
 """Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
@@ -61,8 +60,10 @@ def run(request: Request) -> None:
     """
     from saliency_audit.audits.finetune import CHECKPOINT, check_training_data, save_trained
     from saliency_audit.audits.finetune_audit import check_before_and_after
+    from saliency_audit.metrics import CHECKS
     from saliency_audit.models import reload, trainable
-    from saliency_audit.reports.folder import RunFolder
+    from saliency_audit.reports.finetune import PICTURES
+    from saliency_audit.reports.folder import TEACHER_MAPS, RunFolder
     from saliency_audit.reports.training_log import TrainingLog
     from saliency_audit.training.checkpoint import read_checkpoint
     from saliency_audit.training.loop import accelerator, check_objective
@@ -168,25 +169,44 @@ def run(request: Request) -> None:
         "audit norm": request.audit_norm,
     }
     path = request.output_dir
-    with nothing_written_on_bad_input(path):
-        check_writable(path)
-        # A checkpoint whose settings are not beside it may be of any training.
+    checkpoint = CHECKPOINT.as_posix()
+    ledger = hold(
+        path,
+        setup,
+        files=(*MODELS, checkpoint, "training.csv"),
+        pictures=[*PICTURES, *CHECKS],
+        data=request.val or request.data,
+        others={
+            "MODEL": request.model,
+            "--data": request.data,
+            "--teacher": request.teacher,
+            "--against": request.against,
+            "--other": request.other,
+            "--annotations": request.annotations,
+            "--classes": request.classes,
+        },
+        processes=group,
+    )
+    with nothing_written_on_bad_input(ledger):
+        # A teacher's maps whose settings are not beside them may be of any training.
         begun = (path / "partial" / "settings.json").is_file()
         group.wait()
-        folder = RunFolder(path, settings, resume=True) if request.resume else None
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if request.resume else None
         clean = None
         if not untrained:
             clean = measure_clean_accuracy(setup, workers=request.workers, processes=group)
         state = None
         if folder is None:
             if group.main:
-                # A training that fails must not leave an earlier one's model for its own.
-                for name in (CHECKPOINT, *OF_ANOTHER, TEACHER_MAPS, f"{TEACHER_MAPS}.part"):
-                    (path / name).unlink(missing_ok=True)
-                folder = RunFolder(path, settings, resume=False)
+                folder = RunFolder(path, settings, resume=False, ledger=ledger)
             group.wait()
             folder = folder or RunFolder(path, settings, resume=True)
-        elif begun and (path / CHECKPOINT).is_file() and not folder.finished:
+        if ledger is not None and not folder.finished:
+            # A training that fails must not leave an earlier one's model for its own.
+            ledger.remove_earlier([checkpoint, *OF_ANOTHER])
+        # Only this training's own: one that lay there may be of any.
+        kept = ledger is not None and ledger.wrote(checkpoint) and (path / checkpoint).is_file()
+        if group.gathered(kept)[0] and not folder.finished:
             state = read_checkpoint(path / CHECKPOINT)
             setup.tell(f"resuming after step {state['step']:,}")
         log = TrainingLog(
@@ -404,7 +424,7 @@ def _report(
 
     from saliency_audit import audits
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.reports.finetune import PICTURES, write_finetune_report
+    from saliency_audit.reports.finetune import write_finetune_report
     from saliency_audit.reports.paired import between_models
     from saliency_audit.reports.summary import summarise
     from saliency_audit.reports.tables import read_results
@@ -436,7 +456,6 @@ def _report(
         against=against,
     )
     if not folder.finished:
-        remove_pictures(path, [*PICTURES, *CHECKS])
         write_finetune_report(
             path,
             training=log.table,

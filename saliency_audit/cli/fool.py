@@ -13,13 +13,12 @@ from saliency_audit.cli.console import progress, results
 from saliency_audit.cli.fool_table import show_verdicts
 from saliency_audit.cli.setup import (
     check_apart,
-    check_writable,
     common_settings,
     facts,
+    hold,
     measure_clean_accuracy,
     nothing_written_on_bad_input,
     prepare,
-    remove_earlier,
 )
 from saliency_audit.visible import flat
 
@@ -196,15 +195,22 @@ def fool(
         "target": str(target),
         "method options": method_options,
     }
-    with nothing_written_on_bad_input(path):
-        check_writable(path)
-        folder = RunFolder(path, settings, resume=True) if resume else None
+    ledger = hold(
+        path,
+        setup,
+        files=audits.MODEL_FILES,
+        pictures=[*TrickName, "verdicts", "examples"],
+        data=data,
+        others={"MODEL": model, "--picture": picture, "--classes": classes},
+    )
+    with nothing_written_on_bad_input(ledger):
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if resume else None
         clean = measure_clean_accuracy(setup, workers=workers)
         if folder is None or not folder.finished:
 
             def begin() -> "Container[int]":
                 nonlocal folder
-                folder = folder or RunFolder(path, settings, resume=False)
+                folder = folder or RunFolder(path, settings, resume=False, ledger=ledger)
                 if folder.done:
                     setup.tell(f"resuming: {len(folder.done)} batches are done")
                 return folder.done
@@ -244,7 +250,6 @@ def fool(
     sentence = audits.fool_sentence(verdicts, kept, images=clean.readable)
     if not folder.finished:
         run = facts(setup, clean, sys.argv[1:], settings) | {"answer": sentence}
-        remove_earlier(path, list(TrickName), since=setup.started - 1)
         write_fool_report(
             path,
             summary=summary,

@@ -16,9 +16,9 @@ from saliency_audit.cli.processes import launched
 from saliency_audit.cli.setup import (
     Setup,
     check_apart,
-    check_writable,
     common_settings,
     fingerprint,
+    hold,
     nothing_written_on_bad_input,
     prepare,
 )
@@ -154,6 +154,23 @@ def gate(
         "target": chosen["target"],
         "method options": shared["options"],
     }
+    # Not the policy nor the baseline, which are read already: it may be of the run before.
+    ledger = hold(
+        path,
+        setup,
+        files=("checks.csv", "junit.xml", "summary.md"),
+        data=chosen["data"],
+        others={
+            "MODEL": model,
+            "--classes": chosen["classes"],
+            **{f"{name} of the policy": rules.run.get(name) for name in ("other", "judge")},
+            "annotations of the policy": marked,
+            **{
+                f"{name} of the policy": [check.options.get(name) for check in rules.checks]
+                for name in ("picture", "target_map")
+            },
+        },
+    )
     work = Work(
         setup,
         rules,
@@ -165,11 +182,11 @@ def gate(
         earlier=rows,
         other_images=known not in (None, setup.data.fingerprint),
         workers=workers,
+        ledger=ledger,
     )
     if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
         setup.tell(f"--baseline {baseline} was measured on other images")
-    with nothing_written_on_bad_input(path):
-        check_writable(path)
+    with nothing_written_on_bad_input(ledger):
         outcomes, sentence = decide(work, resume=resume)
     show_gate(outcomes, sentence)
     if not quiet:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from saliency_audit.audits.gate_runs import GateRun
     from saliency_audit.audits.policy import Policy
     from saliency_audit.reports.folder import RunFolder
+    from saliency_audit.reports.ledger import Ledger
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Work:
         earlier: its rows, if they are known.
         other_images: whether it measured other images.
         workers: processes that read images.
+        ledger: of the files in the output folder.
         folder: the same as ``path``, once it is known that something can be measured.
         seconds: spent, by place of the check in the policy.
         refusals: why the model does not allow a check, by place.
@@ -54,6 +56,7 @@ class Work:
     earlier: "pd.DataFrame | None"
     other_images: bool
     workers: int
+    ledger: "Ledger | None" = None
     folder: "RunFolder | None" = None
     seconds: dict[int, float] = field(default_factory=dict)
     refusals: dict[int, str] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class Work:
         from saliency_audit.reports.folder import RunFolder
 
         if self.folder is None:
-            self.folder = RunFolder(self.path, self.settings, resume=False)
+            self.folder = RunFolder(self.path, self.settings, resume=False, ledger=self.ledger)
         return self.folder.done
 
     def tell(self, line: str) -> None:
@@ -104,7 +107,7 @@ def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
     from saliency_audit.reports.folder import RunFolder
 
     if resume:
-        work.folder = RunFolder(work.path, work.settings, resume=True)
+        work.folder = RunFolder(work.path, work.settings, resume=True, ledger=work.ledger)
         if work.folder.finished:
             import pandas as pd
 

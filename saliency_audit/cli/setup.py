@@ -4,12 +4,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,15 @@ if TYPE_CHECKING:
     from saliency_audit.audits import Clean
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
+    from saliency_audit.reports.ledger import Ledger
+    from saliency_audit.reports.lock import FolderLock
 
 
-MADE = {".png", ".pt2", ".pt", ".safetensors"}
-"""Suffixes of what runs leave beside their tables."""
+TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop")
+"""Tables that runs write."""
+
+_HELD: list[tuple["FolderLock", "Ledger"]] = []
+"""Output folders that the present command holds."""
 
 
 @dataclass
@@ -186,10 +190,14 @@ def check_writable(folder: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(
-            f"cannot write to output folder '{folder}' ({error.strerror or error}); "
-            "name another with --output-dir"
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write to output folder '{folder}' ({error.strerror or error}); "
+        "name another with --output-dir"
+    )
 
 
 def fingerprint(place: Path) -> str:
@@ -211,37 +219,139 @@ def fingerprint(place: Path) -> str:
     return digest.hexdigest()
 
 
-def remove_earlier(folder: Path, names: Sequence[str], *, since: float) -> None:
-    """Remove what an earlier run left of these names, so that no report mixes two models.
+def hold(
+    folder: Path,
+    setup: Setup,
+    *,
+    files: Sequence[str],
+    pictures: Sequence[str] = (),
+    data: str | None,
+    others: Mapping[str, object],
+    processes: Processes = ALONE,
+) -> "Ledger | None":
+    """Make the output folder this run's alone until `let_go`; several processes hold it as one.
 
     Args:
-        folder: the output folder.
-        names: how the files begin.
-        since: when this run started, seconds of the epoch; what is newer is its own.
+        folder: made if missing.
+        setup: told where the file system cannot keep other runs out.
+        files: names of what this run writes there beside the tables and the page.
+        pictures: how the names of its pictures begin.
+        data: of the command line.
+        others: what else this run reads, by option: a path, several, or a name that is none.
+        processes: of this run.
+
+    Returns:
+        What is known of the files in the folder; None for processes beside the first.
+
+    Raises:
+        InputError: it cannot be written, another run holds it, or this run would write over or
+            remove what it reads.
     """
-    for path in folder.iterdir():
-        ours = path.name.startswith(tuple(names)) and path.suffix in MADE
-        if ours and path.stat().st_mtime < since:
-            path.unlink()
+    ledger, problem = None, ""
+    if processes.main:
+        try:
+            ledger = _held(folder, setup)
+            _refuse_reading(ledger, setup, files, pictures, data, others)
+        except InputError as error:
+            problem = str(error)
+    # All end alike: the others would wait for the first one for ever.
+    if problem := processes.gathered(problem)[0]:
+        raise InputError(problem)
+    check_writable(folder)
+    return ledger
 
 
-def remove_pictures(folder: Path, names: Sequence[str]) -> None:
-    """Remove the pictures of these names that an earlier run left, and their further pages."""
-    made = re.compile(rf"({'|'.join(map(re.escape, names))})(-\d+)?\.png")
-    for path in folder.glob("*.png"):
-        if made.fullmatch(path.name):
-            path.unlink()
+def let_go() -> None:
+    """Let other runs into the output folders of the command that has ended."""
+    while _HELD:
+        lock, ledger = _HELD.pop()
+        ledger.close()
+        lock.release()
+        # What failed on wrong input made it and left nothing there.
+        ledger.remove_made()
 
 
-def remove_images(folder: Path, attacks: Sequence[str]) -> None:
-    """Remove the attacked images that an earlier run left, and nothing else in the folder."""
-    made = re.compile(rf".*-[0-9a-f]{{8}}-({'|'.join(map(re.escape, attacks))})-.*\.(png|tmp)")
-    for path in folder.glob("*"):
-        if made.fullmatch(path.name):
-            path.unlink()
-    manifest = folder / "manifest.csv"
-    if manifest.is_file() and manifest.read_bytes().startswith(b"path,label,image,attack,"):
-        manifest.unlink()
+def _held(folder: Path, setup: Setup) -> "Ledger":
+    """Make the folder, lock it, and read whose files are in it."""
+    from saliency_audit.reports.ledger import Ledger
+    from saliency_audit.reports.lock import FolderLock
+
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+    except OSError as error:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise _unwritable(folder, error) from error
+    try:
+        ledger = Ledger(folder, made)
+    except BaseException:
+        lock.release()
+        raise
+    ledger.open()
+    _HELD.append((lock, ledger))
+    if not lock.held:
+        setup.tell(
+            f"the file system of output folder '{folder}' has no locks; start no second run in it"
+        )
+    return ledger
+
+
+def _refuse_reading(
+    ledger: "Ledger",
+    setup: Setup,
+    files: Sequence[str],
+    pictures: Sequence[str],
+    data: str | None,
+    others: Mapping[str, object],
+) -> None:
+    """Refuse to write over, or to remove, what this run reads; whatever it reads is protected."""
+    folder = ledger.folder.resolve()
+    written = {*files, *(f"{name}.csv" for name in TABLES), "report.html", "run.json"}
+    drawn = re.compile(rf"({'|'.join(map(re.escape, pictures))})(-\d+)?\.png")
+    ours: set[str] | None = None
+    for option, place in (*_places(others), *_images(setup, data)):
+        if not place.is_relative_to(folder):
+            continue
+        ours = set(ledger.names()) if ours is None else ours
+        name = place.relative_to(folder).as_posix()
+        inside = f"{name}/" if place.is_dir() else name
+        if (
+            name in written | ours
+            or drawn.fullmatch(name)
+            or (name != "." and any(one.startswith(inside) for one in ours))
+        ):
+            raise InputError(
+                f"{option} {place} lies in output folder '{ledger.folder}', where this run would "
+                "write over it or remove it; name another folder with --output-dir"
+            )
+        ledger.protect(place, option)
+
+
+def _places(others: Mapping[str, object]) -> Iterator[tuple[str, Path]]:
+    """The files and folders that options name."""
+    for option, given in others.items():
+        for one in given if isinstance(given, list | tuple) else (given,):
+            # FILE, FILE.py:FUNCTION or KIND:PLACE@train; what is no path is nowhere.
+            text = "" if one is None else str(one)
+            for part in (text, text.rpartition(":")[0], text.partition(":")[2].partition("@")[0]):
+                with suppress(OSError, ValueError, RuntimeError):
+                    place = Path(part).expanduser()
+                    if part and place.exists():
+                        # What a link leads to, and the link itself.
+                        yield option, place.resolve()
+                        yield option, place.parent.resolve() / place.name
+
+
+def _images(setup: Setup, data: str | None) -> Iterator[tuple[str, Path]]:
+    """What ``--data`` names: a file, and the images wherever they lie."""
+    yield from ((option, place) for option, place in _places({"--data": data}) if place.is_file())
+    for _, place in _places({"--data": data}):
+        root = place if place.is_dir() else place.parent
+        for name in setup.data.names:
+            yield "--data", Path(os.path.normpath(root / name))
 
 
 def check_apart(output: Path, **given: str | Path | None) -> None:
@@ -317,17 +427,21 @@ def check_kept(data: "ImageData", folder: Path) -> None:
 
 
 @contextmanager
-def nothing_written_on_bad_input(folder: Path) -> Iterator[None]:
-    """Take away what a run made before its input turned out to be impossible."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    began = folder / "partial"
-    fresh = not began.exists()
+def nothing_written_on_bad_input(ledger: "Ledger | None") -> Iterator[None]:
+    """Take away what a run made before its input turned out to be impossible.
+
+    Args:
+        ledger: of `hold`. A run that goes on in what an earlier one began takes nothing away.
+    """
+    from saliency_audit.reports.folder import remove_partial
+
     try:
         yield
     except InputError:
-        made = missing[-1] if missing else began
-        if missing or fresh:
-            rmtree(made, ignore_errors=True)
+        if ledger is not None and not ledger.began:
+            with suppress(OSError):
+                remove_partial(ledger.folder)
+            ledger.undo()
         raise
 
 

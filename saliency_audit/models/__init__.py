@@ -30,7 +30,6 @@ from saliency_audit.models.randomise import resolve_randomisation as resolve_ran
 from saliency_audit.models.randomise import weight_layers as weight_layers
 from saliency_audit.models.save import save as save
 from saliency_audit.models.save import save_state_dict as save_state_dict
-from saliency_audit.models.save import write_whole as write_whole
 from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALARS
 from saliency_audit.models.scalars import SCALARS as SCALARS
 from saliency_audit.models.spatial import as_spatial as as_spatial

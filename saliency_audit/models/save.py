@@ -1,7 +1,6 @@
 """Write networks to disk, each file whole or not at all."""
 
 import io
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ from saliency_audit.models.activation import InPlace
 from saliency_audit.models.classifier import Format, evaluating
 from saliency_audit.models.files import one_line
 from saliency_audit.models.surrogates import surrogate
+from saliency_audit.writing import replace_file
 
 
 def save(
@@ -59,7 +59,7 @@ def save(
     with warnings.catch_warnings(), evaluating(network), activated:
         warnings.simplefilter("ignore")
         data = capture(network, example)
-    write_whole(path, data)
+    replace_file(path, data)
 
 
 def save_state_dict(
@@ -81,7 +81,7 @@ def save_state_dict(
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in network.state_dict().items()
     }
-    write_whole(path, to_safetensors(tensors, dict(metadata or {}) or None))
+    replace_file(path, to_safetensors(tensors, dict(metadata or {}) or None))
 
 
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:
@@ -136,14 +136,3 @@ def _traced(network: nn.Module, example: torch.Tensor) -> Any:
 
 def _uncaptured(form: str, error: Exception) -> UnsupportedError:
     return UnsupportedError(f"the network cannot be saved as a {form}: {one_line(error)}")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the file, then take its place; nothing is left of what failed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

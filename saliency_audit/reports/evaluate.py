@@ -123,12 +123,8 @@ def write_evaluate_report(
         AuditError: a file cannot be written.
     """
     tables = {"summary": summary, "verdicts": verdicts, "curves": curves}
-    for name, table in {"compare": compared, "relative-drop": drops}.items():
-        if table is None:
-            # What an earlier run left here is not of this one.
-            (folder / f"{name}.csv").unlink(missing_ok=True)
-        else:
-            tables[name] = table
+    further = {"compare": compared, "relative-drop": drops}
+    tables |= {name: table for name, table in further.items() if table is not None}
     written = [write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
     overview = _pictures(
         draw_verdicts(verdicts, folder, checks=checks) if len(verdicts) else [],

@@ -10,6 +10,9 @@ from typing import Any
 
 from saliency_audit.reports.files import write_atomically
 
+RUN = "run.json"
+"""The name of the file."""
+
 PACKAGES = (
     "saliency-audit",
     "torch",
@@ -75,4 +78,4 @@ def run_json(folder: Path, facts: Mapping[str, Any]) -> Path:
         AuditError: the file cannot be written.
     """
     text = json.dumps(plain(facts), indent=2, sort_keys=True) + "\n"
-    return write_atomically(folder / "run.json", text)
+    return write_atomically(folder / RUN, text)

@@ -1,16 +1,11 @@
-"""Files that are either whole or not there."""
+"""Files of a report: whole or not there, and a full disk told in one line."""
 
 import errno
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from saliency_audit.errors import AuditError
-
-TEMPORARY = ".saliency-audit-*.tmp"
-"""Matches what a killed run may leave behind."""
+from saliency_audit.writing import replace_file
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -41,28 +36,3 @@ def write_atomically(path: Path, content: bytes | str | Iterable[bytes]) -> Path
         raise AuditError(
             f"{problem} while writing '{path}'; what was finished is kept, {fix} add --resume"
         ) from error
-
-
-def replace_file(path: Path, content: bytes | str | Iterable[bytes]) -> Path:
-    """As ``write_atomically``, with the system's own errors.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    if isinstance(content, str):
-        # File names need not be valid Unicode; no name may cost a run.
-        content = content.encode("utf-8", "backslashreplace")
-    pieces = [content] if isinstance(content, bytes) else content
-    temporary = path.with_name(TEMPORARY.replace("*", uuid4().hex))
-    try:
-        with temporary.open("xb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    return path

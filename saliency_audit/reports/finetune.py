@@ -110,10 +110,7 @@ def write_finetune_report(
         AuditError: a file cannot be written.
     """
     tables = {"summary": summary, "verdicts": verdicts, "curves": curves}
-    if compared is None:
-        # What an earlier run left here is not of this one.
-        (folder / "compare.csv").unlink(missing_ok=True)
-    else:
+    if compared is not None:
         tables["compare"] = compared
     written = [write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
     overview = _pictures(

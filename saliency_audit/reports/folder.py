@@ -14,14 +14,19 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.errors import InputError
-from saliency_audit.reports.facts import plain, run_json
-from saliency_audit.reports.files import TEMPORARY, replace_file, write_atomically
+from saliency_audit.reports.facts import RUN, plain, run_json
+from saliency_audit.reports.files import write_atomically
+from saliency_audit.reports.ledger import PARTIAL, SUBFOLDERS, Ledger
 from saliency_audit.reports.tables import csv_lines
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
+from saliency_audit.writing import remove_leftovers, replace_file
 
 CURVE_COLUMNS = ("model", "saliency", "check", "x", "mean", "ci_low", "ci_high", "n")
 
 _KINDS = ("csv", "npz", "curves")
+TEACHER_MAPS = f"{PARTIAL}/teacher-maps.npy"
+"""Maps that ``finetune`` trains towards, as long as it trains."""
+
 _BATCH_FILE = re.compile(rf"(\d{{6,}})\.({'|'.join(_KINDS)})")
 
 
@@ -38,6 +43,7 @@ class RunFolder:
         settings: the resolved options that determine the numbers, JSON-able.
         resume: keep what an earlier run with the same settings finished. Otherwise its partial
             batches are removed; its reports stay until this run's replace them.
+        ledger: of the files in the folder; None for processes beside the one that writes reports.
 
     Attributes:
         finished: the earlier run was complete; nothing is left to do.
@@ -46,10 +52,18 @@ class RunFolder:
         InputError: the folder cannot be written, or the earlier run had other settings.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.path = path
+        self._ledger = ledger
         self.settings: dict[str, Any] = plain(settings)
-        self._partial = path / "partial"
+        self._partial = path / PARTIAL
         started = _read_json(self._partial / "settings.json") if resume else None
         closed = _finished_settings(path) if resume and started is None else None
         for earlier in (started, closed):
@@ -58,10 +72,13 @@ class RunFolder:
         self.finished = closed is not None
         if started is not None or self.finished:
             return
+        self._refuse_foreign_batches()
         try:
             if not resume:
-                self._remove_partial()
+                remove_partial(self.path)
             self._partial.mkdir(parents=True, exist_ok=True)
+            if ledger is not None:
+                ledger.start_over()
             replace_file(self._partial / "settings.json", json.dumps(self.settings, indent=2))
         except OSError as error:
             raise InputError(
@@ -126,6 +143,8 @@ class RunFolder:
     def close(self, facts: Mapping[str, Any]) -> Path:
         """Write ``run.json``, which marks the run as finished, and remove ``partial/``.
 
+        What runs before wrote and this one did not is removed too, unless it was changed since.
+
         Args:
             facts: what else ``run.json`` says.
 
@@ -135,28 +154,62 @@ class RunFolder:
         Raises:
             AuditError: the file cannot be written.
         """
-        run = run_json(self.path, {**facts, "settings": self.settings, "finished": True})
-        self._remove_partial()
-        for leftover in self.path.glob(TEMPORARY):
-            leftover.unlink(missing_ok=True)
+        facts = {**facts, "settings": self.settings, "finished": True}
+        if self._ledger is not None:
+            self._ledger.remove_earlier()
+            facts["files"] = self._ledger.files()
+        run = run_json(self.path, facts)
+        for name in ("", *SUBFOLDERS):
+            remove_leftovers(self.path / name)
+        remove_partial(self.path)
+        if self._ledger is not None:
+            # After the settings: a run that looks unfinished needs it to know its own files.
+            self._ledger.remove_journal()
+            self._ledger.close()
         return run
 
     def _files(self, kind: str) -> list[tuple[int, Path]]:
         """Numbered files of a kind in ``partial/``, in order."""
-        matches = ((_BATCH_FILE.fullmatch(path.name), path) for path in self._partial.glob("*"))
-        return sorted((int(m[1]), path) for m, path in matches if m and m[2] == kind)
+        return _numbered(self._partial, kind)
 
-    def _remove_partial(self) -> None:
-        """Remove what runs put into ``partial/``, and the folder if nothing else is in it."""
-        # The settings go last: batches without settings would be taken for anyone's.
-        for path in (
-            *(path for kind in _KINDS for _, path in self._files(kind)),
-            *self._partial.glob(TEMPORARY),
-            self._partial / "settings.json",
-        ):
-            path.unlink(missing_ok=True)
-        with suppress(FileNotFoundError, OSError):
-            self._partial.rmdir()
+    def _refuse_foreign_batches(self) -> None:
+        """Refuse a ``partial/`` of somebody else: what runs put there, they put beside settings."""
+        if (self._partial / "settings.json").exists():
+            return
+        for _, path in (found for kind in _KINDS for found in self._files(kind)):
+            raise InputError(
+                f"'{path}' was there before any run; move it, or name another folder with "
+                "--output-dir"
+            )
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what runs put into ``partial/``, and the folder if nothing else is in it.
+
+    Args:
+        folder: the output folder.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    partial = folder / PARTIAL
+    remove_leftovers(partial)
+    # The settings go last: batches without settings would be taken for anyone's.
+    for path in (
+        *(path for kind in _KINDS for _, path in _numbered(partial, kind)),
+        folder / TEACHER_MAPS,
+        folder / f"{TEACHER_MAPS}.part",
+        partial / "settings.json",
+    ):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.rmdir()
+
+
+def _numbered(partial: Path, kind: str) -> list[tuple[int, Path]]:
+    """Numbered files of a kind in ``partial/``, in order."""
+    matches = ((_BATCH_FILE.fullmatch(path.name), path) for path in partial.glob("*"))
+    return sorted((int(m[1]), path) for m, path in matches if m and m[2] == kind)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -175,7 +228,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _finished_settings(folder: Path) -> dict[str, Any] | None:
     """Settings of a finished run whose results are still there."""
-    run = _read_json(folder / "run.json")
+    run = _read_json(folder / RUN)
     if run is None or not run.get("finished") or not (folder / "results.csv").is_file():
         return None
     settings = run.get("settings")

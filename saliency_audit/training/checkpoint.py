@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from saliency_audit.errors import InputError
-from saliency_audit.models import write_whole
+from saliency_audit.writing import replace_file
 
 _PARTS = ("state_dict", "optimizer", "schedule", "memory", "step", "terms", "unreadable")
 
@@ -26,7 +26,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_whole(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

