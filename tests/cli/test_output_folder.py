@@ -1,8 +1,10 @@
 """A run harms nothing but its own folder, and in there only what runs wrote."""
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from shutil import copyfile
@@ -143,12 +145,23 @@ time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_the_second_run_in_a_folder_is_refused_while_the_first_lives(audit):
-    assert audit("evaluate").code == 0
+@contextmanager
+def another_run():
+    """A process that holds the folder until it is killed."""
     first = subprocess.Popen([sys.executable, "-c", HOLD, "out"], stdout=subprocess.PIPE)
     try:
         first.stdout.readline()
+        yield first
+    finally:
+        first.kill()
+        first.wait()
+        first.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_the_second_run_in_a_folder_is_refused_while_the_first_lives(audit):
+    assert audit("evaluate").code == 0
+    with another_run() as first:
         before = files()
         for more in ((), ("--resume",)):
             ran = audit("evaluate", *more)
@@ -157,10 +170,6 @@ def test_the_second_run_in_a_folder_is_refused_while_the_first_lives(audit):
             assert f"process {first.pid} on " in last
             assert "folder 'out'" in last
         assert files() == before
-    finally:
-        first.kill()
-        first.wait()
-        first.stdout.close()
     assert audit("evaluate").code == 0
     assert not Path("out", LOCK).exists()
 
@@ -248,3 +257,30 @@ def test_a_list_of_strangers_removes_nothing_elsewhere(audit):
 
 def hash_of(name):
     return sha256(Path(name).read_bytes()).hexdigest()
+
+
+def two_processes(*options):
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", "-m", "saliency_audit", "evaluate"),
+            *map(str, (*COMMANDS["evaluate"], *options, "--output-dir", "out")),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_several_processes_of_one_run_hold_it_together(audit):
+    ran = two_processes("--batch-size", 2)
+    assert ran.returncode == 0, ran.stderr
+    assert listed() == hashes(files())
+    before = files()
+    with another_run():
+        ran = two_processes("--batch-size", 2)
+        assert ran.returncode != 0
+        assert "is writing to output folder 'out'" in ran.stderr
+        assert {name: content for name, content in files().items() if name != LOCK} == before
