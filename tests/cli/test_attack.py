@@ -192,10 +192,10 @@ def test_what_was_finished_is_kept_and_resumed_to_the_same_bytes(run, monkeypatc
 
 
 def test_a_full_disk_while_images_are_written(run, monkeypatch):
-    def full(self, _):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(attack_files.Path, "write_bytes", full)
+    monkeypatch.setattr(attack_files, "replace_file", full)
     ran = run("attack", *FEW)
     assert ran.code == 3
     assert "No space left" in ran.err
