@@ -283,7 +283,7 @@ def test_the_command_line_goes_before_the_policy(run):
         ("[[check]]\nmetrc = 'x'\n", "policy.toml, line 2: unknown key of [[check]] 'metrc'"),
         (
             QUICK.format(bound=0.99).replace("steps = 4", "steps = 0"),
-            "policy, line 10: steps is 0; give at least 1",
+            "policy.toml, line 10: steps is 0; give at least 1",
         ),
         (QUICK.format(bound=0.99).replace("8", "8\nsize = 5"), "size"),
         (
@@ -395,10 +395,10 @@ def test_medians_spreads_and_fills_that_are_numbers_are_judged(run):
 
 def test_a_bad_option_of_a_later_check_is_found_before_earlier_ones_are_measured(run, monkeypatch):
     text = QUICK.format(bound=0.99) + (
-        '[[check]]\nmetric = "preservation"\nsaliency = "gradcam"\nsteps = 0\nat_least = 0.1\n'
+        '[[check]]\nmetric = "preservation"\nsaliency = "gradcam"\nfill = "x"\nat_least = 0.1\n'
         '[[check]]\nattack = "topk"\nsaliency = "gradcam"\nk = 7000\nverdict = "steady"\n'
     )
-    ran = run("gate", *policy(text.replace("steps = 0\n", "")))
+    ran = run("gate", *policy(text.replace('fill = "x"\n', "")))
     assert ran.code == 2
     assert "policy, line 19: k is 7000" in ran.err
 
@@ -408,7 +408,7 @@ def test_a_bad_option_of_a_later_check_is_found_before_earlier_ones_are_measured
     monkeypatch.setattr(RunFolder, "write", write)
     ran = run("gate", *policy(text))
     assert ran.code == 2
-    assert "policy, line 15: steps is 0; give at least 1" in ran.err
+    assert "policy, line 15: fill is 'x'; give" in ran.err
 
 
 def test_annotations_that_changed_are_no_run_to_go_on_with(run):
