@@ -1,5 +1,6 @@
 """Saliency methods: one function a file, one line here."""
 
+import saliency_audit.drawing  # noqa: F401  (before anyone else imports Matplotlib)
 from saliency_audit.methods.deeplift import deeplift
 from saliency_audit.methods.fullgrad import fullgrad
 from saliency_audit.methods.gradcam import gradcam

@@ -1,5 +1,6 @@
 """Rows in, files out; knows no torch."""
 
+import saliency_audit.drawing  # noqa: F401  (before anyone else imports Matplotlib)
 from saliency_audit.reports.folder import RunFolder
 from saliency_audit.reports.fool import write_fool_report
 from saliency_audit.reports.summary import summarise
