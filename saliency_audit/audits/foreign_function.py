@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError, UnsupportedError
+from saliency_audit.importable import importable, namesake
 from saliency_audit.models import Classifier
 from saliency_audit.models.files import one_line
 from saliency_audit.regular import refuse_irregular
@@ -59,21 +60,27 @@ def maps_from_callable(place: str) -> tuple[str, SaliencyMethod]:
     path = Path(where).expanduser()
     is_file = path.suffix == ".py"
     folder = path.resolve().parent if is_file else Path.cwd()
+
+    def hint() -> str:
+        return "" if is_file else namesake(where, folder)
+
     try:
-        with _importable(folder):
+        with importable(folder):
             module = _run(path) if is_file else import_module(where)
     except InputError:
         raise
     except Exception as error:
         what = path if is_file else f"import {where}"
-        raise InputError(f"--explain {place}: {what} failed with {one_line(error)}") from error
+        raise InputError(
+            f"--explain {place}: {what} failed with {one_line(error)}{hint()}"
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         known = [n for n in dir(module) if n[0] != "_" and callable(getattr(module, n))]
         near = get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
         raise InputError(
             f"--explain {place}: {where} has no function '{name}'; nearest: "
-            f"{', '.join(near) or 'none'}"
+            f"{', '.join(near) or 'none'}{hint()}"
         )
     made = partial(_maps, function=function, called=place, folder=folder)
     return f"explain:{name}", SaliencyMethod(
@@ -86,7 +93,7 @@ def file_of_callable(place: str) -> Path | None:
     where = place.rpartition(":")[0]
     if where.endswith(".py"):
         return Path(where).expanduser()
-    with _importable(Path.cwd()):
+    with importable(Path.cwd()):
         spec = find_spec(where)
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
@@ -104,17 +111,6 @@ def _run(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Inside, modules are looked for in a folder too."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
 
 
 def _maps(
@@ -147,7 +143,7 @@ def _maps(
         nullcontext() if model.precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
     )
     maps = []
-    with torch.enable_grad(), autocast, _counted(model), model.activated(), _importable(folder):
+    with torch.enable_grad(), autocast, _counted(model), model.activated(), importable(folder):
         for start in range(0, len(images), size):
             part = images[start : start + size].detach()
             inputs = (part - model.mean.to(part.dtype)) / model.std.to(part.dtype)

@@ -1,15 +1,13 @@
 """Networks by name: what ``--arch`` gives, and torchvision's recognised by their weights."""
 
 import inspect
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.importable import importable, namesake
 from saliency_audit.models.files import one_line
 from saliency_audit.models.tensors import StateDict, auxiliary
 
@@ -123,12 +122,13 @@ def _known(kind: str, names: list[str], name: str) -> str:
 
 
 def _factory(arch: str, module_name: str, name: str) -> Build:
-    with _working_folder_importable():
+    with importable(Path.cwd()):
         try:
             module = import_module(module_name)
         except Exception as error:
             raise InputError(
                 f"--arch {arch}: import {module_name} failed with {one_line(error)}"
+                f"{namesake(module_name, Path.cwd())}"
             ) from error
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -136,7 +136,7 @@ def _factory(arch: str, module_name: str, name: str) -> Build:
         near = get_close_matches(name, callables, n=3, cutoff=0.3) or callables[:3]
         raise InputError(
             f"--arch {arch}: {module_name} has no callable '{name}'; nearest: "
-            f"{', '.join(near) or 'none'}"
+            f"{', '.join(near) or 'none'}{namesake(module_name, Path.cwd())}"
         )
     return lambda **options: _called(arch, factory, options)
 
@@ -144,7 +144,7 @@ def _factory(arch: str, module_name: str, name: str) -> Build:
 def _called(arch: str, factory: Callable[..., Any], options: dict[str, Any]) -> nn.Module:
     try:
         taken = inspect.signature(factory).parameters if options else {}
-        with _working_folder_importable():
+        with importable(Path.cwd()):
             network = factory(**{key: value for key, value in options.items() if key in taken})
     except Exception as error:
         raise InputError(f"--arch {arch}: calling it failed with {one_line(error)}") from error
@@ -153,17 +153,6 @@ def _called(arch: str, factory: Callable[..., Any], options: dict[str, Any]) -> 
             f"--arch {arch} returns a {type(network).__name__}; it must return a torch.nn.Module"
         )
     return network
-
-
-@contextmanager
-def _working_folder_importable() -> Iterator[None]:
-    """The console script does not have the working folder on its path, as ``python -m`` has."""
-    folder = os.getcwd()
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError
+from saliency_audit.importable import importable
 from saliency_audit.models.activation import InPlace, activation_said
 from saliency_audit.models.files import Kind
 from saliency_audit.models.vet_tensors import corrupt, vet_checkpoint
@@ -101,7 +102,9 @@ def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
                 "--arch, export a .pt2, or add --trust-pickle if you trust its author"
             ) from refused
         try:
-            return torch.load(path, map_location="cpu", weights_only=False)
+            # Classes of the user's own lie where --arch would find them.
+            with importable(Path.cwd()):
+                return torch.load(path, map_location="cpu", weights_only=False)
         except Exception as error:
             raise corrupt(path, error) from error
 
