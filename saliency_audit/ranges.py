@@ -50,7 +50,8 @@ RANGES = {
     "max_samples": Range(1, _COUNT),
     "max_train": Range(1, _COUNT),
     "max_val": Range(1, _COUNT),
-    # Of the run; torch's generators take no larger seed that has a sign.
+    # Of the run; torch's generators take no larger seed that has a sign, and each worker is a
+    # process of this machine.
     "seed": Range(0, 2**63 - 1),
     "batch_size": Range(1, _MANY),
     "workers": Range(0, max(64, 4 * (os.cpu_count() or 1))),

@@ -72,10 +72,6 @@ def run(request: Request) -> None:
     plan = planned(request)
     eps = EPS[request.audit_norm] if request.audit_eps is None else request.audit_eps
     check_before_and_after(request.saliency, request.scalar, eps=eps, norm=request.audit_norm)
-    if not 0 <= request.min_accuracy <= 1:
-        raise InputError(
-            f"--min-accuracy is {request.min_accuracy:g}; give a share from 0 to 1, such as 0.9"
-        )
     check_apart(
         request.output_dir, data=request.data, val=request.val, annotations=request.annotations
     )

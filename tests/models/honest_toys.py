@@ -126,7 +126,8 @@ class Dicts(Base):
         for key, value in seen.items():
             if key != "stem":
                 total = total + value
-        seen.pop("stem", None)
+        if "stem" in seen:
+            del seen["stem"]  # noqa: RUF051
         return self.classify(total + len(seen.keys()) + seen.get("two", maps))
 
 
@@ -595,7 +596,8 @@ class Activations(Wrapped):
         total = torch.zeros_like(maps)
         for one in (F.relu, F.relu6, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.softplus,
                     F.hardswish, F.hardsigmoid, F.hardtanh, F.leaky_relu, F.logsigmoid,
-                    F.softsign, F.tanhshrink, F.softshrink, F.hardshrink, torch.sigmoid, torch.tanh):  # fmt: skip
+                    F.softsign, F.tanhshrink, F.softshrink, F.hardshrink, torch.tanh,
+                    torch.sigmoid):  # fmt: skip
             total = total + one(maps)
         total = total + F.gelu(maps, approximate="tanh") + F.threshold(maps, 0.1, 0.0)
         total = total + self.prelu(maps) + self.softmax(maps) + self.max(maps)

@@ -1,5 +1,7 @@
 """Every honest file loads: refusing what could run code must refuse nothing that people have."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -15,20 +17,32 @@ from tests.models.honest import (
     write,
 )
 
-QUICK_NETWORKS = ("resnet18", "vit", "timm lcnet_050")
-QUICK_FORMS = (
-    "exported", "exported decomposed", "scripted", "traced", "frozen", "quantised dynamic",
-)  # fmt: skip
+QUICK_NETWORKS = {
+    "resnet18": ("scripted", "traced", "frozen"),
+    "vit": ("exported", "scripted", "quantised dynamic"),
+    "squeezenet1_1": ("exported", "exported without gradients", "traced frozen"),
+    "quantizable resnet18": ("quantised static",),
+}
 QUICK_EXPORTED = (
     "Branches", "Conditional", "Constants", "DictOutput", "Elementwise", "Lists", "OddNames",
     "ScaledAttention", "Unused", "WithAutocast", "WithInference",
 )  # fmt: skip
-# The forms that every architecture is tried in; some are tried in all of them.
-MAIN_FORMS = (
-    "exported", "exported decomposed", "exported any size", "scripted", "traced", "frozen",
-    "traced frozen", "quantised dynamic",
+# The forms that every architecture is tried in, those that most are, and those few in all forms.
+MAIN_FORMS = ("exported", "scripted")
+MORE_FORMS = ("exported decomposed", "traced", "frozen", "traced frozen", "quantised dynamic")
+IN_MORE_FORMS = (
+    *(name for name in NETWORKS if not name.startswith(("timm", "quantizable"))),
+    "timm lcnet_050", "timm ghostnet_050", "timm edgenext_xx_small", "timm mixer_s32_224",
+    "timm vit_tiny_patch16_224", "timm poolformer_s12", "timm regnetx_002", "timm resnest14d",
+    "timm repvgg_a0",
 )  # fmt: skip
-IN_ALL_FORMS = ("resnet18", "vit", "mobilenet_v2", "swin", "timm resnet10t", "timm levit_128s")
+IN_ALL_FORMS = ("resnet18", "vit", "mobilenet_v2", "timm resnet10t", "timm levit_128s")
+QUANTISED_FORMS = tuple(form for form in FORMS if form.endswith("quantised static"))
+# Where the size of the image may vary: of others torch takes minutes to say that it may not.
+ANY_SIZE = (
+    "resnet18", "mobilenet_v2", "squeezenet1_1", "densenet121", "regnet_y_400mf", "convnext_tiny",
+    "timm resnet10t", "timm regnetx_002",
+)  # fmt: skip
 TOY_FORMS = (
     "exported", "exported strict", "exported decomposed", "exported signatures",
     "exported without gradients", "scripted", "traced", "frozen", "traced frozen", "lite",
@@ -36,12 +50,13 @@ TOY_FORMS = (
 )  # fmt: skip
 
 
-def pairs(names, forms, *, without=()):
+def pairs(names, forms):
     return [
         pytest.param(name, form, marks=_marks(name, form), id=f"{name}-{form}".replace(" ", "_"))
         for name in names
         for form in forms
-        if (name, form) not in without and not unwritable(name, form)
+        if not unwritable(name, form) and ("any size" not in form or name in ANY_SIZE)
+        if name in TOYS or name.startswith("quantizable") or "static" not in form
     ]
 
 
@@ -50,16 +65,26 @@ def _marks(name, form):
     return () if why is None else pytest.mark.xfail(reason=why, strict=False)
 
 
-def check(honest: Honest, form: str, path) -> None:
-    images, expected = write(honest, form, path)
+def check(honest: Honest, form: str, path, *, skip: bool = False) -> None:
+    """Write a file, load it, compare.
+
+    With ``skip`` what torch does not write is skipped: that depends on its version.
+    """
+    try:
+        images, expected = write(honest, form, path)
+    except Exception as error:
+        if not skip:
+            raise
+        pytest.skip(f"not written: {type(error).__name__}: {' '.join(str(error).split())[:100]}")
     model = load(str(path), size=honest.side)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         logits = logits_of(model.network(images))
-    assert torch.allclose(logits, expected, atol=1e-4, rtol=1e-3)
     assert expected.isfinite().all()
+    assert torch.allclose(logits, expected, atol=1e-4, rtol=1e-3)
 
 
-QUICK = pairs(QUICK_NETWORKS, QUICK_FORMS)
+QUICK = [pair for name, forms in QUICK_NETWORKS.items() for pair in pairs([name], forms)]
 QUICK_TOYS = pairs(TOYS, ("scripted", "traced")) + pairs(QUICK_EXPORTED, ("exported",))
 
 
@@ -73,27 +98,33 @@ def test_ways_of_writing_a_forward_pass_load(name, form, tmp_path):
     check(TOYS[name], form, tmp_path / "m.pt")
 
 
-def _rest(pairs, quick):
-    done = {tuple(pair.values) for pair in quick}
-    return [pair for pair in pairs if tuple(pair.values) not in done]
+def _rest(pairs, quick=()):
+    """Once each, without those done quickly."""
+    seen = {pair.id for pair in quick}
+    return [pair for pair in pairs if pair.id not in seen and not seen.add(pair.id)]
+
+
+SLOW = _rest(
+    pairs(NETWORKS, MAIN_FORMS)
+    + pairs(IN_MORE_FORMS, MORE_FORMS)
+    + pairs(ANY_SIZE, ["exported any size", "exported any size decomposed"])
+    + pairs(IN_ALL_FORMS, FORMS)
+    + pairs([name for name in NETWORKS if name.startswith("quantizable")], QUANTISED_FORMS),
+    QUICK,
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "form"),
-    _rest(
-        pairs(NETWORKS, MAIN_FORMS)
-        + pairs(IN_ALL_FORMS, [form for form in FORMS if form not in MAIN_FORMS]),
-        QUICK,
-    ),
-)
+@pytest.mark.parametrize(("name", "form"), SLOW)
 def test_every_network_loads_in_every_form(name, form, tmp_path):
     path = tmp_path / "m.pt"
-    check(NETWORKS[name], form, path)
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    check(NETWORKS[name], form, path, skip=True)
     path.unlink()  # they are large
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "form"), _rest(pairs(TOYS, TOY_FORMS), QUICK_TOYS))
 def test_every_way_of_writing_a_forward_pass_loads_in_every_form(name, form, tmp_path):
-    check(TOYS[name], form, tmp_path / "m.pt")
+    check(TOYS[name], form, tmp_path / "m.pt", skip=True)
