@@ -286,11 +286,18 @@ _PACKED_WEIGHTS = """
     quantized.LinearPackedParamsBase quantized.EmbeddingPackedParamsBase rnn.CellParamsBase
 """
 
+_PACKED_METHODS = (
+    "unpack bias stride padding output_padding dilation groups transpose bit_rate version"
+)
+
 SIZE_ARITHMETIC = frozenset(_SIZE_ARITHMETIC.split())
 """Python's own functions that an exported program calls on sizes."""
 
 PACKED_WEIGHTS = frozenset(_PACKED_WEIGHTS.split())
 """Classes of C++ that hold the weights of quantised layers; a program may name no others."""
+
+PACKED_METHODS = frozenset(_PACKED_METHODS.split())
+"""What they can be asked."""
 
 
 def only_computes(namespace: str, name: str) -> bool:

@@ -264,7 +264,7 @@ class _Reader(pickle._Unpickler):
         self.quantised = quantised
         self.tensors: list[Declared] = []
         self.storages: dict[str, _Storage] = {}
-        self.names: set[str] = set()
+        self.names: dict[str, None] = {}
         self.result: Any = None
 
     def find_class(self, module: str, name: str) -> type[_Named]:
@@ -282,7 +282,7 @@ class _Reader(pickle._Unpickler):
                     of.made("_rebuild_tensor", state)
 
         Named.name = f"{module}.{name}"
-        self.names.add(Named.name)
+        self.names[Named.name] = None
         return Named
 
     def persistent_load(self, pid: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from saliency_audit.models.operators import PACKED_WEIGHTS, only_computes, unlisted
+from saliency_audit.models.operators import PACKED_METHODS, PACKED_WEIGHTS, only_computes, unlisted
 from saliency_audit.models.vet_tensors import refuse_records, vet_pickle
 
 _RECORDS = re.compile(
@@ -242,7 +242,7 @@ def _is_callable(function: ast.AST, defined: set[str], functions: set[str]) -> b
         return path[0] in functions
     # A method: of a class of the file, or an operator on whatever stands before the dot.
     if isinstance(function, ast.Attribute):
-        return only_computes("aten", function.attr) or function.attr in defined
+        return only_computes("aten", function.attr) or function.attr in defined | PACKED_METHODS
     return False
 
 

@@ -269,7 +269,9 @@ _UNWRITABLE = {
     },
 }
 _STRANGE = "torch writes files that it cannot load"
-_WORDS = "words of functions that touch files"
+_TORCHSCRIPT = (
+    "scripted", "traced", "frozen", "traced frozen", "lite", "mobile", "quantised dynamic",
+)  # fmt: skip
 REFUSED = {
     ("timm nfnet_l0", "exported"): "normalises weights as a batch: taken for training mode",
     ("timm vit_tiny_r_s16_p8_224", "exported"): "normalises weights as a batch",
@@ -286,16 +288,15 @@ REFUSED = {
     (name, form): why
     for name, forms, why in (
         (
-            "FileWords",
-            ("scripted", "frozen", "quantised dynamic", "lite"),
-            _WORDS,
-        ),
-        ("FileNames", ("scripted", "traced", "quantised dynamic", "lite"), _WORDS),
-        (
             "Keywords",
             ("exported", "exported strict", "exported signatures", "exported without gradients"),
             _STRANGE,
         ),
+        ("Keywords", _TORCHSCRIPT, "has a module called like a keyword of Python"),
+        ("Builtins", _TORCHSCRIPT, "has a module called torch"),
+        ("Forked", _TORCHSCRIPT, "starts tasks"),
+        ("Sparse", _TORCHSCRIPT, "uses sparse tensors"),
+        ("Messages", ("scripted",), "prints"),
     )
     for form in forms
 }
