@@ -298,14 +298,14 @@ def attack(
     from saliency_audit import audits
     from saliency_audit.attacks import PRESETS
     from saliency_audit.budget import check_range
+    from saliency_audit.commands.attack.image_manifest import write_image_manifest
+    from saliency_audit.commands.attack.report import PICTURES, write_attack_report
     from saliency_audit.errors import InputError
     from saliency_audit.metrics import CHECKS
     from saliency_audit.metrics.topk_intersection import pixel_count
-    from saliency_audit.reports.attack import PICTURES, write_attack_report
-    from saliency_audit.reports.folder import RunFolder
-    from saliency_audit.reports.image_manifest import write_image_manifest
-    from saliency_audit.reports.summary import summarise
-    from saliency_audit.reports.tables import read_results
+    from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.tables import read_results
+    from saliency_audit.stats.summary import summarise
 
     given = PRESETS[str(preset)] if preset else None
     attacks = [str(name) for name in attack or (given.attacks if given else ())]

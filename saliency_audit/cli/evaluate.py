@@ -342,17 +342,17 @@ def evaluate(
     import pandas as pd
 
     from saliency_audit import audits
+    from saliency_audit.commands.evaluate.report import PICTURES, write_evaluate_report
     from saliency_audit.data import read_annotations
     from saliency_audit.errors import InputError, lookup
     from saliency_audit.methods import METHODS
     from saliency_audit.metrics import CHECKS, METRICS
     from saliency_audit.models import SCALARS
-    from saliency_audit.reports.density import density_summary
-    from saliency_audit.reports.evaluate import PICTURES, write_evaluate_report
-    from saliency_audit.reports.folder import RunFolder
-    from saliency_audit.reports.paired import between_models, differences, relative_drop
-    from saliency_audit.reports.summary import summarise
-    from saliency_audit.reports.tables import read_results
+    from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.tables import read_results
+    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.paired import between_models, differences, relative_drop
+    from saliency_audit.stats.summary import summarise
 
     for name in metric or ():
         lookup("metric", METRICS, name)

@@ -12,7 +12,7 @@ from saliency_audit.visible import flat
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saliency_audit.reports.evaluate_columns import Column
+    from saliency_audit.commands.evaluate.columns import Column
 
 COLOURS = {
     "better than random": "green",
@@ -28,7 +28,7 @@ _WIDTH, _CELL = 100, 16  # characters of a table, and of a metric's name in a li
 
 def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
     """Every method's mean of each metric with the word for it, the controls last."""
-    from saliency_audit.reports.evaluate_columns import columns, methods
+    from saliency_audit.commands.evaluate.columns import columns, methods
 
     checks = list(dict.fromkeys(verdicts["check"]))
     if checks:
@@ -100,8 +100,8 @@ def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
 
 def _directions(checks: list[str]) -> str:
     """Which end of each metric is better."""
+    from saliency_audit.commands.evaluate.columns import BETTER
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.reports.evaluate_columns import BETTER
 
     told = []
     for better, words in BETTER.items():

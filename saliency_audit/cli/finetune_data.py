@@ -153,7 +153,7 @@ def teacher_targets(
     made: bool,
 ) -> "ByName":
     """The teacher's maps of all training images, in a file; ``made`` by the run that goes on?"""
-    from saliency_audit.reports.folder import TEACHER_MAPS
+    from saliency_audit.report.folder import TEACHER_MAPS
     from saliency_audit.training.teacher_maps import (
         create_targets,
         finish_targets,

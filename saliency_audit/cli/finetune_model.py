@@ -79,7 +79,7 @@ def try_audit(
     """
     import torch
 
-    from saliency_audit.audits.explain import supported
+    from saliency_audit.commands.explain import supported
 
     grey = torch.full((1, *model.input_shape), 0.5, device=model.mean.device)
     for other in beside:

@@ -39,10 +39,10 @@ from saliency_audit.visible import flat
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from saliency_audit.commands.finetune.training_log import TrainingLog
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
-    from saliency_audit.reports.folder import RunFolder
-    from saliency_audit.reports.training_log import TrainingLog
+    from saliency_audit.report.folder import RunFolder
     from saliency_audit.training import ByName
 
 MODELS = ("model.safetensors", "model.pt2")
@@ -58,13 +58,13 @@ def run(request: Request) -> None:
     Raises:
         AuditError: in one line.
     """
-    from saliency_audit.audits.finetune import CHECKPOINT, check_training_data, save_trained
-    from saliency_audit.audits.finetune_audit import check_before_and_after
+    from saliency_audit.commands.finetune.audit import CHECKPOINT, check_training_data, save_trained
+    from saliency_audit.commands.finetune.before_and_after import check_before_and_after
+    from saliency_audit.commands.finetune.report import PICTURES
+    from saliency_audit.commands.finetune.training_log import TrainingLog
     from saliency_audit.metrics import CHECKS
     from saliency_audit.models import reload, trainable
-    from saliency_audit.reports.finetune import PICTURES
-    from saliency_audit.reports.folder import TEACHER_MAPS, RunFolder
-    from saliency_audit.reports.training_log import TrainingLog
+    from saliency_audit.report.folder import TEACHER_MAPS, RunFolder
     from saliency_audit.training.checkpoint import read_checkpoint
     from saliency_audit.training.loop import accelerator, check_objective
     from saliency_audit.training.recipe import check_recipe
@@ -285,7 +285,7 @@ def _train(
     state: Mapping[str, Any] | None,
 ) -> tuple[tuple[str, ...], int]:
     """Train to the end, a row of the log for each step; terms of the loss, and images not read."""
-    from saliency_audit.audits.finetune import finetune
+    from saliency_audit.commands.finetune.audit import finetune
 
     terms = tuple(state["terms"]) if state else ()
     unreadable = int(state["unreadable"]) if state else 0
@@ -380,7 +380,7 @@ def _audit(
     setup: Setup,
     eps: float,
 ) -> None:
-    from saliency_audit.audits.finetune_audit import before_and_after
+    from saliency_audit.commands.finetune.before_and_after import before_and_after
 
     with progress("finetune: audit", quiet=setup.quiet) as advance:
         for batch in before_and_after(
@@ -419,11 +419,11 @@ def _report(
     import pandas as pd
 
     from saliency_audit import audits
+    from saliency_audit.commands.finetune.report import write_finetune_report
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.reports.finetune import write_finetune_report
-    from saliency_audit.reports.paired import between_models
-    from saliency_audit.reports.summary import summarise
-    from saliency_audit.reports.tables import read_results
+    from saliency_audit.report.tables import read_results
+    from saliency_audit.stats.paired import between_models
+    from saliency_audit.stats.summary import summarise
 
     path = folder.path
     rows = read_results(folder.results)

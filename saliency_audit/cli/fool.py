@@ -131,14 +131,14 @@ def fool(
     """
     del debug  # main() looks for it itself.
     from saliency_audit import audits
+    from saliency_audit.commands.fool.report import write_fool_report
     from saliency_audit.errors import InputError, lookup
     from saliency_audit.methods import METHODS
     from saliency_audit.metrics import CHECKS
     from saliency_audit.models import SCALARS
-    from saliency_audit.reports.folder import RunFolder
-    from saliency_audit.reports.fool import write_fool_report
-    from saliency_audit.reports.summary import summarise
-    from saliency_audit.reports.tables import read_results
+    from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.tables import read_results
+    from saliency_audit.stats.summary import summarise
 
     if strength <= 0 or eps <= 0:
         raise InputError(f"--strength ({strength:g}) and --eps ({eps:g}) must be above 0")

@@ -25,7 +25,7 @@ from saliency_audit.cli.setup import (
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
-    from saliency_audit.audits.policy import Policy
+    from saliency_audit.commands.gate.policy import Policy
 
 LARGEST_POLICY = 1 << 20
 """Bytes that are read at most."""
@@ -93,9 +93,9 @@ def gate(
 
         typer.echo(default_policy(), nl=False)
         return
-    from saliency_audit.audits.gate import check_baseline
+    from saliency_audit.commands.gate.audit import check_baseline
+    from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
     from saliency_audit.errors import InputError
-    from saliency_audit.reports.gate import baseline_images, baseline_rows, read_baseline
 
     if launched() > 1:
         raise InputError("gate runs in one process; start it without accelerate or torchrun")
@@ -202,7 +202,7 @@ def _policy(path: Path | None) -> "Policy":
         InputError: it cannot be read, or says what makes no sense.
     """
     from saliency_audit.assets import default_policy
-    from saliency_audit.audits.policy import read_policy
+    from saliency_audit.commands.gate.policy import read_policy
     from saliency_audit.errors import InputError
     from saliency_audit.regular import refuse_irregular
 

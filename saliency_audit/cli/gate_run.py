@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from saliency_audit.audits.gate_runs import GateRun
-    from saliency_audit.audits.policy import Policy
-    from saliency_audit.reports.folder import RunFolder
-    from saliency_audit.reports.ledger import Ledger
+    from saliency_audit.commands.gate.policy import Policy
+    from saliency_audit.commands.gate.runs import GateRun
+    from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.ledger import Ledger
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Work:
 
     def begin(self) -> "Container[int]":
         """Open the folder, the first time; the numbers of batches that are done."""
-        from saliency_audit.reports.folder import RunFolder
+        from saliency_audit.report.folder import RunFolder
 
         if self.folder is None:
             self.folder = RunFolder(self.path, self.settings, resume=False, ledger=self.ledger)
@@ -101,10 +101,10 @@ def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
     Raises:
         InputError: anything that the user must change first.
     """
-    from saliency_audit.audits.gate_outcome import OUTCOME_COLUMNS
-    from saliency_audit.audits.gate_rehearsal import rehearse
-    from saliency_audit.audits.gate_runs import plan
-    from saliency_audit.reports.folder import RunFolder
+    from saliency_audit.commands.gate.outcome import OUTCOME_COLUMNS
+    from saliency_audit.commands.gate.rehearsal import rehearse
+    from saliency_audit.commands.gate.runs import plan
+    from saliency_audit.report.folder import RunFolder
 
     if resume:
         work.folder = RunFolder(work.path, work.settings, resume=True, ledger=work.ledger)
@@ -138,7 +138,7 @@ def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
 
 def _measure(work: Work, planned: "GateRun") -> None:
     """One audit, and what it costs each of its checks."""
-    from saliency_audit.audits.gate_runs import measured
+    from saliency_audit.commands.gate.runs import measured
     from saliency_audit.types import Batch
 
     names = dict.fromkeys(check.name for check in planned.checks)
@@ -176,18 +176,23 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
     """Judge what was measured and write all files."""
     import pandas as pd
 
-    from saliency_audit.audits.gate import judge
-    from saliency_audit.audits.gate_outcome import (
+    from saliency_audit.commands.gate.audit import judge
+    from saliency_audit.commands.gate.outcome import (
         GATE_WORDS,
         gate_sentence,
         not_run,
         outcome_table,
     )
+    from saliency_audit.commands.gate.report import (
+        all_rows,
+        changes_since,
+        run_rows,
+        write_gate_report,
+    )
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.reports.density import density_summary
-    from saliency_audit.reports.gate import all_rows, changes_since, run_rows, write_gate_report
-    from saliency_audit.reports.paired import differences
-    from saliency_audit.reports.summary import summarise
+    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.paired import differences
+    from saliency_audit.stats.summary import summarise
 
     done = work.begin()
     assert work.folder is not None
@@ -244,7 +249,7 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
 
 def _to_the_job(work: Work) -> None:
     """Append the summary to the page of the CI job, if there is one."""
-    from saliency_audit.reports.gate import append_summary
+    from saliency_audit.commands.gate.report import append_summary
 
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):
         append_summary(work.path / "summary.md", Path(page), tell=work.tell)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from saliency_audit.audits import Clean
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
-    from saliency_audit.reports.ledger import Ledger
-    from saliency_audit.reports.lock import FolderLock
+    from saliency_audit.report.ledger import Ledger
+    from saliency_audit.report.lock import FolderLock
 
 
 TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop")
@@ -146,7 +146,7 @@ def prepare(
 def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes = ALONE) -> "Clean":
     """Clean accuracy first: told, with a warning when the model seems to guess."""
     from saliency_audit.audits import clean_accuracy, merged
-    from saliency_audit.reports.summary import wilson_interval
+    from saliency_audit.stats.summary import wilson_interval
 
     with progress("clean accuracy", quiet=setup.quiet) as advance:
         clean = clean_accuracy(
@@ -273,8 +273,8 @@ def let_go() -> None:
 
 def _held(folder: Path, setup: Setup) -> "Ledger":
     """Make the folder, lock it, and read whose files are in it."""
-    from saliency_audit.reports.ledger import Ledger
-    from saliency_audit.reports.lock import FolderLock
+    from saliency_audit.report.ledger import Ledger
+    from saliency_audit.report.lock import FolderLock
 
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -433,7 +433,7 @@ def nothing_written_on_bad_input(ledger: "Ledger | None") -> Iterator[None]:
     Args:
         ledger: of `hold`. A run that goes on in what an earlier one began takes nothing away.
     """
-    from saliency_audit.reports.folder import remove_partial
+    from saliency_audit.report.folder import remove_partial
 
     try:
         yield
@@ -481,7 +481,7 @@ def facts(
     setup: Setup, clean: "Clean", command: list[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What ``run.json`` says about any run."""
-    from saliency_audit.reports.facts import environment
+    from saliency_audit.report.facts import environment
 
     model, data = setup.model, setup.data
     return {

@@ -11,14 +11,14 @@ from torch import nn
 
 from saliency_audit import audits
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.audits.attack_jobs import control_of
-from saliency_audit.audits.attack_targets import least_salient_quarter
+from saliency_audit.commands.attack.jobs import control_of
+from saliency_audit.commands.attack.targets import least_salient_quarter
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.methods.gradient import gradient
 from saliency_audit.metrics import CHECKS
 from saliency_audit.models import Classifier
-from saliency_audit.reports.summary import summarise
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS
 
 EPS = 8 / 255

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from saliency_audit import audits
-from saliency_audit.audits.evaluate_verdict import BETTER, SAME, UNDEFINED, WORSE
+from saliency_audit.commands.evaluate.verdict import BETTER, SAME, UNDEFINED, WORSE
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import Classifier
-from saliency_audit.reports.paired import differences
-from saliency_audit.reports.summary import summarise
+from saliency_audit.stats.paired import differences
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import SaliencyMethod
 
 CHEAP = {"samples": 4, "steps": 4}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from saliency_audit.audits.finetune import CHECKPOINT, finetune
+from saliency_audit.commands.finetune.audit import CHECKPOINT, finetune
 from saliency_audit.data import from_tensors
 from saliency_audit.models import Classifier
 from saliency_audit.training import Recipe

@@ -9,20 +9,20 @@ import torch
 from torch import nn
 
 from saliency_audit import audits
-from saliency_audit.audits.finetune_audit import (
+from saliency_audit.commands.finetune.before_and_after import (
     FINETUNED,
     before_and_after,
     check_before_and_after,
 )
-from saliency_audit.audits.finetune_verdict import SAME, finetune_verdicts
+from saliency_audit.commands.finetune.verdict import SAME, finetune_verdicts
 from saliency_audit.data import from_tensors
 from saliency_audit.data.dataset import subset
 from saliency_audit.errors import InputError
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
 from saliency_audit.models import Classifier
-from saliency_audit.reports.paired import between_models
-from saliency_audit.reports.summary import summarise
+from saliency_audit.stats.paired import between_models
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import CONTROLS
 
 COUNT, SLOW = 20, 9

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saliency_audit.audits.finetune_verdict import (
+from saliency_audit.commands.finetune.verdict import (
     BETTER,
     CHANGED,
     FINETUNE_WORDS,
@@ -16,8 +16,8 @@ from saliency_audit.audits.finetune_verdict import (
     finetune_verdicts,
 )
 from saliency_audit.metrics import CHECKS
-from saliency_audit.reports.paired import between_models
-from saliency_audit.reports.summary import summarise
+from saliency_audit.stats.paired import between_models
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS
 
 N = 20

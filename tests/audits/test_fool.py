@@ -13,7 +13,7 @@ from saliency_audit.errors import AuditError, InputError, UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
 from saliency_audit.models import Classifier
-from saliency_audit.reports.summary import summarise
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS
 
 PICTURE = torch.zeros(12, 12)
@@ -127,7 +127,7 @@ def test_the_model_is_measured_as_it_was_saved(model, data, tmp_path, monkeypatc
 
         save(Pooled(), path, **options)
 
-    monkeypatch.setattr("saliency_audit.audits.forgery.save", save_another)
+    monkeypatch.setattr("saliency_audit.commands.fool.forgery.save", save_another)
     with pytest.raises(AuditError, match="gives logits"):
         rows(model, data, tricks=["logit-shift"], folder=tmp_path, saliency=["gradient"])
 
@@ -252,7 +252,7 @@ def test_running_out_of_memory_halves_the_batch_and_says_so(model, data, monkeyp
         return forward(self, images)
 
     monkeypatch.setattr(
-        import_module("saliency_audit.audits.fool"),
+        import_module("saliency_audit.commands.fool.audit"),
         "predict",
         lambda model, images, batch_size: torch.cat([model(part) for part in images.split(2)]),
     )

@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saliency_audit.audits.evaluate_verdict import FEWEST
-from saliency_audit.audits.gate import check_baseline, judge
-from saliency_audit.audits.gate_outcome import (
+from saliency_audit.commands.evaluate.verdict import FEWEST
+from saliency_audit.commands.gate.audit import check_baseline, judge
+from saliency_audit.commands.gate.outcome import (
     GATE_WORDS,
     OUTCOME_COLUMNS,
     gate_sentence,
     not_run,
     outcome_table,
 )
-from saliency_audit.audits.gate_runs import alone, plan
-from saliency_audit.audits.policy import PolicyCheck, read_policy
+from saliency_audit.commands.gate.policy import PolicyCheck, read_policy
+from saliency_audit.commands.gate.runs import alone, plan
 from saliency_audit.errors import InputError
-from saliency_audit.reports.summary import SUMMARY_COLUMNS, summarise
+from saliency_audit.stats.summary import SUMMARY_COLUMNS, summarise
 from saliency_audit.types import COLUMNS
 
 IMAGES = 20

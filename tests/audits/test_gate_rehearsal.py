@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from saliency_audit.audits.gate_rehearsal import rehearse
-from saliency_audit.audits.gate_runs import plan
-from saliency_audit.audits.policy import read_policy
+from saliency_audit.commands.gate.policy import read_policy
+from saliency_audit.commands.gate.rehearsal import rehearse
+from saliency_audit.commands.gate.runs import plan
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import Classifier

@@ -3,7 +3,7 @@
 import pytest
 
 from saliency_audit.assets import default_policy
-from saliency_audit.audits.policy import PolicyCheck, read_policy
+from saliency_audit.commands.gate.policy import PolicyCheck, read_policy
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import METRICS
 

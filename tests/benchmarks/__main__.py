@@ -23,8 +23,8 @@ from torch import Tensor
 
 from saliency_audit import audits
 from saliency_audit.attacks import ATTACKS
-from saliency_audit.audits.attack_search import map_function, search_options
-from saliency_audit.audits.explain import predict
+from saliency_audit.commands.attack.search import map_function, search_options
+from saliency_audit.commands.explain import predict
 from saliency_audit.data import from_tensors
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS, View

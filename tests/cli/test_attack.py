@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.audits import attack_files
-from saliency_audit.reports.folder import RunFolder
+from saliency_audit.commands.attack import files as attack_files
+from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 6, "--saliency", "gradient", "--measure", "gradient", "--steps", 6)
 FILES = {

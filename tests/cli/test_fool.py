@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.reports.folder import RunFolder
+from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 6, "--saliency", "gradient", "--saliency", "random", "--scalar", "logit")
 FILES = {

@@ -15,7 +15,7 @@ from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images, bundled_model, default_policy
 from saliency_audit.cli.gate_table import wrapped
-from saliency_audit.reports.folder import RunFolder
+from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)
 FOLDER = Path("saliency-audit-report/gate")
@@ -210,7 +210,7 @@ def test_a_stopped_gate_goes_on_and_ends_with_the_same_bytes(run, monkeypatch, a
 
 
 def test_a_gate_whose_report_failed_is_not_passed_by_resuming(run, monkeypatch):
-    import saliency_audit.reports.gate as reports
+    import saliency_audit.commands.gate.report as reports
 
     given = policy(QUICK.format(bound=0))
     write = reports.write_gate_report

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from saliency_audit.audits.policy import read_policy
+from saliency_audit.commands.gate.policy import read_policy
 from saliency_audit.errors import InputError
 
 DEEP = 100_000

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from saliency_audit.cli import console
 from saliency_audit.cli.gate_table import show_gate
-from saliency_audit.reports.gate import summary_markdown
-from saliency_audit.reports.html import Section, write_html
-from saliency_audit.reports.html import Table as HtmlTable
+from saliency_audit.commands.gate.report import summary_markdown
+from saliency_audit.report.html import Section, write_html
+from saliency_audit.report.html import Table as HtmlTable
 from saliency_audit.visible import flat, visible
 
 CHECK = {"kind": "metric", "n": 3, "n_undefined": 0, "effect": "refuse", "status": "failed"}

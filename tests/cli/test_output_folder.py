@@ -14,8 +14,8 @@ import pytest
 
 from saliency_audit import audits
 from saliency_audit.errors import InputError
-from saliency_audit.reports import RunFolder
-from saliency_audit.reports.lock import LOCK
+from saliency_audit.report.folder import RunFolder
+from saliency_audit.report.lock import LOCK
 
 FEW = ("--max-samples", 4, "--saliency", "gradient")
 ARCH = "saliency_audit.assets.fashion_mnist_cnn:FashionMnistCnn"
@@ -138,7 +138,7 @@ def test_stopped_and_resumed_it_lists_all_files(audit, command, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
-from saliency_audit.reports.lock import FolderLock
+from saliency_audit.report.lock import FolderLock
 held = FolderLock(Path(sys.argv[1]))
 print(flush=True)
 time.sleep(600)

@@ -6,8 +6,11 @@ from typing import get_args, get_type_hints
 import pytest
 import typer
 
-from saliency_audit.audits.policy import read_policy
-from saliency_audit.audits.policy_values import (
+from saliency_audit.cli import app
+from saliency_audit.cli.bounded import Bounded
+from saliency_audit.cli.options import Colour
+from saliency_audit.commands.gate.policy import read_policy
+from saliency_audit.commands.gate.policy_values import (
     ATTACK,
     CHECK,
     DATA,
@@ -16,9 +19,6 @@ from saliency_audit.audits.policy_values import (
     metric_options,
     trick_options,
 )
-from saliency_audit.cli import app
-from saliency_audit.cli.bounded import Bounded
-from saliency_audit.cli.options import Colour
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import METRICS
 from saliency_audit.ranges import RANGES

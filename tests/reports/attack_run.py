@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from saliency_audit.reports import summarise
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS, Example
 
 CHANCE = 16 / 784

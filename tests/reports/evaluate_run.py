@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from saliency_audit.reports import summarise
-from saliency_audit.reports.paired import between_models, differences, relative_drop
+from saliency_audit.stats.paired import between_models, differences, relative_drop
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS, Check, Example
 from tests.reports.attack_run import blobs
 

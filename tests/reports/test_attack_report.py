@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.reports.attack import PICTURES, write_attack_report
-from saliency_audit.reports.attack_gallery import AttackGallery, largest
-from saliency_audit.reports.attack_transfer import draw_transfer
+from saliency_audit.commands.attack.gallery import AttackGallery, largest
+from saliency_audit.commands.attack.report import PICTURES, write_attack_report
+from saliency_audit.commands.attack.transfer import draw_transfer
 from saliency_audit.types import Example
 from tests.reports.attack_run import WORDS, AttackRun, attack_run
 
@@ -116,7 +116,7 @@ def test_draws_the_worst_image(tmp_path, monkeypatch, ranked):
         path.write_bytes(b"")
         return path
 
-    monkeypatch.setattr("saliency_audit.reports.attack_figures.draw_maps", draw_maps)
+    monkeypatch.setattr("saliency_audit.commands.attack.figures.draw_maps", draw_maps)
     ranked.verdicts.loc[ranked.verdicts["setting"] == TOPK, ["similarity", "verdict"]] = (
         0,
         "fragile",
@@ -213,7 +213,7 @@ def test_transfer_puts_controls_beside_the_first_scalar(monkeypatch, tmp_path):
     sobel = sobel[sobel["saliency"] == "gradient"].assign(saliency="sobel", scalar="")
     written = []
     monkeypatch.setattr(
-        "saliency_audit.reports.page.Page.text",
+        "saliency_audit.report.page.Page.text",
         lambda self, x, y, text, **how: written.append(text),
     )
     draw_transfer(pd.concat([summary, sobel]), TOPK, tmp_path / "t.png")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saliency_audit.reports.density import density_summary
+from saliency_audit.stats.density import density_summary
 
 
 def rows_of(values, status="ok"):

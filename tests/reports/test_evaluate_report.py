@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.reports.evaluate import PICTURES, write_evaluate_report
-from saliency_audit.reports.evaluate_charts import (
+from saliency_audit.commands.evaluate.charts import (
     TOGETHER,
     draw_curves,
     fainter,
@@ -16,8 +15,9 @@ from saliency_audit.reports.evaluate_charts import (
     styles_of,
     undefined_of,
 )
-from saliency_audit.reports.evaluate_figures import _mean
-from saliency_audit.reports.evaluate_gallery import draw_gallery, draw_perturbed, draw_randomised
+from saliency_audit.commands.evaluate.figures import _mean
+from saliency_audit.commands.evaluate.gallery import draw_gallery, draw_perturbed, draw_randomised
+from saliency_audit.commands.evaluate.report import PICTURES, write_evaluate_report
 from saliency_audit.types import Example
 from tests.reports.evaluate_run import CHECKS, CONTROLS, WORDS, EvaluateRun, evaluate_run
 

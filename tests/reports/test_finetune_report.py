@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.reports import finetune_maps, finetune_training
-from saliency_audit.reports.finetune import PICTURES, write_finetune_report
-from saliency_audit.reports.finetune_changes import draw_changes
-from saliency_audit.reports.finetune_maps import draw_before_after
-from saliency_audit.reports.finetune_training import draw_training
+from saliency_audit.commands.finetune import maps as finetune_maps
+from saliency_audit.commands.finetune import training as finetune_training
+from saliency_audit.commands.finetune.changes import draw_changes
+from saliency_audit.commands.finetune.maps import draw_before_after
+from saliency_audit.commands.finetune.report import PICTURES, write_finetune_report
+from saliency_audit.commands.finetune.training import draw_training
 from tests.reports.finetune_run import CHECKS, TERMS, WORDS, finetune_run, training
 
 EVIL = "<script>$1.png"

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.reports import summarise, write_fool_report
-from saliency_audit.reports.fool_figures import short_names
+from saliency_audit.commands.fool.figures import short_names
+from saliency_audit.commands.fool.report import write_fool_report
+from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS, Example
 
 SHIFT, SINE = "trick=logit-shift;shift=linear", "trick=loss-sine;form=per-class;eps=0.001"

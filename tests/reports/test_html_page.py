@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saliency_audit.reports.html import Picture, Section, Table, write_html
+from saliency_audit.report.html import Picture, Section, Table, write_html
 
 HOSTILE = "<script>alert('x')</script>\" onload=\"y"
 

@@ -2,8 +2,8 @@
 
 from PIL import Image
 
+from saliency_audit.commands.attack.image_manifest import write_image_manifest
 from saliency_audit.data import open_data
-from saliency_audit.reports.image_manifest import write_image_manifest
 from tests.reports.attack_run import attack_run
 
 TOPK = "attack=topk;eps=2/255;attacked=gradient"

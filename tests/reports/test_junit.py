@@ -7,8 +7,7 @@ import pytest
 import xmlschema
 from junitparser import JUnitXml
 
-from saliency_audit.errors import InputError
-from saliency_audit.reports.gate import (
+from saliency_audit.commands.gate.report import (
     all_rows,
     append_summary,
     baseline_images,
@@ -17,7 +16,8 @@ from saliency_audit.reports.gate import (
     read_baseline,
     summary_markdown,
 )
-from saliency_audit.reports.junit import write_junit
+from saliency_audit.errors import InputError
+from saliency_audit.report.junit import write_junit
 from saliency_audit.types import COLUMNS
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))

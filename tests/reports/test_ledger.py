@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from saliency_audit.errors import AuditError, InputError
-from saliency_audit.reports import RunFolder
-from saliency_audit.reports.files import write_atomically
-from saliency_audit.reports.ledger import Ledger
+from saliency_audit.report.files import write_atomically
+from saliency_audit.report.folder import RunFolder
+from saliency_audit.report.ledger import Ledger
 from saliency_audit.types import Batch
 
 SETTINGS = {"seed": 0}

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 import pytest
 
 from saliency_audit.errors import InputError
-from saliency_audit.reports import lock
-from saliency_audit.reports.lock import LOCK, FolderLock
+from saliency_audit.report import lock
+from saliency_audit.report.lock import LOCK, FolderLock
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from saliency_audit.reports.lock import FolderLock
+from saliency_audit.report.lock import FolderLock
 held = FolderLock(Path(sys.argv[1]))
 child = os.fork() if sys.argv[2:] else 1
 print(os.getpid() if child else "child", flush=True)

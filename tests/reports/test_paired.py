@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from saliency_audit.errors import InputError
-from saliency_audit.reports.paired import between_models, differences, relative_drop
+from saliency_audit.stats.paired import between_models, differences, relative_drop
 from saliency_audit.types import COLUMNS
 
 

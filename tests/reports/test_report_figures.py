@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.reports.figures import Cell, PanelRow, colours, draw_maps, draw_table
+from saliency_audit.report.figures import Cell, PanelRow, colours, draw_maps, draw_table
 
 RNG = np.random.default_rng(0)
 GREY = (220, 220, 220)

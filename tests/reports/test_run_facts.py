@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saliency_audit.reports.facts import environment, run_json
+from saliency_audit.report.facts import environment, run_json
 
 
 def test_anything_becomes_json(tmp_path):
@@ -29,9 +29,9 @@ def test_environment_names_the_packages():
 
 def test_reports_need_no_torch():
     code = (
-        "import sys, pkgutil, importlib, saliency_audit.reports as reports\n"
+        "import sys, pkgutil, importlib, saliency_audit.report as reports\n"
         "for module in pkgutil.iter_modules(reports.__path__):\n"
-        "    importlib.import_module(f'saliency_audit.reports.{module.name}')\n"
+        "    importlib.import_module(f'saliency_audit.report.{module.name}')\n"
         "reports.facts.environment()\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

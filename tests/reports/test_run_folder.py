@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from saliency_audit.errors import AuditError, InputError
-from saliency_audit.reports import RunFolder, read_results
-from saliency_audit.reports.folder import CURVE_COLUMNS
+from saliency_audit.report.folder import CURVE_COLUMNS, RunFolder
+from saliency_audit.report.tables import read_results
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 
 SETTINGS = {"seed": 0, "strength": 10.0, "scalars": ("logit", "loss")}
@@ -89,7 +89,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_run_folder import SETTINGS, batch
-from saliency_audit.reports import RunFolder
+from saliency_audit.report.folder import RunFolder
 folder = RunFolder(Path({path!r}), SETTINGS, resume=True)
 for index in range(100000):
     folder.write(batch(index))

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from saliency_audit.reports import summarise
-from saliency_audit.reports.summary import SUMMARY_COLUMNS, interval, wilson_interval
+from saliency_audit.stats.summary import SUMMARY_COLUMNS, interval, summarise, wilson_interval
 
 
 def results(groups):
@@ -42,7 +41,7 @@ def test_equals_scipys_percentile_bootstrap(n):
 def test_bootstrap_is_the_same_in_pieces(monkeypatch):
     values = np.random.default_rng(0).standard_normal(50)
     whole = interval(values, rng=np.random.default_rng(0))
-    monkeypatch.setattr("saliency_audit.reports.summary._DRAWN_AT_ONCE", 1000)
+    monkeypatch.setattr("saliency_audit.stats.summary._DRAWN_AT_ONCE", 1000)
     pieces = interval(values, rng=np.random.default_rng(0))
     np.testing.assert_allclose(pieces, whole, atol=0.05)
 

@@ -1,0 +1,1 @@
+"""One folder a command, and what they share."""

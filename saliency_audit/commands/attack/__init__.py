@@ -1,0 +1,1 @@
+"""``attack``: can someone who owns the image move the map?"""

@@ -1,0 +1,314 @@
+"""Can someone who owns the image move its saliency map, with the prediction unchanged? (B)."""
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from saliency_audit.attacks import ATTACKS
+from saliency_audit.commands.attack.batch import AttackedBatch, Run
+from saliency_audit.commands.attack.files import check_channels
+from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
+from saliency_audit.commands.attack.search import attackable, search_options
+from saliency_audit.commands.attack.targets import Targets
+from saliency_audit.commands.explain import predict, supported
+from saliency_audit.commands.known import first_images
+from saliency_audit.commands.picture import load_picture
+from saliency_audit.commands.rows import failure_rows
+from saliency_audit.data import ImageData, batches
+from saliency_audit.errors import InputError, lookup
+from saliency_audit.methods import METHODS
+from saliency_audit.metrics.topk_intersection import pixel_count
+from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.types import Batch
+
+ATTACKS_BY_DEFAULT = ("topk",)
+METHODS_BY_DEFAULT = (
+    "gradient",
+    "input-x-gradient",
+    "smoothgrad",
+    "integrated-gradients",
+    "gradcam",
+)
+"""Attacked methods: those most in use. The others cost as much as these all together."""
+ALL = "all"
+EPS = 8 / 255
+"""Budget of attacks that need one (Ghorbani et al. 2019)."""
+IMAGES_AT_ONCE = 32
+"""Most images of one batch of rows: what a kill can lose."""
+TOP = 0.02
+"""Share of the pixels that are the most salient ones."""
+DRAWS = 5
+"""Of the control."""
+EXAMPLES = 4
+"""Images drawn of each attack on each method: the worst."""
+
+
+def attack(
+    model: Classifier,
+    data: ImageData,
+    *,
+    attacks: Sequence[str] = ATTACKS_BY_DEFAULT,
+    saliency: Sequence[str] | None = None,
+    measure: Sequence[str] | None = None,
+    scalars: Sequence[str] = ("logit",),
+    target: str = "predicted",
+    eps: Sequence[float] | None = None,
+    norm: str = "linf",
+    k: float = TOP,
+    target_map: Tensor | Path | None = None,
+    search: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    batch_size: int = IMAGES_AT_ONCE,
+    workers: int = 0,
+    begin: Callable[[], Container[int]] = tuple,
+    tell: Callable[[str], None] = lambda line: None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Batch]:
+    """Attack every image with each attack and measure every map before and after.
+
+    Each attacked image is written as an 8-bit PNG and read back; all that is measured is measured
+    on that, with the original network. Beside each budget stands noise that uses it up.
+
+    Args:
+        model: the classifier; its flags are restored, its weights never touched.
+        data: the images.
+        attacks: names in ``ATTACKS``; "random", the control, is always run.
+        saliency: attacked methods, names in ``METHODS``; None means those of
+            ``METHODS_BY_DEFAULT`` that can be attacked, and "all" all of them.
+        measure: measured methods; None means all that the model's format allows.
+        scalars: names in ``SCALARS``.
+        target: "predicted" or "label", the explained class. The class that must stay is always
+            the predicted one.
+        eps: budgets in pixel units; None means 8/255, and none for attacks that need none.
+        norm: "linf" or "l2".
+        k: most salient pixels, as a share below 1 or a count.
+        target_map: ``(h, w)`` in [0, 1] or a file, the map wanted by "structured" and, where it
+            is above one half, the region of "target-region". None: the map of the first image
+            (of the second for the first), and the least salient quarter.
+        search: options of the searches (see `attacks.descend` and `attacks.pgd`), given to those
+            that have them.
+        options: of saliency methods, likewise.
+        folder: attacked images are kept in ``folder/images``; None means nowhere that lasts.
+        seed: of every random draw.
+        batch_size: most images the model sees at once; halved when memory runs out.
+        workers: processes that read images.
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
+        tell: called with lines the user should read.
+        advance: called with (work done, all work).
+
+    Yields:
+        One `Batch` of rows per at most 32 images.
+
+    Raises:
+        InputError: an unknown name, an impossible number, a method asked for by name that cannot
+            be attacked or measured, or images that cannot be read at all.
+    """
+    options, search = options or {}, search or {}
+    attacks = list(dict.fromkeys(attacks))
+    scalars = list(dict.fromkeys(scalars))
+    check_attack(
+        attacks,
+        [*(name for name in saliency or () if name != ALL), *(measure or ())],
+        scalars,
+        eps=eps,
+        norm=norm,
+        search=search,
+    )
+    everything = ALL in (saliency or ())
+    wanted = METHODS if everything else list(dict.fromkeys(saliency or METHODS_BY_DEFAULT))
+    maps_attacked = any(ATTACKS[name].goal for name in attacks)
+    channels, height, width = model.input_shape
+    check_channels(channels)
+    pixels = pixel_count(k, height * width)
+    at_once = min(IMAGES_AT_ONCE, batch_size)
+    device = model.mean.device
+    smooth = str(search.get("smooth", "exact-forward"))
+    fast = model.precision != "fp32"
+    precise = model.replaced(model.network, precision="fp32") if fast else model
+
+    with model.audited(), ExitStack() as stack:
+        known, labels, names = first_images(data, 2, at_once, device=device, workers=workers)
+        model.check(known)
+        classes = predict(model, known, batch_size=at_once).argmax(1)
+        if target == "label":
+            classes = labels.where(labels >= 0, classes)
+        tried: dict[str, Any] = {"scalar": scalars[0], "options": options, "tell": tell}
+        methods = (
+            attackable(
+                list(wanted),
+                precise,
+                known[:1],
+                classes[:1],
+                smooth=smooth,
+                refuse=saliency is not None and not everything,
+                **tried,
+            )
+            if maps_attacked
+            else []
+        )
+        # With nothing but the prediction attacked, what is asked for can only be measured.
+        asked = measure or (None if maps_attacked or everything else saliency)
+        measured = supported(
+            # The random map of an image stays as it is under any attack.
+            list(dict.fromkeys(asked or [name for name in METHODS if name != "random"])),
+            model,
+            known[:1],
+            classes[:1],
+            refuse=asked is not None,
+            option="--measure" if measure else "--saliency",
+            **tried,
+        )
+        measured = list(dict.fromkeys((*methods, *measured)))
+        work = jobs(attacks, methods, scalars, eps=eps, norm=norm, default_eps=EPS)
+        if isinstance(target_map, Path):
+            target_map = load_picture(target_map, (height, width), option="--target-map")
+        targets = Targets(
+            None if target_map is None else target_map.to(device),
+            known,
+            names,
+            model,
+            seed=seed,
+            batch_size=at_once,
+            options=options,
+        )
+        targets.check({job.wants for job in work})
+        run = Run(
+            model,
+            precise,
+            measured=measured,
+            scalars=scalars,
+            target=target,
+            targets=targets,
+            folder=(folder or Path(stack.enter_context(TemporaryDirectory()))) / "images",
+            k=pixels,
+            draws=DRAWS,
+            seed=seed,
+            search=search,
+            options=options,
+            tell=tell,
+            count=_progress(advance, lambda: run.work(work) * len(data)),
+        )
+        seen: dict[Job, list[float]] = {}
+        done = begin()
+        for batch in batches(data, batch_size=at_once, workers=workers, device=device, skip=done):
+            rows, examples = failure_rows(batch, model.name), []
+            if batch.names:
+                attacked = AttackedBatch(run, batch, batch_size=batch_size)
+                for stand_in in stand_ins(work, search):
+                    rows += attacked.rows_of_stand_in(*stand_in, scalars[0])
+                for job in work:
+                    if job.attack != RANDOM:
+                        rows += attacked.rows_of_job(job)
+                rows += attacked.rows_of_controls(work)
+                rows += attacked.rows_of_worst_case()
+                batch_size = attacked.batch_size
+                examples = attacked.examples(worst_so_far(seen, attacked.similar))
+            yield Batch(batch.index, rows, examples)
+
+
+def check_attack(
+    attacks: Sequence[str],
+    methods: Sequence[str],
+    scalars: Sequence[str],
+    *,
+    eps: Sequence[float] | None,
+    norm: str,
+    search: Mapping[str, Any],
+) -> None:
+    """Refuse what no registry has and numbers that no search can work with.
+
+    Args:
+        attacks: names of attacks.
+        methods: names of saliency methods, attacked or measured.
+        scalars: names of scalars.
+        eps: budgets.
+        norm: of the budgets.
+        search: options of the searches.
+
+    Raises:
+        InputError: one line with the value and what to give instead.
+    """
+    for kind, registry, names in (
+        ("attack", ATTACKS, attacks),
+        ("saliency method", METHODS, methods),
+        ("scalar", SCALARS, scalars),
+        ("norm", {"linf": None, "l2": None}, [norm]),
+    ):
+        for name in names:
+            lookup(kind, registry, name)
+    if not attacks or not scalars:
+        raise InputError("nothing to attack: name at least one attack and one scalar")
+    if norm == "l2" and not eps and any(ATTACKS[name].budgeted for name in attacks):
+        raise InputError("--norm l2 needs a budget in pixel units; give --eps, such as --eps 2")
+    for size in eps or ():
+        if size < 0 or 0 < size < 1 / 256:
+            raise InputError(
+                f"--eps is {size:g}; images have 8 bits, so give 1/255 or more, such as 8/255"
+            )
+    if search.get("restarts", 1) > 1 and not eps:
+        endless = [name for name in attacks if not ATTACKS[name].budgeted]
+        if endless:
+            raise InputError(f"--restarts are drawn within a budget; add --eps for {endless[0]}")
+    for name in ("steps", "restarts", "step_size", "beta"):
+        least = 1 if name in ("steps", "restarts") else 0
+        value = search.get(name, 1)
+        if value < least or value == 0:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is {value:g}; give more than 0")
+    for name in attacks:
+        chosen = search_options(name, search)
+        if chosen.get("rule") == "adam" and (chosen.get("momentum") or name == "pgd"):
+            other = "pgd" if name == "pgd" else "--momentum"
+            raise InputError(f"--search adam does not go with {other}; give --search sign")
+
+
+def stand_ins(work: Sequence[Job], search: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Kind and beta of each smooth stand-in the jobs use; where beta grows, where it starts."""
+    found: dict[tuple[str, float], None] = {}
+    for job in work:
+        if job.saliency:
+            chosen = {"smooth": "exact-forward", "beta": 30.0, **search_options(job.attack, search)}
+            beta = 10.0 if chosen.get("beta_growth") else float(chosen["beta"])
+            found[str(chosen["smooth"]), beta] = None
+    return list(found)
+
+
+def worst_so_far(
+    seen: dict[Job, list[float]], similar: Mapping[Job, Tensor]
+) -> dict[Job, list[int]]:
+    """The images of a batch whose maps are among the ``EXAMPLES`` least alike of the run so far.
+
+    Args:
+        seen: the least values of each job so far; brought up to date.
+        similar: of this batch, ``(n,)``.
+    """
+    chosen: dict[Job, list[int]] = {}
+    for job, values in similar.items():
+        least = seen.setdefault(job, [])
+        for i, value in enumerate(values.tolist()):
+            if value == value and (len(least) < EXAMPLES or value < least[-1]):
+                chosen.setdefault(job, []).append(i)
+                least[:] = sorted([*least, value])[:EXAMPLES]
+    return chosen
+
+
+def _progress(
+    advance: Callable[[int, int], None], whole: Callable[[], float]
+) -> Callable[[float], None]:
+    """Adds up work and tells how far it is."""
+    made = 0.0
+
+    def count(work: float) -> None:
+        nonlocal made
+        made += work
+        total = max(1, round(whole()))
+        advance(min(round(made), total), total)
+
+    return count

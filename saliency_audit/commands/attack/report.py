@@ -1,0 +1,213 @@
+"""The report of ``attack``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.commands.attack.charts import draw_similarity, draw_terms
+from saliency_audit.commands.attack.figures import (
+    described,
+    draw_attack,
+    draw_verdicts,
+    draw_worst,
+    most_fragile,
+    pixels_compared,
+)
+from saliency_audit.commands.attack.gallery import AttackGallery, largest
+from saliency_audit.commands.attack.tables import (
+    distance_tables,
+    prediction_tables,
+    retrieval_tables,
+    surrogate_tables,
+    verdict_tables,
+    without_steps,
+)
+from saliency_audit.commands.attack.transfer import draw_transfer
+from saliency_audit.report.html import Picture, Section, write_html
+from saliency_audit.report.tables import write_csv
+from saliency_audit.report.wording import facts, facts_table, is_number, subtitle, summary_table
+from saliency_audit.setting import parts_of
+from saliency_audit.types import Example
+
+PICTURES = ("similarity", "terms", "transfer", "verdicts", "worst")
+"""How the names of pictures begin that are not named after an attack."""
+
+_INTRODUCTION = (
+    "A saliency map marks the pixels that a model is said to have decided by. Someone who hands "
+    "in an image can change it so little that nobody sees it. For each image and each method, this "
+    "audit searched for such a change that keeps the predicted class and moves the map as far as "
+    "possible, and measured what random noise of the same size does.",
+    "A map that moves while the image looks the same and the class stays is weak evidence of why "
+    "the model decided. Noise tells two things apart: maps that move by themselves, and maps that "
+    "someone can move who wants to.",
+)
+_ATTACKS = {
+    "topk": "takes saliency away from the pixels that had most of it.",
+    "mass-center": "shifts the map's centre of mass.",
+    "target-region": "gathers saliency in a region chosen beforehand.",
+    "structured": "makes the map look like another one, chosen beforehand, while the class "
+    "probabilities stay.",
+    "worst-case": "is no attack of its own: for each image, the attack that left least of its map. "
+    "Beside it stands the draw of noise that did.",
+    "pgd": "changes the predicted class, whatever happens to the map.",
+    "random": "is noise of the same size, the control.",
+}
+_TRANSFER = (
+    "An image is made against one map. Where the other maps move with it, showing several "
+    "methods side by side is no protection.",
+)
+_RETRIEVAL = (
+    "An image is shown through a map: the less salient a pixel, the more it fades into the mean "
+    "colour. The retrieval rate is the share of such images that get the class of the whole clean "
+    "image. If the clean map retrieves the class and the attacked one does not, the map that moved "
+    "no longer marks what the model needs.",
+)
+_DISTANCES = (
+    "L2 is the length of the change over all pixels and channels: once with pixels in [0, 1], once "
+    "after the network's own normalisation, as papers state it.",
+)
+_CLASS = (
+    "For comparison, an attack within the same budget on the predicted class instead of the map. "
+    "A class that can be changed with less than a map needs is the larger problem.",
+)
+_SEARCH = (
+    "The slope of a ReLU changes at its kink only, so a map made of slopes gives a search little "
+    "to follow. The search may therefore follow a smooth stand-in for the network. "
+    "surrogate-agreement compares the stand-in's gradient with the network's own; 1 is the same. "
+    "Where it is low, a steady map may only mean that the search was led astray.",
+)
+_LIMITS = (
+    "Every number but those of the search itself was measured on the original network, from the "
+    "attacked image as written: a PNG with 8 bits per channel. No attack's own word was taken.",
+    "An image attacked for its map whose class changed counts as a failed attack: it enters every "
+    "mean with the values of the clean image. Undefined values are counted, never averaged.",
+    "Noise that changed the class is left out of the control. "
+    "The control is the mean over 5 draws of noise of the same size as the budget; without a "
+    "budget, of the same L2 as the attacked image. Means come with 95 % intervals: a percentile "
+    "bootstrap over images, and Wilson's score interval for shares.",
+    "A steady map withstood these attacks with these budgets and steps, not every attack.",
+    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+)
+_TEXT = {"setting", "attack", "eps", "saliency", "scalar", "verdict"}
+
+
+def write_attack_report(
+    folder: Path,
+    *,
+    summary: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    predictions: pd.DataFrame,
+    examples: Sequence[Example],
+    sentence: str,
+    run: Mapping[str, Any],
+    results: pd.DataFrame,
+    words: Mapping[str, str],
+) -> list[Path]:
+    """Write everything ``attack`` shows but ``results.csv``, ``run.json`` and ``images/``.
+
+    Args:
+        folder: the output folder.
+        summary: of `summarise`.
+        verdicts: ``setting,attack,eps,saliency,scalar,similarity,similarity_low,similarity_high,
+            control,control_low,control_high,chance,aim,aim_low,aim_high,aim_control,success,
+            l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,verdict``;
+            may be empty.
+        predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n``
+            of attacks on the class; may be empty.
+        examples: images, attacked images, their maps before and after, and wanted maps.
+        sentence: the answer.
+        run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
+        results: rows of ``results.csv``, for which image is the worst.
+        words: what the verdicts mean.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    written = [
+        write_csv(folder / "summary.csv", summary),
+        write_csv(folder / "verdicts.csv", verdicts),
+    ]
+    verdicts, predictions = _numeric(verdicts), _numeric(predictions)
+    gallery = AttackGallery(examples, results)
+    overview: list[Picture] = []
+    worst: list[Picture] = []
+    maps: list[Picture] = []
+    moved: list[Picture] = []
+    transfer: list[Picture] = []
+    search: list[Picture] = []
+    if len(verdicts):
+        overview = [
+            Picture(path, "The verdicts at a glance. Numbers: what is left of the map.")
+            for path in draw_verdicts(verdicts, folder)
+        ]
+        if made := most_fragile(gallery, verdicts):
+            path = draw_worst(gallery, verdicts, made, folder / "worst.png")
+            worst.append(Picture(path, f"{made[0]} under {described(made[2])}, worst image first."))
+        if similarity := draw_similarity(verdicts, folder / "similarity.png"):
+            compared = f"What is left of the {pixels_compared(verdicts)}, method by method."
+            moved.append(Picture(similarity, compared))
+        chance = next(filter(is_number, verdicts["chance"]), None)
+        for attack, own in largest(verdicts).items():
+            setting = str(own["setting"].iloc[0])
+            maps += [
+                Picture(path, f"{described(setting)}: the worst image of each method.")
+                for path in draw_attack(gallery, own, folder, attack)
+            ]
+            name = f"transfer-{attack}.png" if transfer else "transfer.png"
+            if table := draw_transfer(summary, setting, folder / name, chance=chance):
+                transfer.append(Picture(table, f"{described(setting)}: which maps move together."))
+    if terms := draw_terms(summary, folder / "terms.png"):
+        search.append(Picture(terms, "The two terms of the structured attack's objective."))
+    pictures = [*overview, *worst, *maps, *moved, *transfer, *search]
+    written += [picture.path for picture in pictures]
+    known = facts(run)
+    tried = {parts_of(setting).get("attack") for setting in summary["setting"]}
+    sections = [
+        Section("Verdicts", pictures=overview),
+        Section("What the words mean", terms=words if len(verdicts) else {}),
+        Section("The worst images", pictures=worst),
+        Section("The verdicts in numbers", tables=verdict_tables(verdicts)),
+        Section("The attacks", terms={name: _ATTACKS[name] for name in _ATTACKS if name in tried}),
+        Section("The maps, attack by attack", pictures=maps),
+        Section("How far each map moved, beside noise", pictures=moved),
+        Section("Do other maps move too?", _TRANSFER, pictures=transfer),
+        Section(
+            "Does the map still mark what the model needs?",
+            _RETRIEVAL,
+            tables=retrieval_tables(summary),
+        ),
+        Section("How large the changes are", _DISTANCES, tables=distance_tables(verdicts)),
+        Section("Attacks on the class itself", _CLASS, tables=prediction_tables(predictions)),
+        Section("How the search went", _SEARCH, pictures=search, tables=surrogate_tables(summary)),
+    ]
+    page = write_html(
+        folder / "report.html",
+        title="Can these saliency maps be moved through the image?",
+        subtitle=subtitle(known),
+        verdict_sentence=sentence,
+        sections=[
+            Section("The question", _INTRODUCTION),
+            *(
+                section
+                for section in sections
+                if section.terms or section.pictures or section.tables
+            ),
+            Section("How this was measured, and its limits", _LIMITS),
+            Section("All numbers", tables=[summary_table(without_steps(summary))], folded=True),
+            Section("This run", tables=[facts_table(known)]),
+        ],
+    )
+    return [*written, page]
+
+
+def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with NaN for every number that is missing, however that is written."""
+    numeric = frame.copy()
+    for name in set(frame.columns) - _TEXT:
+        numeric[name] = pd.to_numeric(frame[name], errors="coerce")
+    return numeric

@@ -1,0 +1,272 @@
+"""Run one job on a batch of images, in as small parts as the memory asks for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliency_audit.attacks import ATTACKS, STEPS
+from saliency_audit.commands.attack.jobs import Job
+from saliency_audit.errors import UnsupportedError
+from saliency_audit.maps import unit_sum
+from saliency_audit.methods import METHODS
+from saliency_audit.models import Classifier, halve_on_oom, surrogate
+from saliency_audit.seeding import generators
+
+Known = Mapping[str, Any]
+Trace = dict[int, tuple[Tensor, Tensor]]
+
+
+def known_to(function: Callable[..., Any], options: Known) -> dict[str, Any]:
+    """Those of the options that a function has."""
+    names = signature(function).parameters
+    return {name: value for name, value in options.items() if name in names}
+
+
+def search_options(attack: str, overrides: Known) -> dict[str, Any]:
+    """Options of an attack's search: its own, with what the user asked for on top."""
+    entry = ATTACKS[attack]
+    return {
+        "steps": STEPS,
+        **entry.options,
+        **known_to(entry.function, overrides),
+    }
+
+
+def map_function(
+    model: Classifier,
+    saliency: str,
+    targets: Tensor,
+    *,
+    scalar: str,
+    options: Known,
+    seeds: Sequence[torch.Generator],
+    batch_size: int | None,
+) -> Callable[..., Tensor]:
+    """``explain(images, graph=...)`` of one method: maps ``(n, h, w)`` that add up to 1.
+
+    Random draws go on from call to call: an attack cannot fit one drawing of the noise.
+    """
+    function = METHODS[saliency].function
+    compute = partial(
+        function, model, scalar=scalar, batch_size=batch_size, **known_to(function, options)
+    )
+
+    def explain(images: Tensor, *, graph: bool) -> Tensor:
+        try:
+            return unit_sum(compute(images, targets, graph=graph, generators=seeds))
+        except UnsupportedError:
+            if graph:
+                raise
+        # One image may be to blame; its map is NaN, which no search takes for better.
+        maps = torch.full_like(images[:, 0], torch.nan)
+        for i in range(len(images)):
+            one = slice(i, i + 1)
+            with suppress(UnsupportedError):
+                maps[one] = unit_sum(
+                    compute(images[one], targets[one], graph=False, generators=seeds[one])
+                )
+        return maps
+
+    return explain
+
+
+def run_job(
+    job: Job,
+    model: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    reference: Tensor | None,
+    *,
+    names: Sequence[str],
+    overrides: Known,
+    goal_options: Known,
+    options: Known,
+    seed: int,
+    batch_size: int,
+    tell: Callable[[str], None],
+    tick: Callable[[int], None] = lambda images: None,
+) -> tuple[Tensor, int, Trace]:
+    """The attacked images of one job.
+
+    Args:
+        job: attack, budget, method, scalar.
+        model: the classifier, in full precision.
+        images: ``(n, c, h, w)`` on the 8-bit grid.
+        targets: explained classes.
+        reference: of the goal, ``(n, h, w)``; None for attacks on the prediction.
+        names: of the images.
+        overrides: options of the search that the user set.
+        goal_options: k and the seed of ties.
+        options: of the saliency methods.
+        seed: of the run.
+        batch_size: most images the model sees at once.
+        tell: takes a line when the batch had to be made smaller.
+        tick: called with the number of images that made a step.
+
+    Returns:
+        ``(n, c, h, w)``, the batch size that fitted, and by step the goal and the prediction's
+        term, ``(n,)`` each.
+    """
+    entry = ATTACKS[job.attack]
+    used = batch_size
+    parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def log(step: int, goal: Tensor, prediction: Tensor) -> None:
+        parts.setdefault(step, []).append((goal, prediction))
+
+    def part(chosen: slice, size: int) -> Tensor:
+        draws = partial(generators, seed, names[chosen], device=images.device)
+        seeds = draws(purpose=f"{job.setting}|{job.scalar}")
+        explain = goal = criterion = None
+        if entry.goal:
+            assert reference is not None
+            explain = map_function(
+                model,
+                job.saliency,
+                targets[chosen],
+                scalar=job.scalar,
+                options=options,
+                seeds=draws(purpose=f"{job.setting}|{job.scalar}|maps"),
+                batch_size=size,
+            )
+            goal, criterion = (
+                partial(function, reference=reference[chosen], **known_to(function, goal_options))
+                for function in (entry.goal.function, entry.goal.criterion or entry.goal.function)
+            )
+        more: dict[str, Any] = {"criterion": criterion, "log": log}
+        if entry.goal:
+            more["floor"] = entry.goal.floor
+        count = len(seeds)
+        attacked: Tensor = entry.function(
+            model,
+            explain,
+            goal,
+            images[chosen],
+            targets[chosen],
+            eps=job.eps,
+            norm=job.norm,
+            generators=seeds,
+            tick=lambda: tick(count),
+            **known_to(entry.function, more),
+            **search_options(job.attack, overrides),
+        )
+        return attacked
+
+    def whole(size: int) -> Tensor:
+        nonlocal used
+        used = size
+        parts.clear()
+        starts = range(0, len(images), size)
+        return torch.cat([part(slice(start, start + size), size) for start in starts])
+
+    attacked = halve_on_oom(whole, batch_size, tell=tell)
+    trace = {
+        step: (torch.cat([goal for goal, _ in pairs]), torch.cat([term for _, term in pairs]))
+        for step, pairs in parts.items()
+    }
+    return attacked, used, trace
+
+
+def attackable(
+    names: Sequence[str],
+    model: Classifier,
+    image: Tensor,
+    target: Tensor,
+    *,
+    scalar: str,
+    smooth: str,
+    options: Known,
+    refuse: bool,
+    tell: Callable[[str], None],
+) -> list[str]:
+    """The methods whose maps can be differentiated on this model, tried on one image.
+
+    Args:
+        names: in ``METHODS``.
+        model: the classifier, in full precision.
+        image: ``(1, c, h, w)``.
+        target: its explained class.
+        scalar: in ``SCALARS``.
+        smooth: kind of the stand-in.
+        options: of all saliency methods.
+        refuse: raise instead of leaving one out.
+        tell: takes a line on each that is left out.
+
+    Raises:
+        UnsupportedError: one cannot be attacked and ``refuse`` is set, or none can.
+    """
+    if smooth != "none":
+        try:
+            surrogate(model, smooth, beta=1.0)  # type: ignore[arg-type]
+        except UnsupportedError as error:
+            raise UnsupportedError(
+                f"maps of {model.name} cannot be attacked: {error}. --attack pgd works as it is; "
+                "--surrogate none if no activation is piecewise linear"
+            ) from error
+    kept = []
+    for name in names:
+        reason = "it cannot be differentiated"
+        if METHODS[name].differentiable:
+            try:
+                _second_derivative(name, model, image, target, scalar, smooth, options)
+                kept.append(name)
+                continue
+            except (UnsupportedError, RuntimeError, NotImplementedError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                reason = " ".join(str(error).split())[:200]
+        elif not refuse:
+            continue
+        if refuse:
+            raise UnsupportedError(
+                f"--saliency {name} cannot be attacked: {reason}; attack another method and "
+                f"measure this one with --measure {name}"
+            )
+        tell(f"{name} is not attacked: {reason}")
+    if not kept:
+        raise UnsupportedError(f"no map of {model.name} can be attacked; --attack pgd works")
+    return kept
+
+
+def _second_derivative(
+    name: str,
+    model: Classifier,
+    image: Tensor,
+    target: Tensor,
+    scalar: str,
+    smooth: Any,
+    options: Known,
+) -> None:
+    """Differentiate one map in its image."""
+    explain = map_function(
+        model,
+        name,
+        target,
+        scalar=scalar,
+        options={**options, "samples": 2, "steps": 2},
+        seeds=generators(0, ["probe"], name, image.device),
+        batch_size=1,
+    )
+    if not bool(explain(image, graph=False).isfinite().all()):
+        raise UnsupportedError("its map of the first image is not defined on this network")
+    pixels = image.clone().requires_grad_()
+    with nullcontext() if smooth == "none" else surrogate(model, smooth, beta=30.0):
+        total = explain(pixels, graph=True).square().sum()
+        if total.requires_grad:
+            torch.autograd.grad(total, pixels, allow_unused=True)
+
+
+def points(saliency: str, options: Known) -> int:
+    """About how many passes a map takes: points of the path, or noisy copies."""
+    if not saliency:
+        return 1
+    parameters = signature(METHODS[saliency].function).parameters
+    for name in ("samples", "steps"):
+        if name in parameters:
+            return int(options.get(name, parameters[name].default))
+    return 1

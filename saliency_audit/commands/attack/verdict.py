@@ -1,0 +1,282 @@
+"""One word for each attack, method and scalar, with a definition."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saliency_audit.attacks import ATTACKS
+from saliency_audit.commands.attack.jobs import WORST_CASE, control_of
+from saliency_audit.setting import parts_of
+
+FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
+
+ATTACK_WORDS = {
+    FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
+    "the same size (its interval lies below that of the noise), and less than half as many; or "
+    "less than half of the distance to the wanted map or region is left that noise leaves",
+    SHIFTED: "the attacked map moved further than noise moves it, in its salient pixels, its "
+    "centre of mass or towards what was wanted, but not that far",
+    STEADY: "not shown to move further than under noise of the same size: the intervals overlap, "
+    "which on few images says little",
+    UNDEFINED: "no verdict: no interval, because there is a single image or the maps are constant, "
+    "zero or NaN; a budget of 0; or an attack that leaves some images without a map and moves the "
+    "others no further than noise",
+}
+
+SIMILARITY = "topk-intersection"
+AIMS = {
+    "structured": "pearson-to-target",
+    "target-region": "mass-in-target",
+    "mass-center": "mass-center-shift",
+}
+"""What says how near a map has come to what the attack wants."""
+
+VERDICT_COLUMNS = (
+    "setting",
+    "attack",
+    "eps",
+    "saliency",
+    "scalar",
+    "similarity",
+    "similarity_low",
+    "similarity_high",
+    "control",
+    "control_low",
+    "control_high",
+    "chance",
+    "aim",
+    "aim_low",
+    "aim_high",
+    "aim_control",
+    "success",
+    "l2_min",
+    "l2_mean",
+    "l2_max",
+    "l2_model_min",
+    "l2_model_mean",
+    "l2_model_max",
+    "n",
+    "n_undefined",
+    "verdict",
+)
+PREDICTION_COLUMNS = (
+    "setting",
+    "eps",
+    "success",
+    "success_low",
+    "success_high",
+    "control",
+    "l2_mean",
+    "linf_max",
+    "n",
+)
+
+Line = Mapping[Hashable, Any]
+
+
+def attack_controls(results: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """By check and setting, the setting of the noise beside which it stands.
+
+    Args:
+        results: rows of the run.
+    """
+    pairs = results[["check", "setting"]].drop_duplicates().itertuples(index=False)
+    found = {(check, setting): control_of(check, setting) for check, setting in pairs}
+    return {pair: setting for pair, setting in found.items() if setting is not None}
+
+
+def attack_chances(*, k: int, pixels: int, classes: int) -> dict[str, float]:
+    """What a map without information would get, by check.
+
+    Args:
+        k: most salient pixels.
+        pixels: of a map.
+        classes: of the model.
+    """
+    alike = ("spearman", "spearman-abs", "pearson", "pearson-to-target")
+    retrieved = ("clean-clean", "clean-attacked", "attacked-clean", "attacked-attacked")
+    return {
+        SIMILARITY: k / pixels,
+        **dict.fromkeys(alike, 0.0),
+        **{f"retrieval-{pair}": 1 / classes for pair in retrieved},
+    }
+
+
+def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """A verdict for each attack on maps, budget, attacked method and scalar.
+
+    Args:
+        summary: one row per check, with its interval.
+        results: rows of the run, for the smallest and largest distances.
+
+    Returns:
+        ``VERDICT_COLUMNS``; similarity is the mean share of salient pixels kept by the attacked
+        method's own map, control the same under noise; aim is what ``AIMS`` says, where the
+        attack has one; distances are L2, in pixel
+        units and in the network's own.
+    """
+    lines = _by_key(summary)
+    distances = _distances(results)
+    rows = []
+    for (check, setting, saliency, scalar), line in lines.items():
+        parts = parts_of(setting)
+        attack = parts.get("attack", "")
+        on_maps = attack == WORST_CASE or (attack in ATTACKS and ATTACKS[attack].goal)
+        if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
+            continue
+        noise = lines[check, str(control_of(check, setting)), saliency, scalar]
+        aim = AIMS.get(attack, "")
+        reached = lines.get((aim, setting, saliency, scalar))
+        by_noise = lines.get((aim, str(control_of(aim, setting)), saliency, scalar))
+        success = lines.get(("attack-success", setting, "", scalar))
+        pixel = distances.get((setting, scalar), (np.nan,) * 3)
+        model = distances.get((f"{setting};space=model", scalar), (np.nan,) * 3)
+        rows.append(
+            (
+                setting,
+                attack,
+                _budget(parts),
+                saliency,
+                scalar,
+                *(line[name] for name in ("mean", "ci_low", "ci_high")),
+                *(noise[name] for name in ("mean", "ci_low", "ci_high")),
+                line["chance"],
+                *(reached[name] if reached else np.nan for name in ("mean", "ci_low", "ci_high")),
+                by_noise["mean"] if by_noise else np.nan,
+                success["mean"] if success else np.nan,
+                *pixel,
+                *model,
+                line["n"],
+                line["n_undefined"],
+                _worst(
+                    [_verdict(line, noise)]
+                    + ([_by_aim(reached, by_noise)] if reached and by_noise else [])
+                ),
+            )
+        )
+    verdicts = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+    # The worst case is no better than any of the attacks it is the worst of.
+    key = ["eps", "saliency", "scalar"]
+    for i in verdicts.index[verdicts["attack"] == WORST_CASE]:
+        same = (verdicts[key] == verdicts.loc[i, key]).all(axis=1)
+        verdicts.loc[i, "verdict"] = _worst(verdicts.loc[same, "verdict"])
+    return verdicts
+
+
+def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """What attacks on the prediction did.
+
+    Args:
+        summary: one row per check, with its interval.
+        results: rows of the run.
+
+    Returns:
+        ``PREDICTION_COLUMNS``; success is the share of images whose class changed, control the
+        same under noise.
+    """
+    lines = _by_key(summary)
+    rows = []
+    for (check, setting, saliency, scalar), line in lines.items():
+        if check != "attack-success" or not setting.startswith("attack=pgd"):
+            continue
+        eps = _budget(parts_of(setting))
+        noise = lines.get(("prediction-kept", str(control_of(check, setting)), saliency, scalar))
+        largest = results[(results["setting"] == setting) & (results["check"] == "linf-distance")]
+        rows.append(
+            (
+                setting,
+                eps,
+                *(line[name] for name in ("mean", "ci_low", "ci_high")),
+                1 - noise["mean"] if noise else np.nan,
+                lines["l2-distance", setting, saliency, scalar]["mean"],
+                largest["value"].astype(float).max(),
+                line["n"],
+            )
+        )
+    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images: int) -> str:
+    """The answer in a few sentences.
+
+    Args:
+        verdicts: of `attack_verdicts`.
+        predictions: of `attack_predictions`.
+        images: audited images.
+    """
+    parts = []
+    several = verdicts["scalar"].nunique() > 1
+    for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
+        budget = "without a budget" if eps == "none" else f"within {eps}"
+        count = own["verdict"].value_counts()
+        named = []
+        for word in ATTACK_WORDS:
+            if count.get(word):
+                maps = own["saliency"] + (" of " + own["scalar"] if several else "")
+                methods = ", ".join(dict.fromkeys(maps[own["verdict"] == word]))
+                named.append(f"{count[word]} {word} ({methods})")
+        parts.append(f"{attack} {budget}: {'; '.join(named)}.")
+    if len(verdicts):
+        parts.insert(0, f"On {images} images, with every predicted class unchanged:")
+    for line in predictions.itertuples():
+        parts.append(
+            f"pgd within {line.eps} changed the class of {line.success:.0%} of {line.n} images "
+            f"(noise: {line.control:.0%})."
+        )
+    return " ".join(parts) or f"Only noise was tried, on {images} images; see summary.csv."
+
+
+def _budget(parts: Mapping[str, str]) -> str:
+    """The budget as tables name it; linf goes without saying."""
+    return f"{parts['norm']} {parts['eps']}" if "norm" in parts else parts["eps"]
+
+
+def _by_key(summary: pd.DataFrame) -> dict[tuple[str, str, str, str], Line]:
+    return {
+        (line["check"], line["setting"], line["saliency"], line["scalar"]): line
+        for line in summary.to_dict("records")
+    }
+
+
+def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """Smallest, mean and largest L2 distance by setting and scalar."""
+    rows = results[(results["check"] == "l2-distance") & (results["status"] == "ok")]
+    found = {}
+    for (setting, scalar), own in rows.groupby(["setting", "scalar"]):
+        values = own["value"].astype(float)
+        found[str(setting), str(scalar)] = (values.min(), values.mean(), values.max())
+    return found
+
+
+def _by_aim(reached: Line, by_noise: Line) -> str:
+    """The verdict by what the attack wants.
+
+    Of a correlation or a share less than half of the distance to 1 must be left. The way of the
+    centre of mass has no end: a map whose centre moved is shifted, not fragile for that alone.
+    """
+    ends = {"mean": "mean", "ci_low": "ci_high", "ci_high": "ci_low"}
+    left, beside = (
+        {**line, **{name: 1 - line[other] for name, other in ends.items()}}
+        for line in (reached, by_noise)
+    )
+    word = _verdict(left, beside)
+    return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word
+
+
+def _worst(words: Iterable[str]) -> str:
+    """The worst of several verdicts on the same maps; undefined only if all are."""
+    return min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
+
+
+def _verdict(line: Line, noise: Line) -> str:
+    ends = [line["mean"], line["ci_high"], noise["mean"], noise["ci_low"]]
+    if "eps=0;" in line["setting"]:
+        return UNDEFINED
+    if not np.isfinite(np.array(ends, dtype=float)).all():
+        return UNDEFINED
+    if line["ci_high"] >= noise["ci_low"]:
+        # Images that lost their map to the attack were perhaps not steady.
+        return UNDEFINED if line["n_undefined"] > noise["n_undefined"] else STEADY
+    return FRAGILE if line["mean"] < noise["mean"] / 2 else SHIFTED

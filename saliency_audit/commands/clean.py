@@ -1,0 +1,100 @@
+"""Clean accuracy: measured before anything else, since no map of a broken model means anything."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from saliency_audit.commands.explain import predict
+from saliency_audit.data import ImageData, batches
+from saliency_audit.models import Classifier
+
+
+@dataclass(frozen=True)
+class Clean:
+    """How the model does on the images as they are.
+
+    Attributes:
+        right: correctly classified images.
+        n: labelled images that could be read.
+        readable: images that could be read.
+        unreadable: images that could not.
+        classes: number of outputs.
+        first_failure: name of the first image that could not be read, and why.
+    """
+
+    right: int
+    n: int
+    readable: int
+    unreadable: int
+    classes: int
+    first_failure: str = ""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right ones, None without labels."""
+        return self.right / self.n if self.n else None
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the accuracy could be that of a model that guesses.
+
+        Two standard errors above 1/classes is not exceeded, with 10 images or more to tell.
+        """
+        if not self.n:
+            return False
+        chance = 1 / self.classes
+        error = (chance * (1 - chance) / max(self.n, 1)) ** 0.5
+        return self.n >= 10 and self.right / self.n <= chance + 2 * error
+
+
+def clean_accuracy(
+    model: Classifier,
+    data: ImageData,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Clean:
+    """Count right predictions, streaming.
+
+    Args:
+        model: the classifier.
+        data: the images.
+        batch_size: most images the model sees at once.
+        workers: processes that read images.
+        shard: ``(rank, world)``: only every world-th batch; see `merged`.
+        advance: called with (images done, all images).
+    """
+    first_failure = ""
+    right = n = readable = unreadable = classes = 0
+    with model.audited():
+        for batch in batches(
+            data,
+            batch_size=batch_size,
+            workers=workers,
+            device=model.mean.device,
+            shard=shard,
+        ):
+            unreadable += len(batch.failures)
+            if batch.failures and not first_failure:
+                first_failure = f"{batch.failures[0].name}: {batch.failures[0].message}"
+            readable += len(batch.names)
+            advance(readable + unreadable, len(data))
+            if batch.names:
+                logits = predict(model, batch.images, batch_size=batch_size)
+                classes = logits.shape[1]
+                n += int((batch.labels >= 0).sum())
+                right += int((logits.argmax(1) == batch.labels).sum())
+    return Clean(right, n, readable, unreadable, classes, first_failure)
+
+
+def merged(parts: Sequence[Clean]) -> Clean:
+    """What several processes counted, each on its own share of the images."""
+    return Clean(
+        right=sum(part.right for part in parts),
+        n=sum(part.n for part in parts),
+        readable=sum(part.readable for part in parts),
+        unreadable=sum(part.unreadable for part in parts),
+        classes=max(part.classes for part in parts),
+        first_failure=next((part.first_failure for part in parts if part.first_failure), ""),
+    )

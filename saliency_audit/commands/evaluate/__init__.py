@@ -1,0 +1,1 @@
+"""``evaluate``: does the map tell the truth?"""

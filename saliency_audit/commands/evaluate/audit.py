@@ -1,0 +1,285 @@
+"""Does the map tell what the model uses, and does it depend on the model at all?"""
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliency_audit.commands.evaluate.batch import Judged, measured
+from saliency_audit.commands.explain import predict, supported
+from saliency_audit.commands.known import first_images
+from saliency_audit.commands.rows import failure_rows, image_example
+from saliency_audit.data import ImageData, batches
+from saliency_audit.errors import InputError, UnsupportedError, lookup
+from saliency_audit.methods import METHODS
+from saliency_audit.metrics import METRICS
+from saliency_audit.models import SCALARS, Classifier, resolve_randomisation, weight_layers
+from saliency_audit.types import CONTROLS, Batch, CurvePoint, SaliencyMethod
+
+METRICS_BY_DEFAULT = ("deletion", "preservation", "sanity-cascade", "scalar-agreement")
+SALIENCY_BY_DEFAULT = ("gradient", "smoothgrad", "integrated-gradients", "gradcam")
+IMAGES_AT_ONCE = 32
+"""Most images of one batch of rows: what a kill can lose."""
+EXAMPLES = 4
+"""Images drawn with their maps; what a metric did is drawn for the first."""
+
+
+def evaluate(
+    model: Classifier,
+    data: ImageData,
+    *,
+    metrics: Mapping[str, Mapping[str, Any]] | Sequence[str] = METRICS_BY_DEFAULT,
+    by_default: bool = False,
+    saliency: Sequence[str] | None = None,
+    scalar: str = "logit",
+    target: str = "predicted",
+    options: Mapping[str, Any] | None = None,
+    methods: Mapping[str, SaliencyMethod] | None = None,
+    problems: Mapping[str, Mapping[str, str]] | None = None,
+    models: Sequence[Classifier] = (),
+    judge: Classifier | None = None,
+    other: Classifier | None = None,
+    annotations: Callable[[Sequence[str]], Tensor] | None = None,
+    base: str | None = None,
+    seed: int = 0,
+    batch_size: int = IMAGES_AT_ONCE,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    begin: Callable[[], Container[int]] = tuple,
+    tell: Callable[[str], None] = lambda line: None,
+    advance: Callable[[int, int], None] = lambda made, total: None,
+) -> Iterator[Batch]:
+    """Measure every metric of every method's maps, and of the two controls beside them.
+
+    A map is computed once for each image, model and method, and shared by all metrics.
+
+    Args:
+        model: the classifier; its flags and weights are as before afterwards.
+        data: the images.
+        metrics: names in ``METRICS``, optionally with their options.
+        by_default: nobody asked for these metrics: those that the methods do not allow are told
+            and left out.
+        saliency: names in ``METHODS``; None means the usual four that the model's format allows,
+            or none where ``methods`` are given.
+        scalar: a name in ``SCALARS``.
+        target: "predicted" or "label", the explained class.
+        options: of saliency methods, given to those that have them.
+        methods: further saliency methods by name, such as maps made elsewhere.
+        problems: of those, by name and image, why a map cannot be used.
+        models: further classifiers for the same images, measured in the same way.
+        judge: whose accuracy "discriminative" measures; None means each model itself.
+        other: a second model for "stability".
+        annotations: gives ``(n, h, w)`` for names of images, NaN where there is none.
+        base: a method that must be among those measured, since others will be compared with it.
+        seed: of every random draw.
+        batch_size: most images the model sees at once; halved when memory runs out.
+        workers: processes that read images.
+        shard: ``(rank, world)``: this process takes every world-th batch.
+        begin: called once all is known to work; returns the indices of batches that need no work.
+        tell: called with lines the user should read.
+        advance: called with (measurements done, measurements to do).
+
+    Yields:
+        One `Batch` of rows per at most 32 images.
+
+    Raises:
+        InputError: an unknown name, a metric without what it needs, a method asked for by name
+            that the model does not allow, or images that cannot be read at all.
+    """
+    methods = methods or {}
+    known_methods = {**METHODS, **methods}
+    if not isinstance(metrics, Mapping):
+        metrics = {name: {} for name in metrics}
+    for name in metrics:
+        lookup("metric", METRICS, name)
+    lookup("scalar", SCALARS, scalar)
+    recorded = [name for name, method in methods.items() if method.recorded]
+    metrics = _possible(
+        metrics,
+        recorded,
+        judge=judge,
+        other=other,
+        annotated=annotations is not None,
+        labelled=data.labelled,
+        by_default=by_default,
+        tell=tell,
+    )
+    asked = list(dict.fromkeys(saliency or (() if methods else SALIENCY_BY_DEFAULT)))
+    for name in asked:
+        lookup("saliency method", METHODS, name)
+    everyone = _named_apart([model, *models])
+    at_once = min(IMAGES_AT_ONCE, batch_size)
+    device = model.mean.device
+
+    helpers = [helper for helper in (judge, other) if helper is not None]
+    with _audited([*everyone, *helpers]):
+        known, labels, _ = first_images(data, 2, at_once, device=device, workers=workers)
+        _check_outputs([*everyone, *helpers], known)
+        for given in metrics.values():
+            if given.get("randomise") == "reinit":
+                for one in everyone:
+                    resolve_randomisation(one, weight_layers(one, known[:1]), "reinit")
+        reads_maps = [name for name in metrics if METRICS[name].of != "model"]
+        chosen: list[str] = []
+        if reads_maps:
+            classes = predict(model, known[:1], batch_size=1).argmax(1)
+            tried = partial(
+                supported,
+                model=model,
+                images=known[:1],
+                targets=labels[:1].clamp_min(0) if target == "label" else classes,
+                scalar=scalar,
+                options=options or {},
+                tell=tell,
+                methods=known_methods,
+            )
+            chosen = list(recorded)
+            callables = [name for name in methods if name not in recorded]
+            chosen += tried(callables, refuse=True, option="--explain")
+            chosen += tried(list(dict.fromkeys([*asked, *CONTROLS])), refuse=saliency is not None)
+        if base is not None and base not in chosen:
+            raise InputError(
+                f"--base {base} is not measured in this run (that are {', '.join(chosen)}); add "
+                f"--saliency {base}"
+            )
+        mean = _mean_colour(data, metrics, at_once, device=device, workers=workers)
+        done = begin()
+        run = Judged(
+            metrics={name: dict(given) for name, given in metrics.items()},
+            methods=chosen,
+            known=known_methods,
+            problems=problems or {},
+            scalar=scalar,
+            options=options or {},
+            judge=judge,
+            other=other,
+            annotations=annotations,
+            dataset_mean=mean,
+            seed=seed,
+            batch_size=batch_size,
+            tell=tell,
+        )
+        mine = [
+            min(at_once, len(data) - index * at_once)
+            for index in range(-(-len(data) // at_once))
+            if index % shard[1] == shard[0] and index not in done
+        ]
+        total, made = sum(mine) * len(everyone) * run.measurements, 0
+        for batch in batches(
+            data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
+        ):
+            rows = failure_rows(batch, model.name)
+            curves: list[CurvePoint] = []
+            seen = max(0, EXAMPLES - batch.index * at_once)
+            examples = [
+                image_example(name, image)
+                for name, image in zip(batch.names[:seen], batch.images, strict=False)
+            ]
+            for one in everyone if batch.names else ():
+
+                def count(measurements: int, images: int = len(batch.names)) -> None:
+                    nonlocal made
+                    made += measurements * images
+                    advance(made, total)
+
+                found = measured(run, one, batch, target=target, seen=seen, count=count)
+                rows += found.rows
+                curves += found.curves
+                examples += found.examples
+            yield Batch(batch.index, rows, examples, curves)
+
+
+def _possible(
+    metrics: Mapping[str, Mapping[str, Any]],
+    recorded: Sequence[str],
+    *,
+    judge: Classifier | None,
+    other: Classifier | None,
+    annotated: bool,
+    labelled: bool,
+    by_default: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Mapping[str, Any]]:
+    """The metrics, less those by default that need the method where there are its maps alone."""
+    kept = dict(metrics)
+    for name in metrics:
+        metric = METRICS[name]
+        if "other" in metric.needs and other is None:
+            raise InputError(f"--metric {name} compares two models; name the second with --other")
+        if "annotations" in metric.needs and not annotated:
+            raise InputError(
+                f"--metric {name} needs what people marked; give --annotations FOLDER or FILE.csv"
+            )
+        if metric.of == "method" and recorded:
+            why = (
+                f"{name} needs the method itself, to make maps again, and {recorded[0]} are maps "
+                "made elsewhere"
+            )
+            if not by_default:
+                raise UnsupportedError(
+                    f"{why}; leave --metric {name}, or give the method with --explain"
+                )
+            tell(f"{why}: left out")
+            del kept[name]
+        elif "labels" in metric.needs and not labelled:
+            tell(f"{name} needs labels and the images have none: undefined")
+    if judge is not None and "discriminative" not in metrics:
+        raise InputError("--judge is for --metric discriminative; add that or leave --judge")
+    return kept
+
+
+def _named_apart(models: Sequence[Classifier]) -> list[Classifier]:
+    """The models, renamed where two have one name: rows go by it."""
+    taken: set[str] = set()
+    for model in models:
+        name, number = model.name, 1
+        while model.name in taken:
+            number += 1
+            model.name = f"{name} ({number})"
+        taken.add(model.name)
+    return list(models)
+
+
+@contextmanager
+def _audited(models: Sequence[Classifier]) -> Iterator[None]:
+    """Inside, all the models are in eval mode with frozen weights."""
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(model.audited())
+        yield
+
+
+def _check_outputs(models: Sequence[Classifier], known: Tensor) -> None:
+    """Try the models on the first images.
+
+    Raises:
+        InputError: one does not take them or has another number of outputs.
+    """
+    first, *others = [(model.name, model.check(known)) for model in models]
+    for name, outputs in others:
+        if outputs != first[1]:
+            raise InputError(
+                f"{name} has {outputs} outputs and {first[0]} has {first[1]}; models in one run "
+                "must know the same classes"
+            )
+
+
+def _mean_colour(
+    data: ImageData,
+    metrics: Mapping[str, Mapping[str, Any]],
+    at_once: int,
+    *,
+    device: torch.device,
+    workers: int,
+) -> Tensor | None:
+    """Mean of all images by channel, ``(c,)``, if a fill asks for it."""
+    if all(given.get("fill") != "dataset-mean" for given in metrics.values()):
+        return None
+    total, images = torch.zeros(data.input_shape[0], dtype=torch.float64, device=device), 0
+    for batch in batches(data, batch_size=at_once, workers=workers, device=device):
+        total += batch.images.double().mean((2, 3)).sum(0)
+        images += len(batch.names)
+    return (total / images).float()

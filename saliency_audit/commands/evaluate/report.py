@@ -1,0 +1,258 @@
+"""The report of ``evaluate``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saliency_audit.commands.evaluate.charts import draw_curves, draw_models
+from saliency_audit.commands.evaluate.figures import draw_verdicts, numbered
+from saliency_audit.commands.evaluate.gallery import draw_gallery, draw_perturbed, draw_randomised
+from saliency_audit.commands.evaluate.sanity import SANITY, draw_sanity, few_at_once
+from saliency_audit.commands.evaluate.tables import (
+    compared_tables,
+    drop_tables,
+    failure_tables,
+    metric_table,
+    model_tables,
+    verdict_tables,
+)
+from saliency_audit.report.html import Picture, Section, Table, write_html
+from saliency_audit.report.tables import write_csv
+from saliency_audit.report.wording import facts, facts_table, subtitle, summary_table
+from saliency_audit.setting import parts_of
+from saliency_audit.types import Check, Example
+
+PICTURES = ("verdicts", "maps", "perturbed", "randomised")
+"""How the names of pictures begin that are not named after a check."""
+
+_UNFOLDED = 2  # pages
+
+_INTRODUCTION = (
+    "A saliency map marks the pixels that a model is said to have decided by. Nobody knows the "
+    "pixels it really decided by, so no map can be compared with the truth. What can be measured: "
+    "whether the model's answer changes more when the marked pixels go than when others do, and "
+    "whether the map changes at all when what the model has learned is taken away.",
+    "Every number stands beside those of two controls that see no model: random numbers, and the "
+    "edges of the image (sobel). A map that does no better than random numbers has not shown that "
+    "it tells anything. A map that does no better than edges has not shown more than the image.",
+)
+_MAPS = ("How salient maps look says nothing about whether they are right. Compare with sobel.",)
+_CURVES = (
+    "Pixels are replaced step by step in the order of their saliency, and the model is asked at "
+    "every step. The metric is the area under the curve or, of aopc, its mean.",
+)
+_SANITY = (
+    "If a map tells what the model has learned, it must change when that is taken away. Layers "
+    "are drawn at random, the model explains again, and both maps are compared. 1 is the same map; "
+    "sobel, which sees no model, always has 1. 0 is a map that has nothing to do with the first.",
+)
+_PERTURBED = ("The first image on its way along the curves, as the model saw it.",)
+_OF_MODEL = (
+    "No map can be better than the model it explains: with an accuracy near chance there is little "
+    "to explain. A low scalar-agreement means that something was added to all logits alike; then "
+    "every map of a logit may have been forged.",
+)
+_DROP = (
+    "How much smaller the mean drop of the probability is than that of the base method: ratio of "
+    "means over the same images, lower is better, negative is better than the base. Undefined "
+    "where the base's own mean is not above 0.",
+)
+_COMPARED = (
+    "Every further model minus the first one, on the same images: the mean of the paired "
+    "differences with its 95 % interval. compare.csv has every number.",
+)
+_LIMITS = (
+    "An image with replaced pixels is unlike all images the model was trained on: its answer may "
+    "change for that reason alone. That is why every number stands beside the random map's, for "
+    "which as many pixels were replaced, and why a difference to it is what the word is about.",
+    "A map better than random is not thereby complete or right: it marks pixels that matter "
+    "more than others do.",
+    "density-perturbation reads logits, not probabilities. Adding the same to all logits changes "
+    "no prediction and no probability, and forges it; scalar-agreement tells on that.",
+    "The sanity checks compare the map of the given model with that of a model whose weights are "
+    "random, for the same image and class. They show whether a map depends on what was learned, "
+    "not whether it is right. Where the randomised model's map has a norm, or its logits a "
+    "spread, near 0, there was nothing left to compare.",
+    "Means come with 95 % intervals: a percentile bootstrap over images, and Wilson's score "
+    "interval for checks that are 0 or 1 for each image. They hold for images like these ones and "
+    "are not corrected for the number of comparisons: of twenty words one may be chance. Undefined "
+    "values are counted, never averaged.",
+    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+)
+
+
+def write_evaluate_report(
+    folder: Path,
+    *,
+    summary: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    curves: pd.DataFrame,
+    examples: Sequence[Example],
+    sentence: str,
+    run: Mapping[str, Any],
+    words: Mapping[str, str],
+    checks: Mapping[str, Check],
+    compared: pd.DataFrame | None = None,
+    drops: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Write everything ``evaluate`` shows but ``results.csv`` and ``run.json``.
+
+    Args:
+        folder: the output folder.
+        summary: of `summarise`.
+        verdicts: ``model,saliency,scalar,check,setting,mean,ci_low,ci_high,random,sobel,
+            difference,difference_low,difference_high,n,n_undefined,verdict``; may be empty. The
+            controls have rows with an empty verdict.
+        curves: ``model,saliency,check,x,mean,ci_low,ci_high,n``; may be empty.
+        examples: images, maps, images with pixels replaced and maps of randomised models.
+        sentence: the answer.
+        run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
+        words: what the verdicts mean.
+        checks: what is known of each check, by name.
+        compared: differences of further models to the first, see `between_models`.
+        drops: see `relative_drop`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    tables = {"summary": summary, "verdicts": verdicts, "curves": curves}
+    further = {"compare": compared, "relative-drop": drops}
+    tables |= {name: table for name, table in further.items() if table is not None}
+    written = [write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
+    overview = _pictures(
+        draw_verdicts(verdicts, folder, checks=checks) if len(verdicts) else [],
+        "The verdicts at a glance. Numbers: mean [95 % interval].",
+    )
+    of = " of the first model" if summary["model"].nunique() > 1 else ""
+    maps = _pictures(draw_gallery(examples, folder), f"The first images and their maps{of}.")
+    drawn = _draw_curves(curves, verdicts, folder, checks)
+    sanity = [picture for name in SANITY for picture in drawn.pop(name, [])]
+    of_model = [picture for name in _of_models(curves) for picture in drawn.pop(name, [])]
+    charts = [picture for pictures in drawn.values() for picture in pictures]
+    sanity += _pictures(
+        draw_randomised(examples, folder),
+        f"The first image's map{of} as weights are drawn at random.",
+    )
+    perturbed = _pictures(
+        draw_perturbed(examples, folder, fills=_fills(summary)), f"What each map{of} had replaced."
+    )
+    sections = [
+        Section("Verdicts", pictures=overview),
+        Section("What the words mean", terms=words if len(verdicts) else {}),
+        Section("What was measured", tables=metric_table(summary, checks)),
+        Section("The maps", _MAPS, pictures=maps),
+        Section("What happens as pixels are replaced", _CURVES, pictures=charts),
+        Section(
+            "The images that the model was shown",
+            _PERTURBED,
+            pictures=perturbed,
+            folded=len(perturbed) > _UNFOLDED,
+        ),
+        Section("Does the map depend on the model?", _SANITY, pictures=sanity),
+        Section(
+            "The model itself", _OF_MODEL, pictures=of_model, tables=model_tables(summary, checks)
+        ),
+        Section(
+            "Compared with the first model",
+            _COMPARED,
+            tables=compared_tables(compared, verdicts, checks),
+        ),
+        Section("The relative drop of AOPC", _DROP, tables=drop_tables(drops)),
+        Section("The verdicts in numbers", tables=verdict_tables(verdicts, checks)),
+        Section("What failed", tables=failure_tables(summary)),
+    ]
+    known = facts(run)
+    pictures = [*overview, *maps, *charts, *perturbed, *sanity, *of_model]
+    page = write_html(
+        folder / "report.html",
+        title="Do these saliency maps tell the truth?",
+        subtitle=subtitle(known),
+        verdict_sentence=sentence,
+        sections=[
+            Section("The question", _INTRODUCTION),
+            *(
+                section
+                for section in sections
+                if section.terms or section.pictures or section.tables
+            ),
+            Section("How this was measured, and its limits", _LIMITS),
+            Section("All numbers", tables=_all_numbers(summary), folded=True),
+            Section("This run", tables=[facts_table(known)]),
+        ],
+    )
+    return [*written, *(picture.path for picture in pictures), page]
+
+
+def _draw_curves(
+    curves: pd.DataFrame, verdicts: pd.DataFrame, folder: Path, checks: Mapping[str, Check]
+) -> dict[str, list[Picture]]:
+    """A picture for each check and model, by check; of the models alone, one for all of them."""
+    defined = curves[np.isfinite(curves["mean"].astype(float))]
+    several = curves["model"].nunique() > 1
+    drawn: dict[str, list[Picture]] = {}
+    for name in dict.fromkeys(map(_family, defined["check"])):
+        own = defined[defined["check"].map(_family) == name]
+        pictures = drawn.setdefault(name, [])
+        check = checks.get(name)
+        if name in _of_models(curves):
+            path = draw_models(own, folder / f"{name}.png", check=check)
+            pictures.append(Picture(path, _caption(name, check, "")))
+            continue
+        for model, of_model in own.groupby("model", sort=False):
+            given = verdicts[verdicts["model"] == model]
+            called = str(model) if several else ""
+            for part in few_at_once(of_model) if name in SANITY else [of_model]:
+                path = numbered(folder, name, len(pictures))
+                path = (
+                    draw_sanity(part, given, path, name=name, check=check, model=called)
+                    if name in SANITY
+                    else draw_curves(part, given, path, check=check, model=called)
+                )
+                pictures.append(Picture(path, _caption(name, check, called)))
+    return drawn
+
+
+def _fills(summary: pd.DataFrame) -> dict[str, str]:
+    """What each check replaces pixels by, if it is one thing."""
+    found: dict[str, set[str]] = {}
+    for check, setting in zip(summary["check"], summary["setting"], strict=True):
+        if fill := parts_of(setting).get("fill"):
+            found.setdefault(check, set()).add(fill)
+    return {check: next(iter(fills)) for check, fills in found.items() if len(fills) == 1}
+
+
+def _family(check: str) -> str:
+    """The check whose picture shows a check: that of a sanity check shows all ways to compare."""
+    return next((name for name in SANITY if check.startswith(f"{name}-")), check)
+
+
+def _of_models(curves: pd.DataFrame) -> list[str]:
+    """Checks whose curves are of no map."""
+    of_maps = {_family(check) for check in curves.loc[curves["saliency"] != "", "check"]}
+    return [check for check in dict.fromkeys(map(_family, curves["check"])) if check not in of_maps]
+
+
+def _caption(name: str, check: Check | None, model: str) -> str:
+    words = {True: "; higher is better", False: "; lower is better", None: ""}
+    told = f": {check.summary}{words[check.higher_is_better]}" if check else ""
+    return f"{name}{told}.{f' {model}.' if model else ''}"
+
+
+def _pictures(paths: Sequence[Path], caption: str) -> list[Picture]:
+    return [Picture(path, caption) for path in paths]
+
+
+def _all_numbers(summary: pd.DataFrame) -> list[Table]:
+    """One table for each model."""
+    several = summary["model"].nunique() > 1
+    return [
+        replace(summary_table(own), title=str(model) if several else "")
+        for model, own in summary.groupby("model", sort=False)
+    ]

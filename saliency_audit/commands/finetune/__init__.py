@@ -1,0 +1,1 @@
+"""``finetune``: train gradients that can be trusted more, and see what it costs."""

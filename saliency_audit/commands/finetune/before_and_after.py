@@ -1,0 +1,264 @@
+"""What training changed: the same images, measured with the model before and after it."""
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from saliency_audit.commands.attack.audit import attack
+from saliency_audit.commands.evaluate.audit import IMAGES_AT_ONCE, evaluate
+from saliency_audit.data import ImageData
+from saliency_audit.data.dataset import subset
+from saliency_audit.errors import InputError, lookup
+from saliency_audit.methods import METHODS
+from saliency_audit.metrics import METRICS
+from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.types import Batch, Example, Row
+
+FINETUNED = "finetuned"
+"""Name of the model after training."""
+_METRICS = (
+    "robust-accuracy",
+    "gradient-norm-target",
+    "gradient-norm-others",
+    "scalar-agreement",
+    "sparsity-gini",
+    "deletion",
+    "discriminative",
+)
+_OF_ATTACK = ("topk-intersection", "prediction-kept")
+_COST = {"accuracy": 1, "evaluate": 150, "attack": 150}  # of one image, roughly
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One audit of those that belong to the comparison.
+
+    Attributes:
+        batches: the audit, less ``begin`` and ``advance``.
+        rows: what becomes of a row; None leaves it out.
+        work: in units of ``_COST``.
+        drawn: whether its images and maps are examples.
+    """
+
+    batches: Callable[..., Iterator[Batch]]
+    rows: Callable[[Row], Row | None]
+    work: int
+    drawn: bool = False
+
+
+def before_and_after(
+    before: Classifier | None,
+    after: Classifier,
+    data: ImageData,
+    *,
+    saliency: Sequence[str] = ("gradient",),
+    scalar: str = "logit",
+    target: str = "predicted",
+    max_samples: int = 256,
+    eps: float = 8 / 255,
+    norm: str = "linf",
+    other: Classifier | None = None,
+    options: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    batch_size: int = IMAGES_AT_ONCE,
+    workers: int = 0,
+    begin: Callable[[], Container[int]] = tuple,
+    tell: Callable[[str], None] = lambda line: None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Batch]:
+    """Measure a model before and after training on the same images.
+
+    The accuracy is of all images. Everything else is of ``max_samples`` of them, chosen with the
+    seed: robust accuracy, gradient norms, agreement of logit and centred logit, sparsity, deletion
+    and discriminative of each method beside the two controls, stability, and the top-k attack on
+    each method that can be differentiated, beside noise of the same size.
+
+    Args:
+        before: the model that was trained further; None if there is none, as when training began
+            with random weights. Its rows have its own name.
+        after: the trained model; its rows have the name ``FINETUNED``.
+        data: the images. What needs labels is undefined for those without.
+        saliency: names in ``METHODS``.
+        scalar: a name in ``SCALARS``.
+        target: "predicted" or "label", the explained class; "predicted" is each model's own.
+        max_samples: images of all but the accuracy.
+        eps: budget of robust accuracy and of the attack on maps, pixel units.
+        norm: of it, "linf" or "l2".
+        other: another training, such as one with another seed, with whose maps those of both
+            models are compared ("stability"). None compares the maps of ``after`` with those of
+            ``before``: how much of the old map is kept. ``before`` has no such rows then.
+        options: of saliency methods.
+        search: options of the attack on maps, such as ``steps``.
+        seed: of every random draw.
+        batch_size: most images a model sees at once.
+        workers: processes that read images.
+        begin: called once something is known to work; returns the numbers of all batches that
+            need no work.
+        tell: called with lines the user should read, each of them once.
+        advance: called with (work done, all work).
+
+    Yields:
+        Batches of rows. Each of the audits has as many numbers as there are images. The examples
+        are the first images with the maps before and after (roles "image", "before", "after");
+        settings name classes, ``label=...`` of an image and ``class=...`` of a map.
+
+    Raises:
+        InputError: an unknown name or impossible number, models with different classes, or images
+            that cannot be read at all.
+    """
+    check_before_and_after(saliency, scalar, eps=eps, norm=norm)
+    search = search or {}
+    chosen = subset(data, max_samples, seed)
+    # Its weights and counters are shared, its name is not.
+    after = after.replaced(after.network, name=FINETUNED)
+    models = [model for model in (before, after) if model is not None]
+    saliency = list(dict.fromkeys(saliency))
+    told: set[str] = set()
+
+    def tell_once(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            tell(line)
+
+    shared: dict[str, Any] = {
+        "target": target,
+        "options": options,
+        "seed": seed,
+        "batch_size": batch_size,
+        "workers": workers,
+        "tell": tell_once,
+    }
+    second = other or before
+    metrics: dict[str, Mapping[str, Any]] = {name: {} for name in _METRICS}
+    metrics["robust-accuracy"] = {"eps": eps, "norm": norm}
+    if second is not None:
+        metrics["stability"] = {}
+    compared = partial(evaluate, models[0], models=models[1:], scalar=scalar, **shared)
+    runs = [
+        _Run(
+            partial(compared, data, metrics=["accuracy"]),
+            lambda row: row,
+            len(data) * len(models) * _COST["accuracy"],
+        ),
+        _Run(
+            partial(compared, chosen, metrics=metrics, saliency=saliency, other=second),
+            partial(_measured, old=before.name if before and other is None else "", second=second),
+            len(chosen) * len(models) * len(saliency) * _COST["evaluate"],
+            drawn=True,
+        ),
+    ]
+    attacked = [name for name in saliency if METHODS[name].differentiable]
+    for name in saliency:
+        if name not in attacked:
+            tell_once(f"{name} is not attacked: it cannot be differentiated")
+    runs += [
+        _Run(
+            partial(
+                attack,
+                model,
+                chosen,
+                saliency=attacked,
+                measure=attacked,
+                scalars=[scalar],
+                eps=[eps],
+                norm=norm,
+                search=search,
+                **shared,
+            ),
+            lambda row: row if row["check"] in _OF_ATTACK else None,
+            len(chosen) * len(attacked) * _COST["attack"],
+        )
+        for model in (models if attacked else ())
+    ]
+    total, made = sum(run.work for run in runs), 0
+    for i, run in enumerate(runs):
+        place = i * len(data)
+
+        def own(place: int = place) -> set[int]:
+            done = begin()
+            return {number for number in range(len(data)) if place + number in done}
+
+        def count(done: int, of: int, made: int = made, work: int = run.work) -> None:
+            advance(made + round(work * done / max(of, 1)), total)
+
+        for batch in run.batches(begin=own, advance=count):
+            rows = [row for given in batch.rows if (row := run.rows(given)) is not None]
+            examples = _drawn(batch, models, chosen.class_names) if run.drawn else []
+            yield Batch(place + batch.index, rows, examples, batch.curves)
+        made += run.work
+        advance(made, total)
+
+
+def check_before_and_after(
+    saliency: Sequence[str],
+    scalar: str,
+    *,
+    eps: float,
+    norm: str,
+) -> None:
+    """Refuse what `before_and_after` cannot do, before anything is trained.
+
+    Args:
+        saliency: names of methods.
+        scalar: name of the explained scalar.
+        eps: budget of the attacks.
+        norm: of it.
+
+    Raises:
+        InputError: one line with the value and what to give instead.
+    """
+    for name in saliency:
+        lookup("saliency method", METHODS, name)
+    lookup("scalar", SCALARS, scalar)
+    lookup("norm", {"linf": None, "l2": None}, norm)
+    if not eps >= 1 / 256:
+        raise InputError(
+            f"--audit-eps is {eps:g}; images have 8 bits, so give 1/255 or more, such as 2/255"
+        )
+
+
+def _measured(row: Row, *, old: str, second: Classifier | None) -> Row | None:
+    """A row of the metrics: stability says with what, and that of a model with itself goes.
+
+    Unreadable images have a row already, beside the accuracy.
+    """
+    if not row["check"] or (row["model"] == old and row["check"] in METRICS["stability"].checks):
+        return None
+    if row["check"] in METRICS["stability"].checks and second is not None:
+        other = f"other={_plain(second.name)}"
+        return row | {"setting": ";".join(filter(None, (row["setting"], other)))}
+    return row
+
+
+def _drawn(
+    batch: Batch, models: Sequence[Classifier], class_names: Sequence[str] | None
+) -> list[Example]:
+    """The images and the maps of each model, which say of which model and class they are."""
+    known = dict(enumerate(class_names or ()))
+
+    def said(key: str, index: int | None) -> str:
+        return "" if index is None else f"{key}={_plain(known.get(index, f'class {index}'))}"
+
+    rows = {(row["model"], row["image"]): row for row in batch.rows if row["check"]}
+    roles = ("before", "after")[-len(models) :]
+    # A method that failed on a model has drawn nothing of it.
+    made = {(r["model"], r["image"], r["saliency"]) for r in batch.rows if r["status"] != "error"}
+    found, left = [], dict[tuple[str, str], list[int]]()
+    for example in batch.examples:
+        key = (example.image, example.saliency)
+        if example.role == "image":
+            label = rows[models[0].name, example.image]["label"]
+            found.append(replace(example, setting=said("label", label)))
+        elif example.role == "map":
+            having = [i for i, model in enumerate(models) if (model.name, *key) in made]
+            which = left.setdefault(key, having).pop(0)
+            target = rows[models[which].name, example.image]["target"]
+            found.append(replace(example, role=roles[which], setting=said("class", target)))
+    return found
+
+
+def _plain(name: str) -> str:
+    """A name as it can stand in a setting."""
+    return name.replace(";", ",").replace("=", "-")

@@ -1,0 +1,260 @@
+"""What training gained and what it cost: one word for each question, from paired differences."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saliency_audit.commands.attack.audit import TOP
+from saliency_audit.commands.evaluate.verdict import (
+    FEWEST,
+    MOST_UNDEFINED,
+    UNDEFINED,
+    evaluate_chances,
+)
+from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.metrics.topk_intersection import pixel_count
+from saliency_audit.setting import parts_of
+from saliency_audit.types import CONTROLS, PROPORTIONS
+
+BETTER, WORSE, CHANGED, SAME = "better", "worse", "changed", "no difference shown"
+
+FINETUNE_WORDS = {
+    BETTER: "the 95 % interval of the paired difference, after minus before on the same images, "
+    "lies on the better side of zero",
+    WORSE: "that interval lies on the worse side of zero",
+    CHANGED: "that interval excludes zero, and neither end is better: gradients that are shorter, "
+    "or maps with fewer pixels, are not truer for that",
+    SAME: "that interval holds zero: on these images no difference is shown, which on few images "
+    "says little",
+    UNDEFINED: "no verdict: more than 5 % of the images have no value with one of the models, "
+    "labels are missing, the check failed, or there are fewer than 8 images",
+}
+ATTACKED = "topk-intersection"
+QUESTIONS = (
+    "accuracy",
+    "robust-accuracy",
+    "deletion",
+    "discriminative",
+    "stability",
+    ATTACKED,
+    "scalar-agreement",
+    "gradient-norm-target",
+    "gradient-norm-others",
+    "sparsity-gini",
+)
+"""Checks that are compared, in this order."""
+VERDICT_COLUMNS = (
+    "check",
+    "saliency",
+    "setting",
+    "before",
+    "before_low",
+    "before_high",
+    "after",
+    "after_low",
+    "after_high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "control_before",
+    "control_after",
+    "n",
+    "n_undefined",
+    "word",
+)
+_ENDS = {"": "mean", "_low": "ci_low", "_high": "ci_high"}
+_DIFFERENCE = ("difference", "difference_low", "difference_high")
+_FAILED = "reason="
+
+Line = Mapping[Hashable, Any]
+
+
+def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    """A verdict for each question, and for each method where the question is about its map.
+
+    Args:
+        summary: one row per check, with its interval; the model before comes first, the one after
+            last. With a single model nothing is compared, and no row has a word.
+        compared: the paired differences, after minus before:
+            ``saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+
+    Returns:
+        ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``control_before`` and
+        ``control_after`` are the means of what the check stands beside in ``summary``: the random
+        map, or noise of the attack's size. ``word`` is empty where there is nothing to compare
+        with. Of ``n`` images the difference is defined.
+    """
+    names = list(dict.fromkeys(summary["model"]))
+    lines = [line for line in summary.to_dict("records") if _is_answer(line)]
+    key = ("saliency", "scalar", "check", "setting")
+    beside = {tuple(line[name] for name in key): line for line in compared.to_dict("records")}
+    groups: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    for line in lines:
+        # A failure has a reason instead of a setting: it answers what it failed at.
+        group = groups.setdefault((line["check"], line["saliency"], line["scalar"]), {})
+        group.setdefault(line["model"], []).append(line)
+    rows = []
+    for check, saliency, scalar in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
+        of_model = groups[check, saliency, scalar]
+        after = of_model.get(names[-1], [])
+        before = of_model.get(names[0], []) if len(names) > 1 else []
+        measured = [line for line in (*after, *before) if not _failed(line)]
+        setting = (measured or after or before)[0]["setting"]
+        difference = beside.get((saliency, scalar, check, setting), {})
+        paired = bool(before and after)
+        images = max(_images(before), _images(after))
+        n = int(difference.get("n", 0)) if paired else sum(line["n"] for line in after)
+        rows.append(
+            {
+                "check": check,
+                "saliency": saliency,
+                "setting": setting,
+                **_means("before", before),
+                **_means("after", after),
+                **{name: difference.get(name, np.nan) for name in _DIFFERENCE},
+                "control_before": _mean(before, "control"),
+                "control_after": _mean(after, "control"),
+                "n": n,
+                "n_undefined": images - n,
+                "word": _word(check, difference, n, images) if paired else "",
+            }
+        )
+    return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def _is_answer(line: Line) -> bool:
+    """Whether a row answers a question: no control, no stage on the way, no noise."""
+    check, setting = line["check"], line["setting"]
+    if check not in QUESTIONS or line["saliency"] in CONTROLS:
+        return False
+    if _failed(line):
+        return True
+    if check in METRICS:
+        return METRICS[check].answer in setting
+    parts = parts_of(setting)
+    return parts.get("attack") == "topk" and parts.get("attacked") == line["saliency"]
+
+
+def _failed(line: Line) -> bool:
+    return bool(line["setting"].startswith(_FAILED))
+
+
+def _images(lines: Sequence[Line]) -> int:
+    return sum(int(line["n"] + line["n_undefined"]) for line in lines)
+
+
+def _means(name: str, lines: Sequence[Line]) -> dict[str, float]:
+    return {name + end: _mean(lines, column) for end, column in _ENDS.items()}
+
+
+def _mean(lines: Sequence[Line], column: str) -> float:
+    return next((line[column] for line in lines if not _failed(line)), np.nan)
+
+
+def _word(check: str, difference: Line, n: int, images: int) -> str:
+    ends = sorted(difference.get(name, np.nan) for name in _DIFFERENCE[1:])
+    if n < FEWEST or images - n > MOST_UNDEFINED * images or not np.isfinite(ends).all():
+        return UNDEFINED
+    if ends[0] <= 0 <= ends[1]:
+        return SAME
+    better = CHECKS[check].higher_is_better
+    return CHANGED if better is None else BETTER if better == (ends[0] > 0) else WORSE
+
+
+def finetune_chances(
+    rows: pd.DataFrame, classes: int, input_shape: Sequence[int]
+) -> dict[Any, float]:
+    """What a map without information would get, by check or by check and setting.
+
+    Args:
+        rows: results, with the columns ``check`` and ``setting``.
+        classes: outputs of the model.
+        input_shape: ``(c, h, w)`` of an image.
+    """
+    pixels = input_shape[1] * input_shape[2]
+    return {
+        **evaluate_chances(rows, classes),
+        "topk-intersection": pixel_count(TOP, pixels) / pixels,
+    }
+
+
+def finetune_sentence(
+    verdicts: pd.DataFrame, *, objective: str, images: int, against: str | None = None
+) -> str:
+    """The answer in a sentence, losses beside gains.
+
+    Args:
+        verdicts: of `finetune_verdicts`.
+        objective: what was trained for.
+        images: audited images.
+        against: the model compared with, where it is not that before training.
+    """
+    lines = verdicts.to_dict("records")
+    beside = f", compared with {against}" if against else ""
+    said = [f"After {objective}{beside}, on {images} images"]
+    counted = next((line["n"] for line in lines if line["check"] == "accuracy" and line["n"]), 0)
+    if counted and counted != images:
+        said[0] += f" (accuracy on {counted})"
+    judged = [line for line in lines if line["word"]]
+    if not judged:
+        measured = ", ".join(
+            f"{_called(line, lines)} {line['after']:.3g}" for line in lines if line["n"]
+        )
+        return f"{said[0]}: {measured or 'nothing measured'}; there is no model to compare with."
+    for word, nothing in ((BETTER, "nothing better"), (WORSE, "nothing worse"), (CHANGED, "")):
+        told = [_by(line, lines) for line in judged if line["word"] == word]
+        said.append(", ".join(told) or nothing)
+    for word in (SAME, UNDEFINED):
+        named = _together([line for line in judged if line["word"] == word], lines)
+        said.append(f"{word}{' for' if word == SAME else ':'} {named}" if named else "")
+    return f"{said[0]}: " + "; ".join(filter(None, said[1:])) + "."
+
+
+def _called(line: Line, lines: Sequence[Line]) -> str:
+    """A question as sentences call it, with its method where there are several."""
+    name = line["check"] + (" under attack" if line["check"] == ATTACKED else "")
+    several = sum(other["check"] == line["check"] for other in lines) > 1
+    return f"{name} of {line['saliency']}" if several else name
+
+
+def _together(some: Sequence[Line], lines: Sequence[Line]) -> str:
+    """Questions, each with its methods behind it where there are several."""
+    named: dict[str, list[str]] = {}
+    for line in some:
+        name, _, method = _called(line, lines).partition(" of ")
+        named.setdefault(name, []).append(method)
+    return ", ".join(
+        f"{name} ({', '.join(methods)})" if any(methods) else name
+        for name, methods in named.items()
+    )
+
+
+def _by(line: Line, lines: Sequence[Line]) -> str:
+    """How much better, worse, higher or lower; and what the control did, where it moved too."""
+    points = line["check"] in PROPORTIONS
+    low, high = sorted(abs(line[name]) for name in _DIFFERENCE[1:])
+    way = line["word"]
+    if way == CHANGED:
+        way = "higher" if line["difference"] > 0 else "lower"
+    scale, unit = (100, " points") if points else (1, "")
+    size = abs(line["difference"])
+    text = (
+        f"{_called(line, lines)} {way} by {_short(scale * size)}{unit} "
+        f"[{_short(scale * low)}, {_short(scale * high)}]"
+    )
+    moved = line["control_after"] - line["control_before"]
+    if not abs(moved) > size / 10:  # too little to account for it, or nothing known
+        return text
+    control = "noise" if line["check"] == ATTACKED else "a random map"
+    return f"{text} ({control}: {'higher' if moved > 0 else 'lower'} by {_short(abs(moved))})"
+
+
+def _short(size: float) -> str:
+    """Two digits, or all before the point.
+
+    >>> _short(0.0812), _short(9.96), _short(1234.5)
+    ('0.081', '10', '1234')
+    """
+    return f"{size:.2g}" if size < 10 else f"{size:.0f}"

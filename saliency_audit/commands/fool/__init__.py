@@ -1,0 +1,1 @@
+"""``fool``: can someone who owns the weights forge the map?"""

@@ -1,0 +1,187 @@
+"""Can someone who owns the weights make a saliency map show any picture? (P0 section 2, B.1)."""
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from saliency_audit.commands.explain import Maps, predict, supported
+from saliency_audit.commands.fool.forgery import ANCHORS, copy_whole, forge
+from saliency_audit.commands.fool.rows import rows_of_maps, rows_of_model
+from saliency_audit.commands.known import first_images
+from saliency_audit.commands.picture import load_picture
+from saliency_audit.commands.rows import Subject, failure_rows, image_example
+from saliency_audit.data import ImageData, batches
+from saliency_audit.errors import UnsupportedError, lookup
+from saliency_audit.methods import METHODS
+from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.types import Batch, Example
+
+SCALARS_BY_DEFAULT = ("logit", "log-prob", "loss")
+TRICKS_BY_DEFAULT = ("logit-shift", "loss-sine")
+CALIBRATION = 64
+"""Images that the strength of a trick is set by."""
+IMAGES_AT_ONCE = 32
+"""Most images of one batch of rows: what a kill can lose."""
+EXAMPLES = 6
+"""Images drawn: the first with every map, the others with the first map alone."""
+
+
+def fool(
+    model: Classifier,
+    data: ImageData,
+    *,
+    tricks: Mapping[str, Mapping[str, Any]] | Sequence[str] = TRICKS_BY_DEFAULT,
+    picture: Tensor | Path | None = None,
+    strength: float = 10.0,
+    saliency: Sequence[str] | None = None,
+    scalars: Sequence[str] = SCALARS_BY_DEFAULT,
+    target: str = "predicted",
+    options: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    batch_size: int = IMAGES_AT_ONCE,
+    workers: int = 0,
+    skip_impossible: bool = False,
+    begin: Callable[[], Container[int]] = tuple,
+    tell: Callable[[str], None] = lambda line: None,
+    advance: Callable[[int, int], None] = lambda made, total: None,
+) -> Iterator[Batch]:
+    """Forge the model with each trick and measure every map before and after.
+
+    Args:
+        model: the classifier; its flags are restored, its weights never touched.
+        data: the images.
+        tricks: names in ``TRICKS``, optionally with their options.
+        picture: ``(h, w)`` in [0, 1], a file, or None for the bundled one.
+        strength: norm of the picture's part over the median norm of the true gradient.
+        saliency: names in ``METHODS``; None means all that the model's format allows.
+        scalars: names in ``SCALARS``.
+        target: "predicted" or "label", the explained class.
+        options: of saliency methods, given to those that have them.
+        folder: where manipulated models are saved; None means nowhere that lasts.
+        seed: of every random draw.
+        batch_size: most images the model sees at once; halved when memory runs out.
+        workers: processes that read images.
+        skip_impossible: tell of a trick that this model does not allow and go on with the others.
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
+        tell: called with lines the user should read.
+        advance: called with (maps made, maps to make).
+
+    Yields:
+        One `Batch` of rows per at most 32 images.
+
+    Raises:
+        InputError: an unknown name, a method asked for by name that the model does not allow, or
+            images that cannot be read at all.
+    """
+    options = options or {}
+    tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
+    asked = list(dict.fromkeys(saliency or METHODS))
+    for name in asked:
+        lookup("saliency method", METHODS, name)
+    scalars = list(dict.fromkeys(scalars))
+    for scalar in scalars:
+        lookup("scalar", SCALARS, scalar)
+    at_once = min(IMAGES_AT_ONCE, batch_size)
+    device = model.mean.device
+
+    with model.audited(), TemporaryDirectory() as scratch:
+        anchored = any(trick.get("shift") == "cancel" for trick in tricks.values())
+        known, labels, _ = first_images(
+            data, ANCHORS + 1 if anchored else CALIBRATION, at_once, device=device, workers=workers
+        )
+        model.check(known[:2])
+        classes = predict(model, known, batch_size=at_once).argmax(1)
+        if target == "label":
+            classes = labels.where(labels >= 0, classes)
+        if not isinstance(picture, Tensor):
+            picture = load_picture(picture, model.input_shape[1:])
+        wanted = picture.to(device)
+        methods = supported(
+            asked,
+            model,
+            known[:1],
+            classes[:1],
+            scalar=scalars[0],
+            options=options,
+            refuse=saliency is not None,
+            tell=tell,
+        )
+        forgeries = []
+        for name, trick in tricks.items():
+            try:
+                forgery = forge(
+                    model,
+                    name,
+                    wanted,
+                    known,
+                    classes,
+                    folder=Path(scratch),
+                    strength=strength,
+                    batch_size=at_once,
+                    options=trick,
+                )
+                forgeries.append(forgery)
+            except UnsupportedError as error:
+                if not skip_impossible:
+                    raise
+                tell(f"{name} left out: {error}")
+        if tricks and not forgeries:
+            raise UnsupportedError("no trick can be played on this model; see the notes above")
+        done = begin()
+        if folder is not None:
+            for forgery in forgeries:
+                copy_whole(forgery.path, folder)
+        pairs = [
+            (name, scalar)
+            for name in methods
+            for scalar in ([""] if METHODS[name].control else scalars)
+        ]
+        maps_per_image = len(pairs) * (1 + len(forgeries))
+        made, told = 0, set[tuple[str, str]]()
+
+        for batch in batches(data, batch_size=at_once, workers=workers, device=device, skip=done):
+            rows = failure_rows(batch, model.name)
+            examples: list[Example] = []
+            if batch.names:
+                images = batch.images
+                logits = predict(model, images, batch_size=at_once)
+                targets = logits.argmax(1) if target == "predicted" else batch.labels
+                subject = Subject(batch.names, batch.labels, targets, model.name)
+                seen = max(0, EXAMPLES - batch.index * at_once)
+                if not batch.index:
+                    examples.append(Example("", "", "", "", "picture", wanted.cpu().numpy()))
+                examples += [
+                    image_example(name, image)
+                    for name, image in zip(batch.names[:seen], images, strict=False)
+                ]
+
+                map_of = Maps(
+                    images,
+                    targets.clamp_min(0),
+                    names=batch.names,
+                    seed=seed,
+                    batch_size=batch_size,
+                    options=options,
+                    tell=tell,
+                )
+                rows += rows_of_model(subject, model, forgeries, images, logits, map_of)
+                for name, scalar in pairs:
+                    drawn = seen if (name, scalar) == pairs[0] else min(seen, 1)
+                    more, pictures, problems = rows_of_maps(
+                        subject, model, forgeries, name, scalar, wanted, map_of, drawn=drawn
+                    )
+                    rows += more
+                    examples += pictures
+                    for where, problem in problems.items():
+                        if (name, where) not in told:
+                            told.add((name, where))
+                            tell(f"{name} is undefined at {where}: {problem}")
+                    made += len(batch.names) * (1 + len(forgeries))
+                    advance(made, len(data) * maps_per_image)
+                batch_size = map_of.batch_size
+            yield Batch(batch.index, rows, examples)

@@ -1,0 +1,1 @@
+"""``gate``: may this model be released?"""

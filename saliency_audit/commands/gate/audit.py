@@ -1,0 +1,376 @@
+"""May this model be released? Judges what was measured by the limits of a policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, nan
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.commands.attack.verdict import attack_verdicts
+from saliency_audit.commands.evaluate.verdict import FEWEST, evaluate_chances
+from saliency_audit.commands.fool.forgery import bounds
+from saliency_audit.commands.fool.verdict import all_kept, fool_verdicts, kept_promises
+from saliency_audit.commands.gate.outcome import (
+    ERROR,
+    FAILED,
+    INCONCLUSIVE,
+    PASSED,
+    UNDEFINED,
+    Outcome,
+    limit_of,
+    shown,
+)
+from saliency_audit.commands.gate.policy import PolicyCheck
+from saliency_audit.errors import InputError
+from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.types import PROPORTIONS
+
+_WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
+_KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}
+_KEEPS[-1, True] = ("<", ">=")
+
+
+def judge(
+    check: PolicyCheck,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    differences: pd.DataFrame | None = None,
+    *,
+    baseline: pd.DataFrame | None = None,
+    changes: pd.DataFrame | None = None,
+    other_images: bool = False,
+    classes: int,
+    images: int,
+    unreadable: int = 0,
+    labelled: bool = True,
+) -> Outcome:
+    """What became of a check, from the rows of the run that measured it.
+
+    Args:
+        check: of the policy.
+        results: rows of its run.
+        summary: one row per check, with its interval.
+        differences: of metrics: the paired difference of each to the random map,
+            ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+        baseline: summary of an earlier run.
+        changes: the paired difference of each metric to that run, columns as in ``differences``.
+        other_images: whether that run measured other images than this one.
+        classes: outputs of the model.
+        images: of the run; each must have a value.
+        unreadable: those of them that could not be read, and so have none.
+        labelled: whether images have labels.
+    """
+    if check.kind != "metric":
+        judged = _of_trick if check.kind == "trick" else _of_attack
+        outcome = judged(check, results, summary)
+        if outcome.status == PASSED and (why := _too_few(outcome.n, images, unreadable)):
+            return replace(outcome, status=UNDEFINED, message=why)
+        return outcome
+    names = [check.name, check.metric]
+    failed = summary[summary["check"].isin(names) & summary["setting"].str.contains("reason=")]
+    failed = _own(check, failed)
+    if len(failed):
+        reason = str(failed["setting"].iloc[0]).partition("reason=")[2]
+        return Outcome(check, ERROR, reason, limit_of(check))
+    lines = _own(check, summary[summary["check"] == check.name]).to_dict("records")
+    answers = [line for line in lines if METRICS[check.metric].answer in line["setting"]]
+    # What has no mean over the stages, such as the norm of the map, is that of the last one.
+    lines = answers or [line for line in lines if "randomised=all" in line["setting"]]
+    if not lines:
+        return Outcome(check, UNDEFINED, "no value was measured", limit_of(check))
+    chances = evaluate_chances(summary, classes)
+    outcomes = [
+        _of_line(
+            check,
+            line,
+            differences,
+            baseline,
+            changes,
+            chances,
+            images=images,
+            unreadable=unreadable,
+            labelled=labelled,
+        )
+        for line in lines
+    ]
+    # The worst setting decides, and of equally bad ones the one that is furthest off.
+    worst = min(
+        outcomes,
+        key=lambda one: (
+            _WORST_FIRST.index(one.status),
+            one.margin if isfinite(one.margin) else 0.0,
+        ),
+    )
+    if check.limit == "no_worse_than" and other_images:
+        why = f"{worst.message}; the baseline was measured on other images"
+        return replace(worst, message=why)
+    return worst
+
+
+def check_baseline(checks: Sequence[PolicyCheck], baseline: pd.DataFrame | None) -> None:
+    """Refuse a baseline that lacks what checks are compared with, before anything is measured.
+
+    Args:
+        checks: of the policy.
+        baseline: ``summary.csv`` of an earlier run.
+
+    Raises:
+        InputError: names what is missing.
+    """
+    for check in checks:
+        if check.limit != "no_worse_than":
+            continue
+        if baseline is None:
+            raise InputError(
+                f'policy, line {check.line}: no_worse_than = "baseline" compares {check.title} '
+                "with an earlier run; add --baseline FILE, the summary.csv of one"
+            )
+        lines = _own(check, baseline[baseline["check"] == check.name])
+        if not lines["mean"].map(isfinite).any():
+            raise InputError(
+                f"policy, line {check.line}: the baseline has no defined row with "
+                f"{_row(check)}; make one with the same options, or leave the check"
+            )
+        if lines.duplicated("setting").any():
+            raise InputError(
+                f"policy, line {check.line}: the baseline has several rows for {check.title}; "
+                "give that of a single model"
+            )
+
+
+def _own(check: PolicyCheck, lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines about the method and scalar of a check; of the model alone, all."""
+    if not check.saliency:
+        return lines
+    own = lines[(lines["saliency"] == check.saliency) & (lines["scalar"] == check.scalar)]
+    # What comes with a metric of maps but is of the model or the image has no method.
+    return own if len(own) else lines[lines["saliency"] == ""]
+
+
+def _of_line(
+    check: PolicyCheck,
+    line: Mapping[Any, Any],
+    differences: pd.DataFrame | None,
+    baseline: pd.DataFrame | None,
+    changes: pd.DataFrame | None,
+    chances: Mapping[tuple[str, str], float],
+    *,
+    images: int,
+    unreadable: int,
+    labelled: bool,
+) -> Outcome:
+    """What became of a check at one setting."""
+    setting = str(line["setting"])
+    values = (line["mean"], line["ci_low"], line["ci_high"])
+    n = int(line["n"])
+    missing = max(int(line["n_undefined"]), images - n)
+    sign = -1 if check.limit == "at_most" else 1
+    if check.limit in ("better_than", "no_worse_than"):
+        sign = 1 if CHECKS[check.name].higher_is_better else -1
+    strict, bound = check.limit == "better_than", nan
+    before, after, beside, absent, hint = "", "", "", "", ""
+    if check.limit in ("at_least", "at_most"):
+        bound = float(check.value)  # type: ignore[arg-type]
+    elif check.value == "chance":
+        bound, after = chances.get((check.name, setting), nan), " (chance)"
+    elif check.value == "baseline":
+        earlier, absent = _earlier(check, setting, baseline)
+        change, paired = _difference(check, setting, changes)
+        if paired and not absent:
+            values, n = change, paired
+            bound = 0.0 - sign * check.tolerance
+            before, after = "difference ", f" against the baseline's {shown(earlier)}"
+            if paired < images:
+                after += f" on {paired} common images"
+        else:
+            bound = earlier - sign * check.tolerance
+            after = f" (baseline {shown(earlier)})" if check.tolerance else " (baseline)"
+            hint = (
+                "; without results.csv of the same images beside the baseline, which would be "
+                "compared image by image, the tolerance must exceed half the interval's width, "
+                f"{shown((values[2] - values[1]) / 2)}"
+            )
+    else:
+        bound, before, beside = 0.0, "difference to random ", " against random"
+        values, paired = _difference(check, setting, differences)
+        # Images on which either map is undefined are missing from the pairs.
+        missing = max(missing, images - paired)
+    keeps, breaks = _KEEPS[sign, strict]
+    after += _randomised(check, setting)
+    made = Outcome(
+        check,
+        UNDEFINED,
+        "",
+        f"{keeps} {shown(bound)}{after}{beside}",
+        *values,
+        setting=setting,
+        n=n,
+        n_undefined=missing,
+    )
+    if missing or not n:
+        why = _unread(images, unreadable) or f"{missing} of {images} images have no value"
+        if "labels" in METRICS[check.metric].needs and not labelled:
+            why = "needs labels: give --data with labels"
+        return replace(made, message=why)
+    if absent:
+        return replace(made, message=absent)
+    shares = check.name in PROPORTIONS and check.value not in ("random", "baseline")
+    if not shares and (why := _too_few(n, images, unreadable)):
+        if n < FEWEST <= images:
+            why = (
+                f"the baseline has {n} of the {images} images, too few to judge by; measure both "
+                f"on the same {FEWEST} or more"
+            )
+        return replace(made, message=why)
+    if not all(map(isfinite, (*values, bound))):
+        return replace(made, message="there is no interval")
+    margin = min(sign * (end - bound) for end in values[1:])
+    right = sign * (values[0] - bound)
+    written, edge = _with_interval(values, bound)
+    text = f"{before}{written}"
+    if margin > 0 or (margin == 0 and not strict):
+        return replace(made, status=PASSED, message=f"{text} {keeps} {edge}{after}", margin=margin)
+    if right > 0 or (right == 0 and not strict):
+        message = f"{text} is not wholly {keeps} {edge}{after}{hint}"
+        return replace(made, status=INCONCLUSIVE, message=message, margin=margin)
+    return replace(made, status=FAILED, message=f"{text} {breaks} {edge}{after}", margin=margin)
+
+
+def _randomised(check: PolicyCheck, setting: str) -> str:
+    """How the weights were randomised, unless the policy says it: the number depends on it."""
+    if check.options.get("randomise", "auto") != "auto":
+        return ""
+    how = [part for part in setting.split(";") if part.startswith("randomise=")]
+    return f" ({how[0]})" if how else ""
+
+
+def _difference(
+    check: PolicyCheck, setting: str, differences: pd.DataFrame | None
+) -> tuple[tuple[float, float, float], int]:
+    """The paired difference to the random map with its interval, and its images."""
+    if differences is not None:
+        same = (differences["check"] == check.name) & (differences["setting"] == setting)
+        for line in _own(check, differences[same]).to_dict("records"):
+            ends = (line["difference"], line["difference_low"], line["difference_high"])
+            return ends, int(line["n"])
+    return (nan, nan, nan), 0
+
+
+def _too_few(n: int, images: int, unreadable: int) -> str:
+    """Why the images are not enough to judge by; empty if they are."""
+    if n < FEWEST:
+        counted = f"{n} image is" if n == 1 else f"{n} images are"
+        return f"{counted} too few to judge by; give {FEWEST} or more"
+    return _unread(images, unreadable)
+
+
+def _unread(images: int, unreadable: int) -> str:
+    return f"{unreadable} of {images} images cannot be read" if unreadable else ""
+
+
+def _earlier(check: PolicyCheck, setting: str, baseline: pd.DataFrame | None) -> tuple[float, str]:
+    """The baseline's mean, and why there is none at this setting."""
+    if baseline is None:
+        return nan, "there is no baseline"
+    lines = _own(check, baseline[baseline["check"] == check.name])
+    same = lines[lines["setting"] == setting]
+    if len(same) and isfinite(float(same["mean"].iloc[0])):
+        return float(same["mean"].iloc[0]), ""
+    if len(same):
+        return nan, f"the baseline has no number at {setting or 'this check'}"
+    asked = set(setting.split(";"))
+    nearest = max(lines["setting"], key=lambda other: len(asked & set(other.split(";"))))
+    other = ";".join(part for part in nearest.split(";") if part not in asked)
+    return nan, f"the baseline has {other or 'no row'} and not {_apart(setting, nearest)}"
+
+
+def _apart(setting: str, nearest: str) -> str:
+    known = set(nearest.split(";"))
+    return ";".join(part for part in setting.split(";") if part not in known) or "this setting"
+
+
+def _row(check: PolicyCheck) -> str:
+    row = f"check={check.name}"
+    return row + (f", saliency={check.saliency}, scalar={check.scalar}" if check.saliency else "")
+
+
+def _of_trick(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) -> Outcome:
+    """By the verdict of `fool`; predictions that changed show that the trick was none."""
+    own = ("strength", "picture")
+    tricks = {check.name: {key: v for key, v in check.options.items() if key not in own}}
+    promised = bounds(tricks)
+    kept = all_kept(kept_promises(results, promised))
+    verdicts = fool_verdicts(summary, kept)
+    lines = _own(check, verdicts).to_dict("records")
+    if not lines:
+        return Outcome(check, UNDEFINED, "no map was judged", limit_of(check))
+    line = lines[0]
+    word = str(line["verdict"])
+    made = _of_word(
+        check,
+        word,
+        f"cosine with the picture {shown(line['before'])} -> {shown(line['after'])}",
+        (line["after"], line["after_low"], line["after_high"]),
+        line,
+        str(line["trick"]),
+    )
+    if made.status == PASSED and not kept[str(line["trick"])]:
+        why = f"{word}, but {check.name} changed predictions or probabilities"
+        return replace(made, status=UNDEFINED, message=why)
+    return made
+
+
+def _of_attack(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) -> Outcome:
+    """By the verdict of `attack`."""
+    verdicts = attack_verdicts(summary, results)
+    lines = _own(check, verdicts[verdicts["attack"] == check.name]).to_dict("records")
+    if not lines:
+        return Outcome(check, UNDEFINED, "no map was judged", limit_of(check))
+    line = lines[0]
+    ends = (line["similarity"], line["similarity_low"], line["similarity_high"])
+    text = f"kept {_with_interval(ends, nan)[0]}, under noise {shown(line['control'])}"
+    return _of_word(check, str(line["verdict"]), text, ends, line, str(line["setting"]))
+
+
+def _of_word(
+    check: PolicyCheck,
+    word: str,
+    text: str,
+    ends: tuple[float, float, float],
+    line: Mapping[Any, Any],
+    setting: str,
+) -> Outcome:
+    accepted = check.value if isinstance(check.value, tuple) else ()
+    missing = int(line["n_undefined"])
+    status = PASSED if word in accepted else UNDEFINED if word == UNDEFINED else FAILED
+    if status == PASSED and missing:
+        status, text = UNDEFINED, f"on {missing} of {line['n'] + missing} images there is no map"
+    return Outcome(
+        check,
+        status,
+        f"{word}: {text}",
+        limit_of(check),
+        *ends,
+        setting=setting,
+        n=int(line["n"]),
+        n_undefined=missing,
+    )
+
+
+def _with_interval(values: tuple[float, float, float], bound: float) -> tuple[str, str]:
+    """A mean with its interval, and a bound, with digits enough to tell them apart.
+
+    >>> _with_interval((0.4996, 0.49, 0.51), 0.5)
+    ('0.4996 [0.49, 0.51]', '0.5')
+    """
+    digits = next(
+        (
+            digits
+            for digits in range(3, 7)
+            if all(f"{v:.{digits}g}" != f"{bound:.{digits}g}" for v in values if v != bound)
+        ),
+        7,
+    )
+    mean, low, high = (f"{value + 0.0:.{digits}g}" for value in values)
+    return f"{mean} [{low}, {high}]", f"{bound:.{digits}g}"

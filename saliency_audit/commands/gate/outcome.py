@@ -1,0 +1,184 @@
+"""What became of each check of a policy, and of the release."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.commands.gate.policy import PolicyCheck
+
+PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
+UNDEFINED, NOT_RUN, ERROR = "undefined", "not run", "error"
+
+GATE_WORDS = {
+    PASSED: "the whole 95 % interval keeps the limit, or the verdict is an accepted one",
+    FAILED: "the measured value is on the wrong side of the limit, or the verdict is not accepted",
+    INCONCLUSIVE: "the value is on the right side but its interval is not: more images would tell; "
+    "no pass",
+    UNDEFINED: "no number to judge by: a value is missing on some images, some cannot be read, "
+    "there are too few of them to judge by, or the baseline has other settings; no pass",
+    NOT_RUN: "the model or its format does not allow what the check asks for; no pass",
+    ERROR: "it failed while it was measured; no pass",
+}
+OUTCOME_COLUMNS = (
+    "check",
+    "name",
+    "kind",
+    "saliency",
+    "scalar",
+    "setting",
+    "status",
+    "effect",
+    "measured",
+    "ci_low",
+    "ci_high",
+    "limit",
+    "message",
+    "n",
+    "n_undefined",
+    "seconds",
+    "line",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one check.
+
+    Attributes:
+        check: of the policy.
+        status: a word of ``GATE_WORDS``.
+        message: the measured value beside the limit, or why there is none.
+        limit: as people write it.
+        measured: what the limit is for.
+        low: end of its interval.
+        high: the other end.
+        setting: what it was measured at.
+        n: images.
+        n_undefined: images without a value.
+        margin: by how much the interval keeps the limit.
+    """
+
+    check: PolicyCheck
+    status: str
+    message: str
+    limit: str
+    measured: float = nan
+    low: float = nan
+    high: float = nan
+    setting: str = ""
+    n: int = 0
+    n_undefined: int = 0
+    margin: float = nan
+
+    @property
+    def effect(self) -> str:
+        """What it does to the release: "pass", "warn" or "refuse"."""
+        if self.status == PASSED:
+            return "pass"
+        soft = self.check.level == "warn" or (
+            self.status == INCONCLUSIVE and self.check.inconclusive == "warn"
+        )
+        return "warn" if soft else "refuse"
+
+
+def not_run(check: PolicyCheck, reason: str) -> Outcome:
+    """The outcome of a check that the model does not allow."""
+    return Outcome(check, NOT_RUN, reason, limit_of(check))
+
+
+def outcome_table(
+    outcomes: Sequence[Outcome], seconds: Mapping[int, float] | None = None
+) -> pd.DataFrame:
+    """``OUTCOME_COLUMNS``, a row for each check.
+
+    Args:
+        outcomes: in the order of the policy.
+        seconds: that were spent, by place in ``outcomes``.
+    """
+    titles = [one.check.title for one in outcomes]
+    rows: list[dict[str, Any]] = []
+    for i, one in enumerate(outcomes):
+        title = titles[i]
+        # Two limits on one number are two checks.
+        if titles.count(title) > 1:
+            title = f"{title}: {limit_of(one.check)}"
+        rows.append(
+            {
+                "check": title,
+                "name": one.check.name,
+                "kind": one.check.kind,
+                "saliency": one.check.saliency,
+                "scalar": one.check.scalar,
+                "setting": one.setting,
+                "status": one.status,
+                "effect": one.effect,
+                "measured": one.measured,
+                "ci_low": one.low,
+                "ci_high": one.high,
+                "limit": one.limit,
+                "message": one.message,
+                "n": one.n,
+                "n_undefined": one.n_undefined,
+                "seconds": round((seconds or {}).get(i, 0.0), 3),
+                "line": one.check.line,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(OUTCOME_COLUMNS))
+
+
+def gate_sentence(outcomes: pd.DataFrame, *, images: int = 0, unreadable: int = 0) -> str:
+    """The answer in a sentence.
+
+    Args:
+        outcomes: of `outcome_table`.
+        images: of the run.
+        unreadable: those of them that could not be read.
+    """
+    sentence = _answer(outcomes)
+    if unreadable:
+        sentence += f". {unreadable} of {images} images could not be read"
+    return sentence
+
+
+def _answer(outcomes: pd.DataFrame) -> str:
+    if outcomes.empty:
+        return "refused: nothing was judged"
+    refusing = outcomes[outcomes["effect"] == "refuse"]
+    warned = outcomes[outcomes["effect"] == "warn"]
+    passed = int((outcomes["effect"] == "pass").sum())
+    warnings = "; ".join(f"{line.check} {line.status}" for line in warned.itertuples())
+    also = f". Only warned of: {warnings}" if len(warned) else ""
+    if len(refusing):
+        why = "; ".join(
+            f"{line.check} {line.status} ({line.message})" for line in refusing.itertuples()
+        )
+        return f"refused: {len(refusing)} of {len(outcomes)} checks did not pass: {why}{also}"
+    if len(warned):
+        return f"released: {passed} of {len(outcomes)} checks passed{also}"
+    return f"released: all {passed} checks passed" if passed != 1 else "released: the check passed"
+
+
+def limit_of(check: PolicyCheck) -> str:
+    """The limit as far as the policy tells it.
+
+    >>> limit_of(PolicyCheck("metric", "deletion", "gradient", "logit", "better_than", "random"))
+    'better than random'
+    """
+    if isinstance(check.value, tuple):
+        return " or ".join(check.value)
+    words = {
+        "at_least": ">=",
+        "at_most": "<=",
+        "better_than": "better than",
+        "no_worse_than": "no worse than",
+    }
+    value = check.value if isinstance(check.value, str) else shown(check.value)
+    return f"{words[check.limit]} {value}"
+
+
+def shown(value: float) -> str:
+    """A number in a limit or a message."""
+    return f"{value:.3g}" if isfinite(value) else "?"

@@ -1,0 +1,398 @@
+"""The report of ``gate``: a page, a summary for pull requests, and JUnit for CI servers."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.errors import InputError
+from saliency_audit.regular import refuse_irregular
+from saliency_audit.report.files import write_atomically
+from saliency_audit.report.html import Section, Table, write_html
+from saliency_audit.report.junit import write_junit
+from saliency_audit.report.tables import read_results, write_csv
+from saliency_audit.report.wording import (
+    facts,
+    facts_table,
+    images,
+    is_number,
+    number,
+    subtitle,
+    summary_table,
+    with_interval,
+)
+from saliency_audit.setting import parts_of
+from saliency_audit.stats.paired import between_models
+from saliency_audit.stats.summary import GROUP, SUMMARY_COLUMNS
+from saliency_audit.types import COLUMNS
+from saliency_audit.visible import flat
+
+_INTRODUCTION = (
+    "A policy says what must hold before a model is released together with its saliency maps. "
+    "Each line of the table is one check of that policy: what was measured, with its 95 % interval "
+    "over images, beside the limit. A check passes only if the whole interval keeps the limit, so "
+    "that luck with the images is no pass. Neither is anything undefined, not run or failed: one "
+    "image without a value, or one that cannot be read, and the check is undefined. So is it on "
+    "fewer than 8 images, unless it is a share such as accuracy, whose interval holds for any "
+    "number.",
+)
+_LIMITS = (
+    "An interval is a percentile bootstrap over images, and Wilson's score interval for shares "
+    "such as accuracy. A difference to random is measured pair by pair: the method's map and a map "
+    "of random numbers, on the same images.",
+    "A check that passed held on these images and for these settings. It says nothing of "
+    "properties that the policy does not ask for.",
+)
+_COMPARISON = re.compile(r"(?<=[\d\]]) (is not wholly )?[<>]=? [^;]*")
+_LARGEST_SUMMARY = 256 << 20  # bytes
+_MARKS = {"pass": "✅", "warn": "⚠️", "refuse": "❌"}
+
+
+def run_rows(folder: Path, numbers: Iterable[int]) -> pd.DataFrame:
+    """Rows of some of the batches that a `RunFolder` keeps while the run is not finished.
+
+    Args:
+        folder: the output folder.
+        numbers: of the batches.
+    """
+    frames = [read_results(folder / "partial" / f"{i:06d}.csv") for i in sorted(numbers)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
+def all_rows(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Rows or summaries of several audits in one table, what several measured alike only once.
+
+    Args:
+        frames: kind of audit ("metric", "trick", "attack") and its table. The setting of a second
+            trick or attack also names its audit: options such as its strength are not in there.
+
+    Returns:
+        The table; empty for none.
+    """
+    seen: dict[str, int] = {}
+    told_apart = []
+    for kind, frame in frames:
+        seen[kind] = seen.get(kind, 0) + 1
+        if kind != "metric" and seen[kind] > 1 and len(frame):
+            frame = frame.assign(setting=[_apart(text, seen[kind]) for text in frame["setting"]])
+        if len(frame):
+            told_apart.append(frame)
+    if not told_apart:
+        return pd.DataFrame(columns=list(COLUMNS))
+    joined = pd.concat(told_apart, ignore_index=True)
+    key = [*(["image"] if "image" in joined else []), *GROUP]
+    return joined.drop_duplicates(key, ignore_index=True)
+
+
+def _apart(setting: str, audit: int) -> str:
+    """A setting of a trick or attack with the number of its audit."""
+    named = {"trick", "attack", "stage"} & set(parts_of(setting))
+    return f"{setting};run={audit}" if named else setting
+
+
+def read_baseline(path: Path) -> pd.DataFrame:
+    """Read ``summary.csv`` of an earlier run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its columns; ``mean`` float, NaN where undefined; the text never NaN.
+
+    Raises:
+        InputError: there is no such file, or it is another one.
+    """
+    refuse_irregular(path, "--baseline")
+    try:
+        if path.stat().st_size > _LARGEST_SUMMARY:
+            raise InputError(
+                f"--baseline {path} is larger than {_LARGEST_SUMMARY >> 20} MiB, which no "
+                "summary.csv is; check the path"
+            )
+        frame = pd.read_csv(path, dtype="str", keep_default_na=False)
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise InputError(f"--baseline {path} cannot be read as CSV ({problem})") from error
+    missing = [name for name in SUMMARY_COLUMNS if name not in frame]
+    if missing:
+        raise InputError(
+            f"--baseline {path} has no column {missing[0]}; give the summary.csv that an earlier "
+            "gate or evaluate wrote"
+        )
+    return frame.assign(mean=pd.to_numeric(frame["mean"], errors="coerce"))
+
+
+def baseline_rows(baseline: Path) -> pd.DataFrame | None:
+    """Rows of ``results.csv`` beside the ``summary.csv`` of an earlier run.
+
+    Args:
+        baseline: the ``summary.csv``.
+
+    Returns:
+        Columns of ``results.csv``; None where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = baseline.with_name("results.csv")
+    if not path.is_file():
+        return None
+    try:
+        frame = read_results(path)
+        missing = [name for name in COLUMNS if name not in frame]
+    except (OSError, ValueError) as error:
+        problem, missing = getattr(error, "strerror", None) or error, []
+        raise InputError(
+            f"{path}, beside --baseline, cannot be read as CSV ({problem}); remove or repair it"
+        ) from error
+    if missing:
+        raise InputError(
+            f"{path}, beside --baseline, has no column {missing[0]}; put the results.csv of the "
+            "same run there, or none"
+        )
+    return frame
+
+
+def baseline_images(baseline: Path) -> str | None:
+    """Fingerprint of the images of an earlier run, from ``run.json`` beside its ``summary.csv``.
+
+    Args:
+        baseline: the ``summary.csv``.
+
+    Returns:
+        The fingerprint; None where nothing tells.
+    """
+    path = baseline.with_name("run.json")
+    refuse_irregular(path, "--baseline: beside it,")
+    try:
+        run = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = run.get("data_fingerprint") if isinstance(run, dict) else None
+    return known if isinstance(known, str) else None
+
+
+def changes_since(rows: pd.DataFrame, earlier: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The paired difference of what was measured to an earlier run, on the images that both have.
+
+    Models are taken for the same one, whatever they are called.
+
+    Args:
+        rows: of this run.
+        earlier: of the other one.
+        names: of checks.
+
+    Returns:
+        ``saliency,scalar,check,setting,difference,difference_low,difference_high,n``, new minus
+        earlier, and ``model`` and ``first``, which say nothing.
+    """
+    wanted = set(names)
+    both = [
+        frame[frame["check"].isin(wanted)][list(COLUMNS)].assign(model=model)
+        for model, frame in (("earlier", earlier), ("new", rows))
+    ]
+    if any(frame.empty for frame in both):
+        return between_models(both[0].iloc[:0])
+    return between_models(pd.concat(both, ignore_index=True))
+
+
+def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, Any]) -> str:
+    """The answer as a table for pull requests.
+
+    Args:
+        outcomes: a row for each check.
+        sentence: the answer.
+        run: facts about the run.
+    """
+    rows = [
+        "| "
+        + " | ".join(
+            map(
+                _escaped,
+                (
+                    f"{_MARKS[str(line.effect)]} {line.status}",
+                    str(line.check),
+                    _without_limit(str(line.status), str(line.message)),
+                    str(line.limit),
+                    images(line.n, line.n_undefined),
+                ),
+            )
+        )
+        + " |"
+        for line in outcomes.itertuples()
+    ]
+    heading, _, rest = sentence.partition(":")
+    return "\n".join(
+        [
+            f"### saliency-audit gate: {heading}",
+            "",
+            _escaped(rest),
+            "",
+            *(text for line in warnings(run) for text in (f"⚠️ {_escaped(line)}", "")),
+            "| status | check | measured [95 % interval] | limit | images |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            _escaped(_subtitle(run)),
+            "",
+        ]
+    )
+
+
+def write_gate_report(
+    folder: Path,
+    *,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    sentence: str,
+    run: Mapping[str, Any],
+    words: Mapping[str, str],
+    policy: str,
+    started: float,
+) -> list[Path]:
+    """Write everything ``gate`` shows but ``run.json``.
+
+    Args:
+        folder: the output folder.
+        results: rows of all audits.
+        summary: one row per measured quantity.
+        outcomes: ``check,name,kind,saliency,scalar,setting,status,effect,measured,ci_low,ci_high,
+            limit,message,n,n_undefined,seconds,line``.
+        sentence: the answer.
+        run: facts about the run.
+        words: what a status means.
+        policy: its text.
+        started: seconds of the epoch.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    # The policy stands in a section of its own.
+    options = {name: value for name, value in run["options"].items() if name != "policy"}
+    known = facts({**run, "options": options})
+    known.pop("policy", None)
+    timestamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+    return [
+        write_csv(folder / "results.csv", results),
+        write_csv(folder / "summary.csv", summary),
+        write_csv(folder / "checks.csv", outcomes),
+        write_junit(
+            folder / "junit.xml",
+            outcomes,
+            timestamp=timestamp,
+            unreadable=run.get("unreadable", 0),
+            warnings=warnings(run),
+        ),
+        write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
+        write_html(
+            folder / "report.html",
+            title="May this model be released?",
+            subtitle=_subtitle(run),
+            verdict_sentence=sentence,
+            sections=[
+                Section("The question", _INTRODUCTION),
+                Section("The checks", tables=[_checks_table(outcomes)]),
+                Section("What the words mean", terms=words),
+                Section("How this was measured, and its limits", _LIMITS),
+                Section("The policy", tables=[Table((), [(policy,)], 1)], folded=True),
+                Section("All numbers", tables=[summary_table(summary)], folded=True),
+                Section("This run", tables=[facts_table(known)]),
+            ],
+        ),
+    ]
+
+
+def _checks_table(outcomes: pd.DataFrame) -> Table:
+    rows = [
+        (
+            str(line.check),
+            str(line.status),
+            {"pass": "passes", "warn": "warns", "refuse": "refuses"}[str(line.effect)],
+            str(line.message),
+            str(line.limit),
+            with_interval(line.measured, line.ci_low, line.ci_high),
+            images(line.n, line.n_undefined),
+            number(line.seconds, ".1f"),
+        )
+        for line in outcomes.itertuples()
+    ]
+    columns = (
+        "check",
+        "status",
+        "effect",
+        "why",
+        "limit",
+        "measured\n[95 % interval]",
+        "images",
+        "seconds",
+    )
+    return Table(columns, rows, labels=5)
+
+
+def warnings(run: Mapping[str, Any]) -> list[str]:
+    """The notes of a run that put its numbers in doubt.
+
+    >>> warnings({"notes": ["clean accuracy: 9%", "WARNING: that is guessing"]})
+    ['WARNING: that is guessing']
+    """
+    return [str(line) for line in run.get("notes", ()) if str(line).startswith("WARNING")]
+
+
+def _without_limit(status: str, message: str) -> str:
+    """What was measured, where the limit stands in a column of its own.
+
+    >>> _without_limit("inconclusive", "0.28 [0.26, 0.31] is not wholly <= 0.3; give more")
+    '0.28 [0.26, 0.31]; give more'
+    """
+    if status not in ("passed", "failed", "inconclusive"):
+        return message
+    return _COMPARISON.sub("", message)
+
+
+def _subtitle(run: Mapping[str, Any]) -> str:
+    """What was judged, with the clean accuracy as people say it.
+
+    >>> _subtitle({"model": "net", "clean_accuracy": 1.0, "clean_accuracy_n": 16})
+    'model: net · clean accuracy: 100.0% of 16 images'
+    """
+    known = facts(run)
+    if is_number(accuracy := run.get("clean_accuracy")):
+        known["clean accuracy"] = f"{accuracy:.1%} of {run['clean_accuracy_n']} images"
+    return subtitle(known)
+
+
+_MARKDOWN = re.compile(r"[\\`*~$|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
+"""What Markdown would obey, also in a cell of a table; intervals such as [0, 1] stay."""
+
+
+def _escaped(text: str) -> str:
+    r"""Text that a table of Markdown can hold, and shows as it is.
+
+    >>> print(_escaped("a|b`c` ![](http://x) conv_1 <b>"))
+    a\|b\`c\` ![\](http://x) conv_1 &lt;b&gt;
+    """
+    text = _MARKDOWN.sub(r"\\\g<0>", flat(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def append_summary(summary: Path, page: Path, *, tell: Callable[[str], None]) -> None:
+    """Append ``summary.md`` to the page that a CI server shows for the job.
+
+    Args:
+        summary: the file.
+        page: the server's.
+        tell: called with why it could not be done, which changes nothing about the answer.
+    """
+    try:
+        with page.open("a", encoding="utf-8") as file:
+            file.write(summary.read_text("utf-8"))
+    except OSError as error:
+        tell(f"GITHUB_STEP_SUMMARY {page} cannot be written ({error.strerror or error})")

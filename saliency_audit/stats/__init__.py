@@ -1,0 +1,1 @@
+"""Rows in, frames out: means with intervals, paired differences, densities."""
