@@ -6,17 +6,19 @@ from typing import Annotated
 import typer
 
 from saliency_audit import __version__
-from saliency_audit.cli.attack import attack
+from saliency_audit.cli import console
 from saliency_audit.cli.bounded import Bounded
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors, tell
-from saliency_audit.cli.evaluate import evaluate
-from saliency_audit.cli.finetune import finetune
-from saliency_audit.cli.fool import fool
-from saliency_audit.cli.gate import gate
-from saliency_audit.cli.processes import leave
-from saliency_audit.cli.setup import let_go
+from saliency_audit.cli.typed import typed
+from saliency_audit.commands.attack.command import COMMAND as ATTACK
+from saliency_audit.commands.evaluate.command import COMMAND as EVALUATE
+from saliency_audit.commands.finetune.command import COMMAND as FINETUNE
+from saliency_audit.commands.fool.command import COMMAND as FOOL
+from saliency_audit.commands.gate.command import COMMAND as GATE
+from saliency_audit.commands.life import let_go
 from saliency_audit.errors import AuditError, InputError
+from saliency_audit.processes import leave
 
 app = typer.Typer(
     name="saliency-audit",
@@ -28,11 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=Bounded)(fool)
-app.command(cls=Bounded)(attack)
-app.command(cls=Bounded)(evaluate)
-app.command(cls=Bounded)(finetune)
-app.command(cls=Bounded)(gate)
+for _entry in (FOOL, ATTACK, EVALUATE, FINETUNE, GATE):
+    app.command(_entry.name, cls=Bounded)(typed(_entry, console))
 app.command("list", cls=Bounded)(catalog)
 
 

@@ -1,5 +1,6 @@
 """What the user sees while it runs: results on stdout, progress and errors on stderr."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from saliency_audit.visible import no_command, one_line, visible
@@ -42,6 +44,38 @@ def tell(head: str, line: str) -> None:
         line: text of any origin.
     """
     errors.print(head, escape(one_line(line)), soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """Print a line on stderr."""
+    errors.print(escape(line), soft_wrap=True)
+
+
+def write(text: str) -> None:
+    """Print a file's text on stdout as it is."""
+    sys.stdout.write(text)
+
+
+def show(*things: Any) -> None:
+    """Print the answer on stdout.
+
+    Args:
+        things: lines with markup, which are not wrapped, and tables.
+    """
+    for thing in things:
+        if isinstance(thing, Table):
+            # A cell that may not wrap can need more room; lines too long beat half words.
+            needed = results.measure(thing, options=results.options.update(width=1000)).maximum
+            fixed = all(column.no_wrap for column in thing.columns)
+            width = max(needed, results.width) if fixed else None
+            results.print(thing, width=width, crop=not fixed)
+        else:
+            results.print(thing, soft_wrap=True)
+
+
+def width() -> int:
+    """Characters of a line on stdout."""
+    return results.width
 
 
 @contextmanager

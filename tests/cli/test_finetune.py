@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images
-from saliency_audit.cli.finetune_plan import Request, planned
+from saliency_audit.commands.finetune.plan import Request, planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.training.checkpoint import read_checkpoint

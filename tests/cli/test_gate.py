@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images, bundled_model, default_policy
-from saliency_audit.cli.gate_table import wrapped
+from saliency_audit.commands.gate.terminal import wrapped
 from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)

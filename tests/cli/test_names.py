@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli import console
-from saliency_audit.cli.gate_table import show_gate
+from saliency_audit.commands.gate.terminal import show_gate
 from saliency_audit.commands.gate.report import summary_markdown
 from saliency_audit.report.html import Section, write_html
 from saliency_audit.report.html import Table as HtmlTable

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from saliency_audit.cli import processes
+from saliency_audit import processes
 
 
 def test_one_process_alone_ends_as_python_does():

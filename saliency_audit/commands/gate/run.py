@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliency_audit.cli.console import progress
-from saliency_audit.cli.setup import Setup, facts, measure_clean_accuracy
+from saliency_audit.commands.life import Setup, facts, measure_clean_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -143,7 +142,7 @@ def _measure(work: Work, planned: "GateRun") -> None:
 
     names = dict.fromkeys(check.name for check in planned.checks)
     last = time.monotonic()
-    with progress(f"gate: {', '.join(names)}", quiet=work.setup.quiet) as advance:
+    with work.setup.screen.progress(f"gate: {', '.join(names)}", quiet=work.setup.quiet) as advance:
         for run, batch in measured(
             planned,
             work.setup.model,

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saliency_audit.cli.console import progress
-from saliency_audit.cli.finetune_plan import Plan, Request
-from saliency_audit.cli.processes import Processes
-from saliency_audit.cli.setup import Setup
+from saliency_audit.commands.finetune.plan import Plan
+from saliency_audit.commands.life import Setup
 from saliency_audit.errors import InputError
+from saliency_audit.options import Given
+from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.data import ImageData
@@ -110,9 +110,7 @@ def _same(train: "ImageData", validation: "ImageData", data: str, val: str | Non
     return all(place.exists() for place in places) and places[0].resolve() == places[1].resolve()
 
 
-def open_annotations(
-    request: Request, plan: Plan, train: "ImageData", setup: Setup
-) -> "ByName | None":
+def open_annotations(given: Given, plan: Plan, train: "ImageData", setup: Setup) -> "ByName | None":
     """What people marked on the training images, for objectives that read it.
 
     Raises:
@@ -122,20 +120,20 @@ def open_annotations(
 
     weighted = plan.options.get("penalty") == "weighted"
     needed = "annotations" in plan.objective.needs or weighted
-    if needed and request.annotations is None:
+    if needed and given.annotations is None:
         what = "--penalty weighted" if weighted else f"--objective {plan.name}"
         raise InputError(
             f"{what} needs what people marked on the training images; give --annotations FOLDER "
             "or FILE.csv"
         )
-    if request.annotations is None:
+    if given.annotations is None:
         return None
     if not needed:
         raise InputError(
             "--annotations is for --objective harmonise and for adversarial with --penalty "
             f"weighted; leave it for {plan.name}"
         )
-    marked = read_annotations(request.annotations, train)
+    marked = read_annotations(given.annotations, train)
     for line in marked.notes:
         setup.tell(line)
     return marked.read
@@ -145,7 +143,7 @@ def teacher_targets(
     teacher: "Classifier",
     train: "ImageData",
     path: Path,
-    request: Request,
+    given: Given,
     plan: Plan,
     setup: Setup,
     group: Processes,
@@ -161,19 +159,19 @@ def teacher_targets(
         write_targets,
     )
 
-    if request.teacher is None:
+    if given.teacher is None:
         setup.tell(
             "no --teacher: the model before training teaches, which is P4's non-robust control; "
             "for a robust teacher give the model.safetensors of --objective pgd"
         )
     file = path / TEACHER_MAPS
-    if not (request.resume and made and file.is_file()):
+    if not (given.resume and made and file.is_file()):
         if group.main:
             file.unlink(missing_ok=True)
             create_targets(file, train)
         group.wait()
         seen = 0
-        with progress("finetune: teacher's maps", quiet=setup.quiet) as advance:
+        with setup.screen.progress("finetune: teacher's maps", quiet=setup.quiet) as advance:
 
             def count(images: int) -> None:
                 nonlocal seen
@@ -185,9 +183,9 @@ def teacher_targets(
                 teacher,
                 train,
                 **plan.teacher,
-                seed=request.seed,
+                seed=given.seed,
                 batch_size=setup.batch_size,
-                workers=request.workers,
+                workers=given.workers,
                 shard=(group.rank, group.world),
                 advance=count,
             )

@@ -1,34 +1,62 @@
-"""What every command does first: device, model, images, folder, clean accuracy."""
+"""The one life of a run: prepare, measure, answer, write, show, exit."""
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from saliency_audit.cli.console import progress, tell
-from saliency_audit.cli.processes import ALONE, Processes
+from rich.markup import escape
+
 from saliency_audit.errors import InputError
+from saliency_audit.options import Given, Option, place_of_report
+from saliency_audit.processes import ALONE, Processes, processes
+from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
-    from saliency_audit.audits import Clean
+    from collections.abc import Container
+
+    import pandas as pd
+
+    from saliency_audit.commands.clean import Clean
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
+    from saliency_audit.report.folder import RunFolder
     from saliency_audit.report.ledger import Ledger
     from saliency_audit.report.lock import FolderLock
+    from saliency_audit.types import Batch
 
 
-TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop")
-"""Tables that runs write."""
+Advance = Callable[[int, int], None]
 
-_HELD: list[tuple["FolderLock", "Ledger"]] = []
-"""Output folders that the present command holds."""
+
+class Screen(Protocol):
+    """What the user sees while a command runs; the command line has one."""
+
+    def tell(self, head: str, line: str) -> None:
+        """Print a line on stderr, after a word of what kind it is."""
+
+    def progress(self, what: str, *, quiet: bool) -> AbstractContextManager[Advance]:
+        """Show how far something is; yields ``advance(done, total)``."""
+
+    def note(self, line: str) -> None:
+        """Print a line on stderr."""
+
+    def write(self, text: str) -> None:
+        """Print a file's text on stdout as it is."""
+
+    def show(self, *things: Any) -> None:
+        """Print lines and tables of the answer on stdout."""
+
+    def width(self) -> int:
+        """Characters of a line of it."""
 
 
 @dataclass
@@ -41,6 +69,7 @@ class Setup:
         classes: outputs of the model.
         batch_size: most images the model sees at once.
         quiet: whether to print the answer only.
+        screen: what the user sees.
         notes: lines the user was told.
         load: loads a further model for the same images.
     """
@@ -50,6 +79,7 @@ class Setup:
     classes: int
     batch_size: int
     quiet: bool
+    screen: "Screen"
     load: "Callable[[str], Classifier]"
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
@@ -58,33 +88,207 @@ class Setup:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
         if not self.quiet:
-            tell("[dim]note[/dim]", line)
+            self.screen.tell("[dim]note[/dim]", line)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run found.
+
+    Attributes:
+        sentence: in words.
+        tables: frames, by the name that they have in ``run.json``.
+        shown: tables and lines for the terminal, above the sentence.
+        refused: why the run ends with exit code 1; None where it does not.
+    """
+
+    sentence: str
+    tables: "Mapping[str, pd.DataFrame]"
+    shown: Sequence[Any]
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was measured, for the answer and the report.
+
+    Attributes:
+        rows: of ``results.csv``.
+        clean: accuracy on the images as they are.
+        folder: the output folder with its batches.
+        setup: model and images.
+        width: of the screen, characters.
+    """
+
+    rows: "pd.DataFrame"
+    clean: "Clean"
+    folder: "RunFolder"
+    setup: Setup
+    width: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run of a command does, once its model and images are there.
+
+    Attributes:
+        settings: what determines its numbers, beside what determines those of any command.
+        audit: yields batches of rows; takes ``begin``, ``tell`` and ``advance``.
+        answer: from what was measured.
+        report: writes tables, pictures and page; is handed the answer and the facts of the run.
+        files: that it writes beside the tables and the page.
+        pictures: how the names of its pictures begin.
+        reads: files and folders that it reads beside the images, by option.
+        models: further models whose passes count.
+        clear: what a run that does not go on from an earlier one removes first.
+    """
+
+    settings: Mapping[str, Any]
+    audit: "Callable[..., Iterator[Batch]]"
+    answer: Callable[[Done], Answer]
+    report: Callable[[Done, Answer, dict[str, Any]], None]
+    files: Sequence[str] = ()
+    pictures: Sequence[str] = ()
+    reads: Mapping[str, object] = field(default_factory=dict)
+    models: "Sequence[Classifier]" = ()
+    clear: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the command line knows of a command.
+
+    Attributes:
+        name: on the command line.
+        options: in the order of the help.
+        help: what it does, and an example that works.
+        run: from options to exit code.
+    """
+
+    name: str
+    options: Sequence[Option]
+    help: str
+    run: Callable[[Given, Screen], int]
+
+
+def live(
+    given: Given,
+    screen: Screen,
+    *,
+    command: str,
+    doing: str,
+    check: Callable[[Given], None],
+    plan: Callable[[Given, Setup, Processes], Job],
+    parallel: bool = False,
+) -> int:
+    """Run a command from its options to its exit code.
+
+    Args:
+        given: its options.
+        screen: what the user sees.
+        command: its name.
+        doing: what its progress bar calls the work.
+        check: refuses what is wrong before anything is loaded.
+        plan: what is to be done with a model and its images.
+        parallel: whether it shares its batches out over processes.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: the user must change something first; nothing is left behind.
+        AuditError: it failed while running; what was finished is kept.
+    """
+    from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.tables import read_results
+
+    check(given)
+    path = place_of_report(given, command)
+    check_apart(
+        path,
+        **{name: getattr(given, name, None) for name in ("data", "maps", "annotations")},
+    )
+    together = processes(given.device) if parallel else ALONE
+    setup = prepare(given, screen, processes=together)
+    job = plan(given, setup, together)
+    settings = {**common_settings(setup, given), **job.settings}
+    ledger = hold(
+        path,
+        setup,
+        files=job.files,
+        pictures=job.pictures,
+        data=given.data,
+        others={"MODEL": given.model, "--classes": given.classes, **job.reads},
+        processes=together,
+    )
+    with nothing_written_on_bad_input(ledger):
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if given.resume else None
+        clean = measure_clean_accuracy(setup, workers=given.workers, processes=together)
+        if folder is None or not folder.finished:
+
+            def begin() -> "Container[int]":
+                nonlocal folder
+                if folder is None and together.main:
+                    folder = RunFolder(path, settings, resume=False, ledger=ledger)
+                    if ledger is not None and job.clear:
+                        ledger.remove_earlier(job.clear)
+                together.wait()
+                # The others join the folder that the first one has made.
+                folder = folder or RunFolder(path, settings, resume=True)
+                if folder.done:
+                    setup.tell(f"resuming: {len(folder.done)} batches are done")
+                return folder.done
+
+            with screen.progress(f"{command}: {doing}", quiet=setup.quiet) as advance:
+                for batch in job.audit(begin=begin, tell=setup.tell, advance=advance):
+                    assert folder is not None
+                    folder.write(batch)
+            assert folder is not None
+            together.wait()
+            if together.main:
+                folder.write_results()
+    everyone = [setup.model, *job.models]
+    passes = sum(together.gathered(sum(model.passes for model in everyone)))
+    together.close()
+    if not together.main:
+        return 0
+    done = Done(read_results(folder.results), clean, folder, setup, screen.width())
+    answer = job.answer(done)
+    if not folder.finished:
+        about = facts(setup, clean, sys.argv[1:], settings)
+        about |= {"answer": answer.sentence, "model_passes": passes}
+        if parallel:
+            about["processes"] = together.world
+        job.report(done, answer, about)
+        tables = {name: table.to_dict("records") for name, table in answer.tables.items()}
+        folder.close(about | tables)
+    screen.show(*answer.shown, escape(flat(answer.sentence)))
+    if not given.quiet:
+        screen.show(escape(flat(f"report: {path / 'report.html'}")))
+    if answer.refused is None:
+        return 0
+    if answer.refused:
+        screen.note(answer.refused)
+    return 1
+
+
+TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop")
+"""Tables that runs write."""
+
+_HELD: list[tuple["FolderLock", "Ledger"]] = []
+"""Output folders that the present command holds."""
 
 
 def prepare(
-    model: str | None,
-    data: str | None,
-    *,
-    arch: str | None,
-    size: int | None,
-    channels: int | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    trust_pickle: bool,
-    precision: str,
-    layer: str | None,
-    classes: Path | None,
-    resize: int | None,
-    max_samples: int | None,
-    device: str,
-    batch_size: str,
-    seed: int,
-    quiet: bool,
-    untrained: bool = False,
+    given: Given, screen: Screen, *, processes: Processes = ALONE, untrained: bool = False
 ) -> Setup:
     """Load model and images and try the one on the shape of the other; writes nothing.
 
-    ``untrained`` takes the architecture alone, its weights drawn with the seed.
+    Args:
+        given: the options of the command.
+        screen: what the user sees.
+        processes: of this run; only the first one tells the user anything.
+        untrained: take the architecture alone, its weights drawn with the seed.
 
     Raises:
         InputError: anything that the user must change first.
@@ -94,41 +298,46 @@ def prepare(
     from saliency_audit.data import open_data
     from saliency_audit.models import auto_batch_size, fresh, kind_of, load, resolve_device
 
-    place = resolve_device(device)
+    place = resolve_device(processes.device(given.device))
+    arch = given.arch
     how: dict[str, Any] = {
-        "size": size,
-        "mean": mean,
-        "std": std,
-        "channels": channels,
-        "precision": "bf16" if precision == "bf16" else "fp32",
-        "layer": layer,
+        "size": given.size,
+        "mean": given.mean,
+        "std": given.std,
+        "channels": given.channels,
+        "precision": "bf16" if given.precision == "bf16" else "fp32",
+        "layer": given.layer,
         "device": place,
     }
 
-    def given(spec: str | None, arch: str | None) -> "Classifier":
-        return load(spec, arch=arch, trust_pickle=trust_pickle, **how)
+    def loaded(spec: str | None, arch: str | None) -> "Classifier":
+        return load(spec, arch=arch, trust_pickle=given.trust_pickle, **how)
 
     classifier = (
-        fresh(arch, seed=seed, **how) if untrained and arch is not None else given(model, arch)
+        fresh(arch, seed=given.seed, **how)
+        if untrained and arch is not None
+        else loaded(given.model, arch)
     )
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
     images = open_data(
-        data,
+        given.data,
         input_shape=classifier.input_shape,
-        resize=classifier.resize if resize is None else resize,
-        classes_file=classes,
+        resize=classifier.resize if given.resize is None else given.resize,
+        classes_file=given.classes,
         outputs=outputs,
-        max_samples=max_samples,
-        seed=seed,
+        max_samples=given.max_samples,
+        seed=given.seed,
     )
     at_once = (
-        auto_batch_size(classifier.input_shape, place) if batch_size == "auto" else int(batch_size)
+        auto_batch_size(classifier.input_shape, place)
+        if given.batch_size == "auto"
+        else int(given.batch_size)
     )
 
     def further(spec: str) -> "Classifier":
         kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
-        other = given(spec, arch if kind in ("checkpoint", "safetensors") else None)
+        other = loaded(spec, arch if kind in ("checkpoint", "safetensors") else None)
         if other.input_shape != classifier.input_shape:
             raise InputError(
                 f"{other.name} takes images of {'x'.join(map(str, other.input_shape))} and "
@@ -137,7 +346,9 @@ def prepare(
             )
         return other
 
-    setup = Setup(classifier, images, outputs, at_once, quiet, further)
+    setup = Setup(
+        classifier, images, outputs, at_once, given.quiet or not processes.main, screen, further
+    )
     for line in (*classifier.notes, *images.notes):
         setup.tell(line)
     return setup
@@ -145,10 +356,10 @@ def prepare(
 
 def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes = ALONE) -> "Clean":
     """Clean accuracy first: told, with a warning when the model seems to guess."""
-    from saliency_audit.audits import clean_accuracy, merged
+    from saliency_audit.commands.clean import clean_accuracy, merged
     from saliency_audit.stats.summary import wilson_interval
 
-    with progress("clean accuracy", quiet=setup.quiet) as advance:
+    with setup.screen.progress("clean accuracy", quiet=setup.quiet) as advance:
         clean = clean_accuracy(
             setup.model,
             setup.data,
@@ -445,33 +656,24 @@ def nothing_written_on_bad_input(ledger: "Ledger | None") -> Iterator[None]:
         raise
 
 
-def common_settings(
-    setup: Setup,
-    *,
-    arch: str | None,
-    layer: str | None,
-    precision: str,
-    max_samples: int | None,
-    resize: int | None,
-    seed: int,
-) -> dict[str, Any]:
+def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
     """What of any command's options determines its numbers; a run with others cannot resume it."""
     model, data = setup.model, setup.data
     return {
         "model": model.name,
         "model sha256": model.sha256,
-        "arch": arch,
+        "arch": given.arch,
         "input shape": list(model.input_shape),
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
-        "layer": layer,
-        "precision": precision,
+        "layer": given.layer,
+        "precision": given.precision,
         "data": data.name,
-        "max samples": max_samples,
-        "resize": resize,
+        "max samples": given.max_samples,
+        "resize": given.resize,
         "data fingerprint": data.fingerprint,
         "batch size": setup.batch_size,
-        "seed": seed,
+        "seed": given.seed,
         "device": model.mean.device.type,
         "torch": version("torch"),
     }

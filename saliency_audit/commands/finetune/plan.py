@@ -1,12 +1,12 @@
 """What the options of ``finetune`` mean: objective, recipe, teacher."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.options import Given
 
 if TYPE_CHECKING:
     from saliency_audit.training import Recipe
@@ -16,53 +16,24 @@ ACTIVATION: dict[str, Any] = {"surrogate": "auto", "beta": 10.0}
 """Activation that is trained, unless told otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """All options of the command.
-
-    ``given``, ``teacher_given`` and ``recipe_given`` hold None for what was not given.
-    """
-
-    model: str | None
-    objective: str | None
-    preset: str | None
-    given: Mapping[str, tuple[str, Any]]
-    teacher: str | None
-    teacher_given: Mapping[str, tuple[str, Any]]
-    annotations: Path | None
-    recipe_given: Mapping[str, Any]
-    from_scratch: bool
-    checkpoint_every: int | None
-    min_accuracy: float
-    data: str | None
-    val: str | None
-    max_train: int | None
-    max_val: int | None
-    classes: Path | None
-    resize: int | None
-    max_samples: int
-    saliency: tuple[str, ...]
-    scalar: str
-    target: str
-    audit_eps: float | None
-    audit_norm: str
-    against: str | None
-    other: str | None
-    arch: str | None
-    size: int | None
-    channels: int | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    layer: str | None
-    trust_pickle: bool
-    device: str
-    precision: str
-    batch_size: str
-    seed: int
-    workers: int
-    output_dir: Path
-    resume: bool
-    quiet: bool
+OF_OBJECTIVE = (
+    *("weight", "eps", "steps", "step_size", "norm", "loss", "kappa", "random_start"),
+    *("attack_momentum", "penalty", "eps2", "group", "joint_channels", "replay", "clamp", "mu"),
+    *("sigma", "draws", "trace", "antithetic", "tau", "of", "reduction", "projections"),
+)
+"""Options of objectives; their parameters have the same names."""
+OF_TEACHER = {
+    "teacher_samples": "samples",
+    "teacher_sigma": "sigma",
+    "threshold": "threshold",
+    "permute": "permute",
+}
+"""Options of the teacher's maps, and the parameters they are."""
+OF_RECIPE = (
+    *("epochs", "max_steps", "train_batch_size", "accumulate", "lr", "optimizer", "momentum"),
+    *("weight_decay", "schedule", "augment", "freeze_bn", "surrogate", "beta"),
+)
+"""Options of the training."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +61,7 @@ class Plan:
     beta_given: bool
 
 
-def planned(request: Request) -> Plan:
+def planned(given: Given) -> Plan:
     """The options of a preset, and over them those of the command line.
 
     Raises:
@@ -101,43 +72,55 @@ def planned(request: Request) -> Plan:
     from saliency_audit.training.presets import PRESETS
     from saliency_audit.training.teacher_maps import write_targets
 
-    preset = None if request.preset is None else lookup("preset", PRESETS, request.preset)
-    name = request.objective or (preset.objective if preset else "")
+    preset = None if given.preset is None else lookup("preset", PRESETS, given.preset)
+    name = given.objective or (preset.objective if preset else "")
     if not name:
         raise InputError(f"give --objective NAME; known: {', '.join(OBJECTIVES)}")
     objective = lookup("objective", OBJECTIVES, name)
     if preset is not None and preset.objective != name:
         raise InputError(
-            f"--preset {request.preset} is of --objective {preset.objective}, not {name}; leave one"
+            f"--preset {given.preset} is of --objective {preset.objective}, not {name}; leave one"
         )
     options = options_of(objective) | dict(preset.options if preset else {})
-    asked = _given(request.given, options, _objectives_with, name)
+    asked = _asked(_said(given, OF_OBJECTIVE), options, _objectives_with, name)
     options |= asked
     _refuse_without_effect(asked, options)
     teachers = _options_of_maps(write_targets) | dict(preset.teacher if preset else {})
     if "targets" in objective.needs:
-        teachers |= _given(request.teacher_given, teachers, lambda option: "", name)
+        teachers |= _asked(_said(given, OF_TEACHER), teachers, lambda option: "", name)
     else:
         for option, value in (
-            *((option, value) for option, (_, value) in request.teacher_given.items()),
-            ("--teacher", request.teacher),
+            *((option, value) for option, (_, value) in _said(given, OF_TEACHER).items()),
+            ("--teacher", given.teacher),
         ):
             if value is not None:
                 raise InputError(f"{option} is for --objective interpretation; leave it for {name}")
-    given = {key: value for key, value in request.recipe_given.items() if value is not None}
-    fine = {"freeze_bn": not request.from_scratch}
-    recipe = ACTIVATION | fine | dict(preset.recipe if preset else {}) | given
+    said = {name: getattr(given, name) for name in OF_RECIPE}
+    said["batch_size"] = said.pop("train_batch_size")
+    said = {key: value for key, value in said.items() if value is not None}
+    fine = {"freeze_bn": not given.from_scratch}
+    recipe = ACTIVATION | fine | dict(preset.recipe if preset else {}) | said
     surrogate, beta = str(recipe.pop("surrogate")), float(recipe.pop("beta"))
     if not beta > 0:
         raise InputError(f"--beta is {beta:g}; it must be above 0")
-    if "momentum" in given and recipe.get("optimizer", "sgd") != "sgd":
+    if "momentum" in said and recipe.get("optimizer", "sgd") != "sgd":
         raise InputError(f"--momentum is of sgd; leave it for --optimizer {recipe['optimizer']}")
     return Plan(
-        name, objective, options, teachers, Recipe(**recipe), surrogate, beta, "beta" in given
+        name, objective, options, teachers, Recipe(**recipe), surrogate, beta, "beta" in said
     )
 
 
-def _given(
+def _said(given: Given, names: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """Options as they are written, each with its parameter and its value; flags only where on."""
+    parameters = {name: OF_TEACHER.get(name, name) for name in names}
+    flags = {"permute": given.permute or None}
+    return {
+        f"--{name.replace('_', '-')}": (parameter, flags.get(name, getattr(given, name)))
+        for name, parameter in parameters.items()
+    }
+
+
+def _asked(
     given: Mapping[str, tuple[str, Any]],
     known: Mapping[str, Any],
     others: Callable[[str], str],

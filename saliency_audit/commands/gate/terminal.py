@@ -5,10 +5,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from saliency_audit.cli.console import results
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
@@ -27,8 +27,14 @@ _HEADS = {1: "measured [95 %]", 2: "limit", 3: "status"}
 _LIMIT, _BETWEEN = 20, 5  # characters of a limit in a line, and of the table's own
 
 
-def show_gate(outcomes: "pd.DataFrame", sentence: str) -> None:
-    """What was measured beside the limits, and the answer."""
+def shown(outcomes: "pd.DataFrame", sentence: str, *, width: int) -> list[RenderableType]:
+    """What was measured beside the limits, and the answer.
+
+    Args:
+        outcomes: of the checks.
+        sentence: the answer.
+        width: of the screen, characters.
+    """
     table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
     for name in ("check", "measured [95 %]", "limit", "status"):
         table.add_column(name, no_wrap=True)
@@ -40,17 +46,14 @@ def show_gate(outcomes: "pd.DataFrame", sentence: str) -> None:
         limit = wrapped(flat(str(line["limit"])), _LIMIT)
         texts.append((flat(str(line["check"])), _measured(line), limit, word + only, colour))
     others = [max(map(_width, (head, *(row[i] for row in texts)))) for i, head in _HEADS.items()]
-    room = results.width - sum(others) - _BETWEEN
+    room = width - sum(others) - _BETWEEN
     for check, measured, limit, status, colour in texts:
         table.add_row(
             *map(escape, (wrapped(check, room), measured, limit)), f"[{colour}]{status}[/]"
         )
-    # A name without spaces may be wider than the room; lines too long are better than half words.
-    needed = results.measure(table, options=results.options.update(width=1000)).maximum
-    results.print(table, width=max(needed, results.width), crop=False, soft_wrap=False)
     colour = "bold red" if sentence.startswith("refused") else "bold green"
     word, _, rest = flat(sentence).partition(":")
-    results.print(f"[{colour}]{word}[/]:{escape(rest)}", soft_wrap=True)
+    return [table, f"[{colour}]{word}[/]:{escape(rest)}"]
 
 
 def wrapped(text: str, width: int) -> str:

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from saliency_audit.cli.console import results
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
@@ -26,34 +26,39 @@ _OF_HALF = {"better than random": "depends", "not distinguishable": "not shown"}
 _WIDTH, _CELL = 100, 16  # characters of a table, and of a metric's name in a line
 
 
-def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
-    """Every method's mean of each metric with the word for it, the controls last."""
+def verdicts_shown(verdicts: "pd.DataFrame", *, width: int) -> list[RenderableType]:
+    """Every method's mean of each metric with the word for it, the controls last.
+
+    Args:
+        verdicts: of the run.
+        width: of the screen, characters.
+    """
+    lines: list[RenderableType] = []
     from saliency_audit.commands.evaluate.columns import columns, methods
 
     checks = list(dict.fromkeys(verdicts["check"]))
     if checks:
-        results.print(_directions(checks), soft_wrap=True)
-        results.print(
+        lines.append(_directions(checks))
+        lines.append(
             "better, as random, worse: compared with the random map on the same images"
             + (
                 "; sanity-cascade: depends on the model if below 0.5, else not shown to"
                 if "sanity-cascade" in checks
                 else ""
-            ),
-            soft_wrap=True,
+            )
         )
     several = verdicts["model"].nunique() > 1
     for model, own in verdicts.groupby("model", sort=False) if len(verdicts) else ():
         names = methods(own)
         if several:
-            results.print(f"[bold]{escape(flat(str(model)))}[/]", soft_wrap=True)
-        room = min(_WIDTH, results.width) - max(map(len, names)) - 2
+            lines.append(f"[bold]{escape(flat(str(model)))}[/]")
+        room = min(_WIDTH, width) - max(map(len, names)) - 2
         for part in _that_fit(columns(own), room):
-            results.print(_table(names, part))
-    results.print(escape(flat(sentence)), soft_wrap=True)
+            lines.append(_table(names, part))
+    return lines
 
 
-def show_others(summary: "pd.DataFrame") -> None:
+def others_shown(summary: "pd.DataFrame") -> list[RenderableType]:
     """What has no verdict: measured of the model, or of maps without a better end."""
     from saliency_audit.metrics import METRICS
 
@@ -72,14 +77,14 @@ def show_others(summary: "pd.DataFrame") -> None:
         mean = f"{line['mean']:.3g}{interval}" if line["n"] else "undefined"
         rows.append((name, mean, f"{line['n']}{undefined}", setting.replace(";", "; ")))
     if not rows:
-        return
+        return []
     shown = 4 if any(row[3] for row in rows) else 3
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for name in ("no verdict", "mean [95 %]", "images", "measured at")[:shown]:
         table.add_column(name)
     for row in rows:
         table.add_row(*(escape(flat(cell)) for cell in row[:shown]))
-    results.print(table)
+    return [table]
 
 
 def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":

@@ -3,11 +3,8 @@
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
-
-from saliency_audit.cli.console import results
-from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,26 +12,25 @@ if TYPE_CHECKING:
 COLOURS = {"fragile": "bold red", "shifted": "yellow", "steady": "green", "undefined": "dim"}
 
 
-def show_attack(verdicts: "pd.DataFrame", predictions: "pd.DataFrame", sentence: str) -> None:
+def shown(verdicts: "pd.DataFrame", predictions: "pd.DataFrame") -> list[RenderableType]:
     """How many of its salient pixels each map keeps, and how near it is to the attack's aim."""
+    lines: list[RenderableType] = []
     if len(verdicts):
         share = f"{verdicts['chance'].iloc[0]:.1%}"
-        results.print(
+        lines.append(
             f"kept: share of the {share} most salient pixels that stay [95 %], "
-            "beside noise of the same size",
-            soft_wrap=True,
+            "beside noise of the same size"
         )
         if verdicts["aim"].notna().any():
-            results.print(
+            lines.append(
                 "aim: correlation with the wanted map, mass in the wanted region, or way of the "
-                "centre of mass in pixels, beside noise",
-                soft_wrap=True,
+                "centre of mass in pixels, beside noise"
             )
-        results.print(_maps(verdicts))
+        lines.append(_maps(verdicts))
     if len(predictions):
-        results.print("changed: share of images whose predicted class is another one [95 %]")
-        results.print(_classes(predictions))
-    results.print(escape(flat(sentence)), soft_wrap=True)
+        lines.append("changed: share of images whose predicted class is another one [95 %]")
+        lines.append(_classes(predictions))
+    return lines
 
 
 def _maps(verdicts: "pd.DataFrame") -> Table:

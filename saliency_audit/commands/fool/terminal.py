@@ -3,11 +3,8 @@
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
-
-from saliency_audit.cli.console import results
-from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,21 +12,21 @@ if TYPE_CHECKING:
 COLOURS = {"forged": "bold red", "disturbed": "yellow", "unmoved": "green", "undefined": "dim"}
 
 
-def show_verdicts(verdicts: "pd.DataFrame", promises: "pd.DataFrame", sentence: str) -> None:
+def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[RenderableType]:
     """The answer as a table: how much each map looks like the picture, before and after."""
+    lines: list[RenderableType] = []
     for trick, group in promises.groupby("trick", sort=False):
         worst = {line["check"]: (line["worst"], line["bound"]) for _, line in group.iterrows()}
-        results.print(
+        lines.append(
             f"{_short(str(trick))}: predictions kept on "
             f"{'every' if worst['prediction-kept'][0] == 1 else 'not every'} image; "
             + ", ".join(
                 f"{check} at most {value:.1e} (bound {bound:.1e})"
                 for check, (value, bound) in worst.items()
                 if check != "prediction-kept"
-            ),
-            soft_wrap=True,
+            )
         )
-    results.print()
+    lines.append("")
     judged = verdicts[verdicts["scalar"] != ""]
     tricks = list(dict.fromkeys(judged["trick"]))
     table = Table(
@@ -57,8 +54,7 @@ def show_verdicts(verdicts: "pd.DataFrame", promises: "pd.DataFrame", sentence: 
             )
         table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
         previous = saliency
-    results.print(table)
-    results.print(escape(flat(sentence)), soft_wrap=True)
+    return [*lines, table]
 
 
 def _short(setting: str) -> str:

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from saliency_audit.cli.console import results
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ COLOURS = {
 }
 
 
-def show_verdicts(verdicts: "pd.DataFrame", sentence: str) -> None:
-    """Every check before and after, the paired difference, its word, and the answer."""
-    if len(verdicts):
-        results.print(_table(verdicts))
-    results.print(escape(flat(sentence)), soft_wrap=True)
+def shown(verdicts: "pd.DataFrame") -> list[RenderableType]:
+    """What changed, with the paired interval and the word for it."""
+    return [_table(verdicts)] if len(verdicts) else []
 
 
 def _table(verdicts: "pd.DataFrame") -> Table:

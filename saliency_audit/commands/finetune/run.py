@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from saliency_audit.cli.console import errors, progress, results
-from saliency_audit.cli.finetune_data import (
+from saliency_audit.commands.finetune.data import (
     open_annotations,
     open_training,
     teacher_targets,
     validation_of,
 )
-from saliency_audit.cli.finetune_model import to_train, try_audit
-from saliency_audit.cli.finetune_plan import Plan, Request, planned
-from saliency_audit.cli.finetune_table import show_verdicts
-from saliency_audit.cli.processes import Processes, processes
-from saliency_audit.cli.setup import (
+from saliency_audit.commands.finetune.model import to_train, try_audit
+from saliency_audit.commands.finetune.plan import Plan, planned
+from saliency_audit.commands.finetune.terminal import shown
+from saliency_audit.commands.life import (
+    Screen,
     Setup,
     check_apart,
     common_settings,
@@ -34,6 +33,8 @@ from saliency_audit.cli.setup import (
     prepare,
 )
 from saliency_audit.errors import AuditError, InputError
+from saliency_audit.options import Given, place_of_report
+from saliency_audit.processes import Processes, processes
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ EPS = {"linf": 2 / 255, "l2": 0.5}
 """Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
 
 
-def run(request: Request) -> None:
+def run(given: Given, screen: Screen) -> int:
     """Train, audit before and after, and report.
 
     Raises:
@@ -69,117 +70,92 @@ def run(request: Request) -> None:
     from saliency_audit.training.loop import accelerator, check_objective
     from saliency_audit.training.recipe import check_recipe
 
-    plan = planned(request)
-    eps = EPS[request.audit_norm] if request.audit_eps is None else request.audit_eps
-    check_before_and_after(request.saliency, request.scalar, eps=eps, norm=request.audit_norm)
-    check_apart(
-        request.output_dir, data=request.data, val=request.val, annotations=request.annotations
-    )
-    group = processes(request.device)
-    untrained = request.from_scratch and request.model is None and request.arch is not None
+    plan = planned(given)
+    saliency = tuple(given.saliency or ("gradient",))
+    path = place_of_report(given, "finetune")
+    eps = EPS[given.audit_norm] if given.audit_eps is None else given.audit_eps
+    check_before_and_after(saliency, given.scalar, eps=eps, norm=given.audit_norm)
+    check_apart(path, data=given.data, val=given.val, annotations=given.annotations)
+    group = processes(given.device)
+    untrained = given.from_scratch and given.model is None and given.arch is not None
     setup = prepare(
-        request.model,
-        validation_of(request.data, request.val),
-        arch=request.arch,
-        size=request.size,
-        channels=request.channels,
-        mean=request.mean,
-        std=request.std,
-        trust_pickle=request.trust_pickle,
-        precision=request.precision,
-        layer=request.layer,
-        classes=request.classes,
-        resize=request.resize,
-        max_samples=None,
-        device=group.device(request.device),
-        batch_size=request.batch_size,
-        seed=request.seed,
-        quiet=request.quiet or not group.main,
+        given.but(data=validation_of(given.data, given.val), max_samples=None),
+        screen,
+        processes=group,
         untrained=untrained,
     )
     trainable(setup.model)
     train, setup.data = open_training(
         setup,
-        data=request.data,
-        val=request.val,
-        classes=request.classes,
-        resize=request.resize,
-        max_train=request.max_train,
-        max_val=request.max_val,
-        seed=request.seed,
+        data=given.data,
+        val=given.val,
+        classes=given.classes,
+        resize=given.resize,
+        max_train=given.max_train,
+        max_val=given.max_val,
+        seed=given.seed,
     )
     for line in check_training_data(train, setup.classes):
         setup.tell(line)
-    if request.min_accuracy and not setup.data.labelled:
+    if given.min_accuracy and not setup.data.labelled:
         raise InputError(
-            f"--min-accuracy {request.min_accuracy:g} needs labels and {setup.data.name} has none"
+            f"--min-accuracy {given.min_accuracy:g} needs labels and {setup.data.name} has none"
         )
     check_recipe(
         plan.recipe, len(train), processes=group.world, replay=int(plan.options.get("replay", 1))
     )
-    other, teacher = (
-        setup.load(spec) if spec else None for spec in (request.other, request.teacher)
-    )
+    other, teacher = (setup.load(spec) if spec else None for spec in (given.other, given.teacher))
     before = None if untrained else setup.model
-    if request.against is not None:
-        before = setup.load(request.against)
+    if given.against is not None:
+        before = setup.load(given.against)
         setup.tell(f"'before' is {before.name} (--against), not the model that is trained")
     if untrained and teacher is None and "targets" in plan.objective.needs:
         raise InputError(
             f"--objective {plan.name} of random weights has nobody to learn from; give --teacher, "
             "such as the model.safetensors of --objective pgd"
         )
-    model = to_train(setup, request, plan)
+    model = to_train(setup, given, plan)
     check_objective(model, plan.objective, plan.options, setup.classes)
-    try_audit(request, setup, model, [one for one in (before, other, teacher) if one])
-    annotations = open_annotations(request, plan, train, setup)
+    try_audit(given, setup, model, [one for one in (before, other, teacher) if one])
+    annotations = open_annotations(given, plan, train, setup)
     settings = {
-        **common_settings(
-            setup,
-            arch=request.arch,
-            layer=request.layer,
-            precision=request.precision,
-            max_samples=request.max_samples,
-            resize=request.resize,
-            seed=request.seed,
-        ),
+        **common_settings(setup, given),
         "objective": plan.name,
         "options": plan.options,
         "recipe": asdict(plan.recipe),
         "activation": model.activation,
-        "from scratch": request.from_scratch,
+        "from scratch": given.from_scratch,
         "training data": train.name,
         "training data fingerprint": train.fingerprint,
         "processes": group.world,
         "teacher": teacher and teacher.sha256,
         "teacher options": plan.teacher if "targets" in plan.objective.needs else {},
-        "annotations": request.annotations and fingerprint(request.annotations),
-        "checkpoint every": request.checkpoint_every,
-        "min accuracy": request.min_accuracy,
-        "against": request.against and before and before.sha256,
+        "annotations": given.annotations and fingerprint(given.annotations),
+        "checkpoint every": given.checkpoint_every,
+        "min accuracy": given.min_accuracy,
+        "against": given.against and before and before.sha256,
         "other": other and other.sha256,
-        "saliency": request.saliency,
-        "scalar": request.scalar,
-        "target": request.target,
+        "saliency": saliency,
+        "scalar": given.scalar,
+        "target": given.target,
         "audit eps": eps,
-        "audit norm": request.audit_norm,
+        "audit norm": given.audit_norm,
     }
-    path = request.output_dir
     checkpoint = CHECKPOINT.as_posix()
     ledger = hold(
         path,
         setup,
         files=(*MODELS, checkpoint, "training.csv"),
         pictures=[*PICTURES, *CHECKS],
-        data=request.val or request.data,
+        data=given.val or given.data,
         others={
-            "MODEL": request.model,
-            "--data": request.data,
-            "--teacher": request.teacher,
-            "--against": request.against,
-            "--other": request.other,
-            "--annotations": request.annotations,
-            "--classes": request.classes,
+            "MODEL": given.model,
+            "--data": given.data,
+            "--teacher": given.teacher,
+            "--against": given.against,
+            "--other": given.other,
+            "--annotations": given.annotations,
+            "--classes": given.classes,
         },
         processes=group,
     )
@@ -187,10 +163,10 @@ def run(request: Request) -> None:
         # A teacher's maps whose settings are not beside them may be of any training.
         begun = (path / "partial" / "settings.json").is_file()
         group.wait()
-        folder = RunFolder(path, settings, resume=True, ledger=ledger) if request.resume else None
+        folder = RunFolder(path, settings, resume=True, ledger=ledger) if given.resume else None
         clean = None
         if not untrained:
-            clean = measure_clean_accuracy(setup, workers=request.workers, processes=group)
+            clean = measure_clean_accuracy(setup, workers=given.workers, processes=group)
         state = None
         if folder is None:
             if group.main:
@@ -217,13 +193,13 @@ def run(request: Request) -> None:
             trained = state is not None and state["step"] >= plan.recipe.steps(len(train))
             if "targets" in plan.objective.needs and not trained:
                 targets = teacher_targets(
-                    teacher or setup.model, train, path, request, plan, setup, group, made=begun
+                    teacher or setup.model, train, path, given, plan, setup, group, made=begun
                 )
             terms, unreadable = _train(
                 model,
                 train,
                 path,
-                request,
+                given,
                 plan,
                 setup,
                 log,
@@ -237,15 +213,15 @@ def run(request: Request) -> None:
         elsewhere = sum(group.gathered(model.passes)[1:])
         group.close()
         if not group.main:
-            return
+            return 0
         if not folder.finished:
             save_trained(model, path, tell=setup.tell)
             (path / TEACHER_MAPS).unlink(missing_ok=True)
             after = reload(path / "model.safetensors", model)
             if clean is None:
-                clean = measure_clean_accuracy(replace(setup, model=after), workers=request.workers)
-            _audit(before, after, other, folder, request, setup, eps)
-        clean = clean or measure_clean_accuracy(setup, workers=request.workers)
+                clean = measure_clean_accuracy(replace(setup, model=after), workers=given.workers)
+            _audit(before, after, other, folder, given, setup, eps)
+        clean = clean or measure_clean_accuracy(setup, workers=given.workers)
     beside = {id(one): one.passes for one in (before, other, teacher) if one is not None}
     beside.pop(id(setup.model), None)
     run = facts(setup, clean, sys.argv[1:], settings)
@@ -256,8 +232,9 @@ def run(request: Request) -> None:
         "model_passes": run["model_passes"] + elsewhere + sum(beside.values()),
         "processes": group.world,
     }
-    against = before.name if before is not None and request.against is not None else None
-    _report(folder, log, terms, plan, run, against=against, quiet=request.quiet)
+    against = before.name if before is not None and given.against is not None else None
+    _report(folder, log, terms, plan, run, setup, against=against, quiet=given.quiet)
+    return 0
 
 
 @contextmanager
@@ -273,7 +250,7 @@ def _train(
     model: "Classifier",
     train: "ImageData",
     path: Path,
-    request: Request,
+    given: Given,
     plan: Plan,
     setup: Setup,
     log: "TrainingLog",
@@ -291,8 +268,8 @@ def _train(
     unreadable = int(state["unreadable"]) if state else 0
 
     with (
-        progress("finetune: steps", quiet=setup.quiet) as advance,
-        _interruptible(setup.quiet) as stopping,
+        setup.screen.progress("finetune: steps", quiet=setup.quiet) as advance,
+        _interruptible(setup.screen, quiet=setup.quiet) as stopping,
     ):
         try:
             for trained in finetune(
@@ -305,11 +282,11 @@ def _train(
                 options=plan.options,
                 targets=targets,
                 annotations=annotations,
-                every=request.checkpoint_every,
-                min_accuracy=request.min_accuracy,
-                seed=request.seed,
+                every=given.checkpoint_every,
+                min_accuracy=given.min_accuracy,
+                seed=given.seed,
                 batch_size=setup.batch_size,
-                workers=request.workers,
+                workers=given.workers,
                 state=state,
                 together=together,
                 stopping=stopping,
@@ -325,9 +302,7 @@ def _train(
                 if trained.keep and group.main:
                     log.write()
                 if "val_accuracy" in trained.values and not setup.quiet:
-                    errors.print(
-                        _line(trained.step, trained.steps, trained.values, terms), soft_wrap=True
-                    )
+                    setup.screen.note(_line(trained.step, trained.steps, trained.values, terms))
         finally:
             # Also where it ends in an error: the way there is what one wants to see.
             if group.main and len(log.table):
@@ -347,7 +322,7 @@ def _line(step: int, steps: int, values: Mapping[str, float], terms: tuple[str, 
 
 
 @contextmanager
-def _interruptible(quiet: bool) -> Iterator[Callable[[], bool]]:
+def _interruptible(screen: Screen, *, quiet: bool) -> Iterator[Callable[[], bool]]:
     """Inside, Ctrl-C asks for an end after the present step; the second one does not wait."""
     asked = False
 
@@ -357,7 +332,7 @@ def _interruptible(quiet: bool) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
         if not quiet:
-            errors.print(
+            screen.note(
                 "stopping after this step; Ctrl-C again stops at once, without a checkpoint"
             )
 
@@ -376,27 +351,27 @@ def _audit(
     after: "Classifier",
     other: "Classifier | None",
     folder: "RunFolder",
-    request: Request,
+    given: Given,
     setup: Setup,
     eps: float,
 ) -> None:
     from saliency_audit.commands.finetune.before_and_after import before_and_after
 
-    with progress("finetune: audit", quiet=setup.quiet) as advance:
+    with setup.screen.progress("finetune: audit", quiet=setup.quiet) as advance:
         for batch in before_and_after(
             before,
             after,
             setup.data,
-            saliency=request.saliency,
-            scalar=request.scalar,
-            target=request.target,
-            max_samples=request.max_samples,
+            saliency=given.saliency or ("gradient",),
+            scalar=given.scalar,
+            target=given.target,
+            max_samples=given.max_samples,
             eps=eps,
-            norm=request.audit_norm,
+            norm=given.audit_norm,
             other=other,
-            seed=request.seed,
+            seed=given.seed,
             batch_size=setup.batch_size,
-            workers=request.workers,
+            workers=given.workers,
             begin=lambda: folder.done,
             tell=setup.tell,
             advance=advance,
@@ -411,6 +386,7 @@ def _report(
     terms: tuple[str, ...],
     plan: Plan,
     run: Mapping[str, Any],
+    setup: Setup,
     *,
     against: str | None,
     quiet: bool,
@@ -468,6 +444,6 @@ def _report(
         )
         log.write()
         folder.close({**run, "answer": sentence, "verdicts": verdicts.to_dict("records")})
-    show_verdicts(verdicts, sentence)
+    setup.screen.show(*shown(verdicts), escape(flat(sentence)))
     if not quiet:
-        results.print(escape(flat(f"report: {path / 'report.html'}")), soft_wrap=True)
+        setup.screen.show(escape(flat(f"report: {path / 'report.html'}")))

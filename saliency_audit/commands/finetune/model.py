@@ -2,15 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from saliency_audit.cli.finetune_plan import Plan, Request
-from saliency_audit.cli.setup import Setup
+from saliency_audit.commands.finetune.plan import Plan
+from saliency_audit.commands.life import Setup
 from saliency_audit.errors import InputError
+from saliency_audit.options import Given
 
 if TYPE_CHECKING:
     from saliency_audit.models import Classifier
 
 
-def to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":
+def to_train(setup: Setup, given: Given, plan: Plan) -> "Classifier":
     """The classifier that is trained: a copy, or one with random weights.
 
     Raises:
@@ -18,20 +19,20 @@ def to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":
     """
     from saliency_audit.models import copied, reinitialised
 
-    given = setup.model
-    if request.from_scratch:
-        model = given if request.model is None and request.arch else None
+    as_given = setup.model
+    if given.from_scratch:
+        model = as_given if given.model is None and given.arch else None
         if model is None:
-            model = reinitialised(given, seed=request.seed)
+            model = reinitialised(as_given, seed=given.seed)
             for note in model.notes:
                 setup.tell(note)
     else:
-        model = given.replaced(copied(given))
+        model = as_given.replaced(copied(as_given))
     if model.activation is not None:
         kind, beta = model.activation
         if plan.surrogate == "none" or (plan.beta_given and plan.beta != beta):
             raise InputError(
-                f"{given.name} runs {kind} (beta {beta:g}) as its file says, and is trained so; "
+                f"{as_given.name} runs {kind} (beta {beta:g}) as its file says, and is trained so; "
                 "leave --surrogate and --beta"
             )
         return model
@@ -39,7 +40,7 @@ def to_train(setup: Setup, request: Request, plan: Plan) -> "Classifier":
     kinds = _replaceable(model) if wanted or plan.objective.smooth else []
     if plan.surrogate == "softplus" and not kinds:
         raise InputError(
-            f"{given.name} has no ReLU or the like for --surrogate softplus to replace; leave it"
+            f"{as_given.name} has no ReLU or the like for --surrogate softplus to replace; leave it"
         )
     if wanted and kinds:
         model.activation = ("softplus", plan.beta)
@@ -69,9 +70,7 @@ def _replaceable(model: "Classifier") -> list[str]:
     return sorted(context.replaced)
 
 
-def try_audit(
-    request: Request, setup: Setup, model: "Classifier", beside: "list[Classifier]"
-) -> None:
+def try_audit(given: Given, setup: Setup, model: "Classifier", beside: "list[Classifier]") -> None:
     """Try on one grey image what will be asked of the models once hours of training are over.
 
     Raises:
@@ -92,11 +91,11 @@ def try_audit(
             )
     with model.audited():
         supported(
-            list(request.saliency),
+            list(given.saliency or ("gradient",)),
             model=model,
             images=grey,
             targets=torch.zeros(1, dtype=torch.long, device=grey.device),
-            scalar=request.scalar,
+            scalar=given.scalar,
             options={},
             tell=lambda line: None,
             refuse=True,

@@ -1,0 +1,284 @@
+"""``saliency-audit attack``: what its options mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from saliency_audit.commands.attack.options import OPTIONS
+from saliency_audit.commands.life import (
+    Answer,
+    Done,
+    Entry,
+    Job,
+    Setup,
+    check_kept,
+    check_not_in,
+    live,
+)
+from saliency_audit.commands.options import of_methods
+from saliency_audit.errors import InputError
+from saliency_audit.options import Given, place_of_report
+from saliency_audit.processes import Processes
+
+HELP = """\
+Move saliency maps through the image, with every prediction unchanged, and say which can be.
+
+Example: saliency-audit attack --saliency gradient --measure gradient --max-samples 8
+"""
+ON_MAPS = {"topk", "mass-center", "target-region", "structured"}
+TAKERS = {
+    "loss": {"pgd"},
+    "random_start": {"pgd"},
+    "target_map": {"structured", "target-region"},
+    "surrogate": ON_MAPS,
+    "beta": ON_MAPS,
+    "beta_growth": ON_MAPS,
+}
+"""Options that only some attacks have."""
+NAMES = ("topk", "mass-center", "target-region", "structured", "pgd", "random")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is attacked, and how: the command line over the preset over the defaults.
+
+    Attributes:
+        attacks: their names.
+        norm: of the budgets.
+        eps: budgets; None means each attack's own.
+        k: share or number of the most salient pixels.
+        saliency: attacked methods; None means the default ones.
+        scalars: explained numbers.
+        search: options of the search.
+        methods: options of saliency methods.
+    """
+
+    attacks: list[str]
+    norm: str
+    eps: list[float] | None
+    k: float
+    saliency: list[str] | None
+    scalars: list[str]
+    search: dict[str, Any]
+    methods: dict[str, Any]
+
+
+def chosen(given: Given) -> Chosen:
+    """Read the options.
+
+    Raises:
+        InputError: the preset has no budget in the norm that was asked for.
+    """
+    from saliency_audit.attacks import PRESETS
+    from saliency_audit.commands.attack.audit import ATTACKS_BY_DEFAULT
+
+    preset = PRESETS[given.preset] if given.preset else None
+    norm = given.norm or (preset.norm if preset else "linf")
+    if preset and preset.norm != norm and not given.eps:
+        raise InputError(f"--preset {given.preset} has no budget in {norm}; add --eps")
+    # A beta that is asked for shall not grow.
+    grows = given.beta_growth
+    if given.beta is not None and grows is None:
+        grows = False
+    search = {
+        "steps": given.steps,
+        "step_size": given.step_size,
+        "rule": given.search,
+        "momentum": given.momentum,
+        "restarts": given.restarts,
+        "smooth": given.surrogate,
+        "beta": given.beta,
+        "beta_growth": grows,
+        "loss": given.loss,
+        "from_random": given.random_start,
+    }
+    return Chosen(
+        attacks=list(given.attack or (preset.attacks if preset else ()) or ATTACKS_BY_DEFAULT),
+        norm=norm,
+        eps=list(given.eps or (preset.eps if preset else ())) or None,
+        k=given.k if given.k is not None else preset.k if preset else 0.02,
+        saliency=given.saliency or (list(preset.saliency) if preset and preset.saliency else None),
+        scalars=given.scalar or [preset.scalar if preset else "logit"],
+        search={
+            **(preset.search if preset else {}),
+            **{name: value for name, value in search.items() if value is not None},
+        },
+        methods={**(preset.methods if preset else {}), **of_methods(given)},
+    )
+
+
+def check(given: Given) -> None:
+    """Refuse what is wrong before anything is loaded.
+
+    Raises:
+        InputError: it is.
+    """
+    from saliency_audit.budget import check_range
+    from saliency_audit.commands.attack.audit import check_attack
+    from saliency_audit.commands.picture import load_picture
+
+    picked = chosen(given)
+    check_attack(
+        picked.attacks,
+        [*(n for n in picked.saliency or () if n != "all"), *(given.measure or ())],
+        picked.scalars,
+        eps=picked.eps,
+        norm=picked.norm,
+        search=picked.search,
+    )
+    for number in given.eps or ():
+        check_range(number, picked.norm)
+    check_not_in(given.data, place_of_report(given, "attack") / "images")
+    for name, takers in TAKERS.items():
+        if getattr(given, name) is not None and not takers & set(picked.attacks):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for --attack {' or '.join(sorted(takers))}, not "
+                f"{', '.join(picked.attacks)}"
+            )
+    if given.beta is not None and (given.beta_growth or given.surrogate == "none"):
+        other = "--beta-growth" if given.beta_growth else "--surrogate none"
+        raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
+    if given.target_map:
+        load_picture(given.target_map, (8, 8), option="--target-map")
+
+
+def plan(given: Given, setup: Setup, processes: Processes) -> Job:
+    """What one run does.
+
+    Raises:
+        InputError: the model or the images do not allow it.
+    """
+    del processes
+    from saliency_audit.commands.attack.audit import attack
+    from saliency_audit.commands.attack.report import PICTURES
+    from saliency_audit.commands.picture import picture_sha256
+
+    picked, path = chosen(given), place_of_report(given, "attack")
+    check_kept(setup.data, path / "images")
+    pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
+    if given.k is None and picked.k > pixels:
+        raise InputError(
+            f"--preset {given.preset} compares {picked.k:g} pixels and these images have {pixels}; "
+            "add --k 0.02"
+        )
+    picture = given.target_map
+    return Job(
+        settings={
+            "preset": given.preset,
+            "attacks": picked.attacks,
+            "eps": picked.eps or "default",
+            "norm": picked.norm,
+            "k": picked.k,
+            "target map": picture and str(picture),
+            "target map sha256": picture and picture_sha256(picture, option="--target-map"),
+            "saliency": picked.saliency or "default",
+            "measure": given.measure or "all that the model allows",
+            "scalars": picked.scalars,
+            "target": given.target,
+            "search": picked.search,
+            "method options": picked.methods,
+        },
+        audit=partial(
+            attack,
+            setup.model,
+            setup.data,
+            attacks=picked.attacks,
+            saliency=picked.saliency,
+            measure=given.measure,
+            scalars=picked.scalars,
+            target=given.target,
+            eps=picked.eps,
+            norm=picked.norm,
+            k=picked.k,
+            target_map=picture,
+            search=picked.search,
+            options=picked.methods,
+            folder=path,
+            seed=given.seed,
+            batch_size=setup.batch_size,
+            workers=given.workers,
+        ),
+        answer=partial(answer, k=picked.k, fail_on=given.fail_on),
+        report=partial(report, path=path, k=picked.k, seed=given.seed),
+        files=["images/manifest.csv"],
+        pictures=[*NAMES, "worst-case", *PICTURES, *(f"transfer-{name}" for name in NAMES)],
+        reads={"--target-map": picture},
+        # A folder of images that is read by itself must not mix two runs.
+        clear=["images/"],
+    )
+
+
+def answer(done: Done, *, k: float, fail_on: str | None) -> Answer:
+    """The verdict of each map, and the predictions that were moved."""
+    from saliency_audit.commands.attack.terminal import shown
+    from saliency_audit.commands.attack.verdict import (
+        attack_predictions,
+        attack_sentence,
+        attack_verdicts,
+    )
+
+    summary = _summary(done, k)
+    verdicts = attack_verdicts(summary, done.rows)
+    predictions = attack_predictions(summary, done.rows)
+    refused = {"fragile", "undefined"} | ({"shifted"} if fail_on == "shifted" else set())
+    bad = verdicts["verdict"][verdicts["verdict"].isin(list(refused))]
+    found = ", ".join(f"{n} {word}" for word, n in bad.value_counts().items())
+    # Nothing judged is no pass either.
+    failed = fail_on and (verdicts.empty or len(bad))
+    return Answer(
+        attack_sentence(verdicts, predictions, images=done.clean.readable),
+        {"verdicts": verdicts, "predictions": predictions},
+        shown(verdicts, predictions),
+        refused=f"--fail-on {fail_on}: {found or 'no map was judged'}" if failed else None,
+    )
+
+
+def report(
+    done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path, k: float, seed: int
+) -> None:
+    """Write the manifest of the images, tables, pictures and page."""
+    from saliency_audit.commands.attack.files import file_of
+    from saliency_audit.commands.attack.image_manifest import write_image_manifest
+    from saliency_audit.commands.attack.jobs import goals
+    from saliency_audit.commands.attack.report import write_attack_report
+    from saliency_audit.commands.attack.verdict import ATTACK_WORDS
+
+    write_image_manifest(path, done.rows, file_of=file_of, goals=goals(), seed=seed)
+    write_attack_report(
+        path,
+        summary=_summary(done, k),
+        verdicts=answer.tables["verdicts"],
+        predictions=answer.tables["predictions"],
+        examples=done.folder.examples(),
+        sentence=answer.sentence,
+        run=about,
+        results=done.rows,
+        words=ATTACK_WORDS,
+    )
+
+
+def _summary(done: Done, k: float) -> Any:
+    from saliency_audit.commands.attack.verdict import attack_chances, attack_controls
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.metrics.topk_intersection import pixel_count
+    from saliency_audit.stats.summary import summarise
+
+    _, height, width = done.setup.model.input_shape
+    return summarise(
+        done.rows,
+        higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()},
+        chance=attack_chances(
+            k=pixel_count(k, height * width), pixels=height * width, classes=done.setup.classes
+        ),
+        controls=attack_controls(done.rows),
+    )
+
+
+COMMAND = Entry(
+    "attack",
+    OPTIONS,
+    HELP,
+    partial(live, command="attack", doing="steps", check=check, plan=plan),
+)

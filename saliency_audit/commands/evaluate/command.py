@@ -1,0 +1,337 @@
+"""``saliency-audit evaluate``: what its options mean."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saliency_audit.commands.evaluate.options import OPTIONS
+from saliency_audit.commands.life import Answer, Done, Entry, Job, Setup, fingerprint, live
+from saliency_audit.commands.options import of_methods
+from saliency_audit.errors import InputError
+from saliency_audit.options import Given, place_of_report
+from saliency_audit.processes import Processes
+
+if TYPE_CHECKING:
+    from saliency_audit.types import SaliencyMethod
+
+HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
+
+Example: saliency-audit evaluate --metric deletion --max-samples 16
+"""
+PARAMETERS = {
+    "steps": ("steps",),
+    "fill": ("fill",),
+    "reduce": ("reduce",),
+    "points": ("points",),
+    "regions": ("counts",),
+    "unit": ("unit",),
+    "randomise": ("randomise",),
+    "draws": ("draws",),
+    "stages": ("stages",),
+    "k": ("k",),
+    "pixels": ("pixels",),
+    "top": ("top",),
+    "radius": ("radius",),
+    "sigma": ("sigmas", "sigma"),
+    "perturbations": ("perturbations",),
+    "explain_class": ("classes",),
+    "eps": ("eps",),
+    "norm": ("norm",),
+    "attack_steps": ("attack_steps",),
+    "restarts": ("restarts",),
+}
+"""Options of metrics, by the names that metrics have for them."""
+NEEDS = ("other", "annotations")
+"""Options without which some metrics have nothing to work on."""
+
+
+def chosen(given: Given) -> dict[str, dict[str, Any]]:
+    """The metrics with their options.
+
+    Raises:
+        InputError: an option that does nothing for any of them.
+    """
+    beside = {need: getattr(given, need) for need in NEEDS}
+    names = given.metric or _by_default(given.preset, beside)
+    return _options_by_metric(
+        names,
+        {
+            f"--{name.replace('_', '-')}": _values(parameters, getattr(given, name))
+            for name, parameters in PARAMETERS.items()
+        },
+        given.preset,
+    )
+
+
+def _values(parameters: Sequence[str], value: Any) -> dict[str, Any]:
+    """An option as its parameters take it: several values at once, or the first of them."""
+    if not isinstance(value, list):
+        return dict.fromkeys(parameters, value)
+    one = dict.fromkeys(parameters[1:], value[0] if value else None)
+    return {parameters[0]: tuple(value) or None, **one}
+
+
+def _by_default(preset: str | None, beside: Mapping[str, Any]) -> Sequence[str]:
+    """The metrics of a run that names none: those of the preset for which all is given."""
+    from saliency_audit.commands.evaluate.audit import METRICS_BY_DEFAULT
+    from saliency_audit.metrics import METRICS
+    from saliency_audit.metrics.presets import PRESETS
+
+    if preset is None:
+        return METRICS_BY_DEFAULT
+    missing = {need for need, given in beside.items() if given is None}
+    return [name for name in PRESETS[preset].options if not missing & set(METRICS[name].needs)]
+
+
+def _options_by_metric(
+    names: Sequence[str],
+    given: Mapping[str, Mapping[str, Any]],
+    preset: str | None,
+) -> dict[str, dict[str, Any]]:
+    """The options of each metric: of the preset, and over them those of the command line.
+
+    Raises:
+        InputError: an option or the preset does nothing for any of the metrics.
+    """
+    from saliency_audit.metrics import METRICS
+    from saliency_audit.metrics.presets import PRESETS
+
+    known = {name: set(signature(METRICS[name].function).parameters) for name in names}
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    if preset is not None:
+        options = PRESETS[preset].options
+        if not set(options) & set(names):
+            raise InputError(
+                f"--preset {preset} is for {', '.join(options)}; add --metric {next(iter(options))}"
+            )
+        chosen |= {name: dict(options.get(name, {})) for name in names}
+    for option, values in given.items():
+        wanted = {parameter: value for parameter, value in values.items() if value is not None}
+        takers = [name for name in names if known[name] & set(wanted)]
+        if wanted and not takers:
+            of = [
+                n for n, m in METRICS.items() if set(wanted) & set(signature(m.function).parameters)
+            ]
+            raise InputError(
+                f"{option} is for {', '.join(of)}, which is not measured; add --metric "
+                f"{of[0]} or leave {option}"
+            )
+        for name in takers:
+            chosen[name] |= {key: value for key, value in wanted.items() if key in known[name]}
+    return chosen
+
+
+def check(given: Given) -> None:
+    """Refuse what is wrong before anything is loaded.
+
+    Raises:
+        InputError: it is.
+    """
+    from saliency_audit.errors import lookup
+    from saliency_audit.methods import METHODS
+    from saliency_audit.metrics import METRICS
+    from saliency_audit.models import SCALARS
+
+    for name in given.metric or ():
+        lookup("metric", METRICS, name)
+    for name in (*(given.saliency or ()), *([given.base] if given.base else ())):
+        lookup("saliency method", METHODS, name)
+    lookup("scalar", SCALARS, given.scalar)
+    metrics = chosen(given)
+    if given.sigma and len(given.sigma) > 1 and "infidelity" in metrics:
+        raise InputError(
+            f"infidelity takes one --sigma, and {len(given.sigma)} are given; leave the rest"
+        )
+    for need in NEEDS:
+        takers = [name for name, entry in METRICS.items() if need in entry.needs]
+        if getattr(given, need) is not None and not set(takers) & set(metrics):
+            raise InputError(
+                f"--{need} is for {', '.join(takers)}; add --metric {takers[0]} or leave --{need}"
+            )
+    if given.base is not None and "aopc" not in metrics:
+        raise InputError("--base is for --metric aopc; add that or leave --base")
+
+
+def plan(given: Given, setup: Setup, processes: Processes) -> Job:
+    """What one run does.
+
+    Raises:
+        InputError: a further model, maps or annotations cannot be used.
+    """
+    from saliency_audit.commands.evaluate.audit import evaluate
+    from saliency_audit.commands.evaluate.foreign_function import file_of_callable
+    from saliency_audit.commands.evaluate.report import PICTURES
+    from saliency_audit.data import read_annotations
+    from saliency_audit.metrics import CHECKS
+
+    metrics = chosen(given)
+    further = [setup.load(spec) for spec in given.compare or ()]
+    judging, second = (setup.load(spec) if spec else None for spec in (given.judge, given.other))
+    methods, problems = _foreign_maps(given, setup)
+    marked = given.annotations and read_annotations(given.annotations, setup.data)
+    for line in marked.notes if marked else ():
+        setup.tell(line)
+    code = file_of_callable(given.explain) if given.explain else None
+    return Job(
+        settings={
+            "metrics": metrics,
+            "saliency": given.saliency or "default",
+            "scalar": given.scalar,
+            "target": given.target,
+            "method options": of_methods(given),
+            "compared": [model.sha256 for model in further],
+            "judge": judging and judging.sha256,
+            "other": second and second.sha256,
+            "maps": given.maps and str(given.maps),
+            "explain": given.explain,
+            "base": given.base,
+            "annotations": given.annotations and str(given.annotations),
+            "files": [
+                fingerprint(place) for place in (given.maps, given.annotations, code) if place
+            ],
+        },
+        audit=partial(
+            evaluate,
+            setup.model,
+            setup.data,
+            metrics=metrics,
+            by_default=given.metric is None,
+            saliency=given.saliency,
+            scalar=given.scalar,
+            target=given.target,
+            options=of_methods(given),
+            methods=methods,
+            problems=problems,
+            models=further,
+            judge=judging,
+            other=second,
+            annotations=marked.read if marked else None,
+            base=given.base,
+            seed=given.seed,
+            batch_size=setup.batch_size,
+            workers=given.workers,
+            shard=(processes.rank, processes.world),
+        ),
+        answer=partial(answer, fail_on=given.fail_on),
+        report=partial(
+            report,
+            path=place_of_report(given, "evaluate"),
+            several=bool(further),
+            base=given.base,
+        ),
+        pictures=[*PICTURES, *CHECKS],
+        reads={
+            "--compare": given.compare,
+            "--judge": given.judge,
+            "--other": given.other,
+            "--maps": given.maps,
+            "--explain": given.explain,
+            "--annotations": given.annotations,
+        },
+        models=[*further, *filter(None, (judging, second))],
+    )
+
+
+def _foreign_maps(
+    given: Given, setup: Setup
+) -> "tuple[dict[str, SaliencyMethod], dict[str, Mapping[str, str]]]":
+    """Maps made elsewhere as methods by name, and which images have none, with the reason."""
+    from saliency_audit.commands.evaluate.foreign import maps_from_files
+    from saliency_audit.commands.evaluate.foreign_function import maps_from_callable
+
+    methods: dict[str, SaliencyMethod] = {}
+    problems: dict[str, Mapping[str, str]] = {}
+    if given.maps is not None:
+        name, methods_of, notes, problems_of = maps_from_files(given.maps, setup.data)
+        methods[name], problems[name] = methods_of, problems_of
+        for line in notes:
+            setup.tell(line)
+    if given.explain is not None:
+        name, method = maps_from_callable(given.explain)
+        methods[name] = method
+    return methods, problems
+
+
+def answer(done: Done, *, fail_on: str | None) -> Answer:
+    """The word for each map and metric."""
+    from saliency_audit.commands.evaluate.terminal import others_shown, verdicts_shown
+    from saliency_audit.commands.evaluate.verdict import evaluate_sentence, evaluate_verdicts
+    from saliency_audit.stats.paired import differences
+
+    summary = _summary(done)
+    verdicts = evaluate_verdicts(summary, differences(done.rows))
+    return Answer(
+        evaluate_sentence(verdicts, images=done.clean.readable),
+        {"verdicts": verdicts},
+        [*others_shown(summary), *verdicts_shown(verdicts, width=done.width)],
+        refused=_refused(fail_on, list(verdicts["verdict"])),
+    )
+
+
+def _refused(fail_on: str | None, words: list[str]) -> str | None:
+    """Why a verdict ends the run with 1; nothing judged is no pass either."""
+    if fail_on is None:
+        return None
+    refused = {"worse", "undefined"}
+    if fail_on == "not-distinguishable":
+        refused.add("not distinguishable")
+    judged = [word for word in words if word]
+    bad = [word for word in judged if word in refused]
+    if judged and not bad:
+        return None
+    found = ", ".join(f"{bad.count(word)} {word}" for word in dict.fromkeys(bad))
+    return f"--fail-on {fail_on}: {found or 'no map was judged'}"
+
+
+def report(
+    done: Done,
+    answer: Answer,
+    about: Mapping[str, Any],
+    *,
+    path: Path,
+    several: bool,
+    base: str | None,
+) -> None:
+    """Write tables, pictures and page."""
+    from saliency_audit.commands.evaluate.report import write_evaluate_report
+    from saliency_audit.commands.evaluate.verdict import EVALUATE_WORDS
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.stats.paired import between_models, relative_drop
+
+    write_evaluate_report(
+        path,
+        summary=_summary(done),
+        verdicts=answer.tables["verdicts"],
+        curves=done.folder.curves(),
+        examples=done.folder.examples(),
+        sentence=answer.sentence,
+        run=about,
+        words=EVALUATE_WORDS,
+        checks=CHECKS,
+        compared=between_models(done.rows) if several else None,
+        drops=None if base is None else relative_drop(done.rows, base),
+    )
+
+
+def _summary(done: Done) -> Any:
+    import pandas as pd
+
+    from saliency_audit.commands.evaluate.verdict import evaluate_chances
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.summary import summarise
+
+    better = {name: check.higher_is_better for name, check in CHECKS.items()}
+    chances = evaluate_chances(done.rows, done.setup.classes)
+    summary = summarise(done.rows, higher_is_better=better, chance=chances)
+    return pd.concat([summary, density_summary(done.rows)], ignore_index=True)
+
+
+COMMAND = Entry(
+    "evaluate",
+    OPTIONS,
+    HELP,
+    partial(live, command="evaluate", doing="measurements", check=check, plan=plan, parallel=True),
+)

@@ -1,0 +1,151 @@
+"""``saliency-audit fool``: what its options mean."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from saliency_audit.commands.fool.options import OPTIONS
+from saliency_audit.commands.life import Answer, Done, Entry, Job, Setup, live
+from saliency_audit.commands.options import of_methods
+from saliency_audit.errors import InputError
+from saliency_audit.options import Given, place_of_report
+from saliency_audit.processes import Processes
+
+HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
+
+Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
+"""
+TRICKS = ("logit-shift", "loss-sine")
+
+
+def check(given: Given) -> None:
+    """Refuse what is wrong before anything is loaded.
+
+    Raises:
+        InputError: it is.
+    """
+    from saliency_audit.commands.picture import load_picture
+    from saliency_audit.errors import lookup
+    from saliency_audit.methods import METHODS
+    from saliency_audit.models import SCALARS
+
+    if given.strength <= 0 or given.eps <= 0:
+        raise InputError(
+            f"--strength ({given.strength:g}) and --eps ({given.eps:g}) must be above 0"
+        )
+    for name in given.saliency or ():
+        lookup("saliency method", METHODS, name)
+    for name in given.scalar or ():
+        lookup("scalar", SCALARS, name)
+    load_picture(given.picture, (8, 8))
+
+
+def plan(given: Given, setup: Setup, processes: Processes) -> Job:
+    """What one run does."""
+    del processes
+    from saliency_audit.commands.fool.audit import SCALARS_BY_DEFAULT, fool
+    from saliency_audit.commands.fool.forgery import MODEL_FILES
+    from saliency_audit.commands.picture import picture_sha256
+
+    options: dict[str, dict[str, Any]] = {
+        "logit-shift": {"shift": given.shift},
+        "loss-sine": {"form": given.form, "eps": given.eps},
+    }
+    tricks = {name: options[name] for name in given.trick or TRICKS}
+    scalars = given.scalar or list(SCALARS_BY_DEFAULT)
+    return Job(
+        settings={
+            "tricks": tricks,
+            "picture": str(given.picture or "bundled"),
+            "picture sha256": picture_sha256(given.picture),
+            "strength": given.strength,
+            "saliency": given.saliency or "all that the model allows",
+            "scalars": scalars,
+            "target": given.target,
+            "method options": of_methods(given),
+        },
+        audit=partial(
+            fool,
+            setup.model,
+            setup.data,
+            tricks=tricks,
+            picture=given.picture,
+            strength=given.strength,
+            saliency=given.saliency,
+            scalars=scalars,
+            target=given.target,
+            options=of_methods(given),
+            folder=place_of_report(given, "fool"),
+            seed=given.seed,
+            batch_size=setup.batch_size,
+            workers=given.workers,
+            skip_impossible=given.trick is None,
+        ),
+        answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
+        report=partial(report, path=place_of_report(given, "fool")),
+        files=MODEL_FILES,
+        pictures=[*TRICKS, "verdicts", "examples"],
+        reads={"--picture": given.picture},
+    )
+
+
+def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str | None) -> Answer:
+    """The verdicts, and whether every prediction was kept."""
+    from saliency_audit.commands.fool.forgery import bounds
+    from saliency_audit.commands.fool.terminal import shown
+    from saliency_audit.commands.fool.verdict import (
+        all_kept,
+        fool_sentence,
+        fool_verdicts,
+        kept_promises,
+    )
+
+    promises = kept_promises(done.rows, bounds(tricks))
+    promises = promises[promises["n"] + promises["n_undefined"] > 0]
+    kept = all_kept(promises)
+    verdicts = fool_verdicts(_summary(done), kept)
+    refused = {"forged", "undefined"} | ({"disturbed"} if fail_on == "disturbed" else set())
+    words = set(verdicts.loc[verdicts["scalar"] != "", "verdict"])
+    # Nothing judged, or a model that changed its predictions, is no pass either.
+    failed = fail_on and (not words or words & refused or not all(kept.values()))
+    return Answer(
+        fool_sentence(verdicts, kept, images=done.clean.readable),
+        {"verdicts": verdicts, "promises": promises},
+        shown(verdicts, promises),
+        refused="" if failed else None,
+    )
+
+
+def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path) -> None:
+    """Write tables, pictures and page."""
+    from saliency_audit.commands.fool.report import write_fool_report
+    from saliency_audit.commands.fool.verdict import FOOL_WORDS
+
+    write_fool_report(
+        path,
+        summary=_summary(done),
+        verdicts=answer.tables["verdicts"],
+        promises=answer.tables["promises"],
+        examples=done.folder.examples(),
+        sentence=answer.sentence,
+        run=about,
+        results=done.rows,
+        words=FOOL_WORDS,
+    )
+
+
+def _summary(done: Done) -> Any:
+    from saliency_audit.metrics import CHECKS
+    from saliency_audit.stats.summary import summarise
+
+    better = {name: check.higher_is_better for name, check in CHECKS.items()}
+    return summarise(done.rows, higher_is_better=better)
+
+
+COMMAND = Entry(
+    "fool",
+    OPTIONS,
+    HELP,
+    partial(live, command="fool", doing="maps", check=check, plan=plan),
+)

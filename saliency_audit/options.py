@@ -1,0 +1,95 @@
+"""What a user can set: an option is declared once, and everything that knows of it reads it there.
+
+From a declaration come the command line, its help and its refusals. Free of torch, so that
+``--help`` is quick.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+Kind = Literal["text", "whole", "number", "fraction", "flag", "switch", "path", "colour", "batch"]
+"""What is written: any text; a whole number; a number; a number or a fraction such as 8/255; a flag
+that is on when given; one that can be given as --no-... too; a file or folder; a number for each
+channel; ``auto`` or a number of images."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: of the parameter; ``noise_level`` is written ``--noise-level``.
+        kind: of its value.
+        default: where it is not given; None for an option that is then decided later.
+        help: one sentence.
+        choices: the values it may have; empty where any may.
+        many: whether it may be given several times.
+        panel: the heading of the help under which it stands; none for the command's own.
+        written: how it is written, where that is not its name.
+        shown: whether the help tells the default.
+        metavar: what the help calls its value; by kind where empty.
+    """
+
+    name: str
+    kind: Kind = "text"
+    default: Any = None
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    panel: str | None = None
+    written: str = ""
+    shown: bool = True
+    metavar: str = ""
+
+    @property
+    def flag(self) -> str:
+        """How it is written on the command line."""
+        return self.written or f"--{self.name.replace('_', '-')}"
+
+
+class Given(SimpleNamespace):
+    """The values of a command's options, by name.
+
+    Attributes:
+        said: names of those that stand on the command line.
+    """
+
+    said: frozenset[str] = frozenset()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no option {name}")
+
+    def but(self, **values: Any) -> "Given":
+        """The same with other values of these options."""
+        return Given(**{**vars(self), **values})
+
+
+def fraction(text: str | float) -> float:
+    """A number, or a fraction such as 8/255.
+
+    Raises:
+        ValueError: it is neither; the message says how to write one.
+
+    >>> fraction("8/255")
+    0.03137254901960784
+    """
+    if isinstance(text, float | int):
+        return float(text)
+    numerator, _, denominator = text.partition("/")
+    try:
+        number = float(numerator) / float(denominator or 1)
+        if isfinite(number):
+            return number
+        raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"'{text}' is not a number; write 0.03 or a fraction such as 8/255"
+        ) from None
+
+
+def place_of_report(given: Given, command: str) -> Path:
+    """The output folder of a run."""
+    return given.output_dir or Path("saliency-audit-report") / command
