@@ -100,9 +100,7 @@ def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
     if option.choices:
         kind = _one_of(option)
     default = option.default
-    if option.kind == "flag" and default is None:
-        default = False
-    elif option.choices and default is not None:
+    if option.choices and default is not None:
         default = kind(default)
     if option.many:
         kind = list[kind]

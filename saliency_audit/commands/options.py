@@ -32,6 +32,7 @@ OF_MODEL = (
     Option(
         "trust_pickle",
         "flag",
+        default=False,
         panel=MODEL,
         help="Run the code in a pickled model. Only for files you made yourself.",
     ),
@@ -118,9 +119,11 @@ OF_RUN = (
         panel=RUN,
         help="Where the report goes; default saliency-audit-report/COMMAND.",
     ),
-    Option("resume", "flag", panel=RUN, help="Go on where an interrupted run stopped."),
-    Option("quiet", "flag", panel=RUN, help="Print the answer only."),
-    Option("debug", "flag", panel=RUN, help="Show where an error came from."),
+    Option(
+        "resume", "flag", default=False, panel=RUN, help="Go on where an interrupted run stopped."
+    ),
+    Option("quiet", "flag", default=False, panel=RUN, help="Print the answer only."),
+    Option("debug", "flag", default=False, panel=RUN, help="Show where an error came from."),
 )
 
 

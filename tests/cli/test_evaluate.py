@@ -15,10 +15,7 @@ import torch
 from PIL import Image
 
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.cli.evaluate import Pixels, PresetName, Randomise, Reduce, Unit
-from saliency_audit.cli.options import NormName
 from saliency_audit.metrics import METRICS
-from saliency_audit.metrics.presets import PRESETS
 
 FEW = ("--max-samples", 6, "--saliency", "gradient", "--steps", 8)
 WHOLE = [sys.executable, "-m", "saliency_audit", "evaluate"]
@@ -312,12 +309,3 @@ def test_bad_input_is_one_line_and_writes_nothing(run, options, message):
     assert message in ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith("error")]) == 1
     assert not FOLDER.exists()
-
-
-def test_the_options_offer_what_the_metrics_have():
-    assert set(PresetName) == set(PRESETS)
-    assert set(NormName) == {"linf", "l2"}
-    assert set(Unit) == {"region", "pixel"}
-    assert set(Reduce) == {"mean", "std"}
-    assert set(Randomise) == {"auto", "reinit", "shuffle"}
-    assert set(Pixels) == {"all", "nonzero"}

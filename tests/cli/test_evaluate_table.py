@@ -5,19 +5,19 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from saliency_audit.cli import evaluate_table
+from saliency_audit.commands.evaluate import terminal
 from tests.reports.evaluate_run import evaluate_run
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown():
     """What is shown of verdicts on a terminal of a width."""
 
-    def show(verdicts, width=100, sentence="The answer."):
+    def show(verdicts, width=100):
         file = StringIO()
         console = Console(file=file, width=width, highlight=False)
-        monkeypatch.setattr(evaluate_table, "results", console)
-        evaluate_table.show_verdicts(verdicts, sentence)
+        for thing in terminal.verdicts_shown(verdicts, width=width):
+            console.print(thing, soft_wrap=isinstance(thing, str))
         return file.getvalue()
 
     return show
@@ -34,7 +34,6 @@ def test_table_has_means_words_and_the_controls_last(shown):
     assert lines[first].count("better") == 2
     assert lines[first].count("depends") == 1
     assert "better" not in lines[first + 2]
-    assert text.rstrip().endswith("The answer.")
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -56,15 +55,14 @@ def test_many_metrics_become_several_tables_that_fit(shown, width):
     assert "…" not in text
 
 
-def test_no_verdicts_leave_the_sentence(shown):
-    assert shown(evaluate_run().verdicts[:0], sentence="Nothing [x].") == "Nothing [x].\n"
+def test_without_verdicts_there_is_nothing():
+    assert terminal.verdicts_shown(evaluate_run().verdicts[:0], width=100) == []
 
 
-def test_what_has_no_verdict_is_shown_too(monkeypatch):
+def test_what_has_no_verdict_is_shown_too():
     run = evaluate_run(of_model=("accuracy", "density-profile"))
     file = StringIO()
-    monkeypatch.setattr(evaluate_table, "results", Console(file=file, width=100, highlight=False))
-    evaluate_table.show_others(run.summary)
+    Console(file=file, width=100, highlight=False).print(*terminal.others_shown(run.summary))
     text = file.getvalue()
     assert "accuracy" in text
     assert "density-profile" in text

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images
-from saliency_audit.commands.finetune.plan import Request, planned
+from saliency_audit.commands.finetune.options import OPTIONS
+from saliency_audit.commands.finetune.plan import planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
+from saliency_audit.options import Given
 from saliency_audit.training.checkpoint import read_checkpoint
 from saliency_audit.training.presets import PRESETS
 
@@ -434,11 +435,8 @@ def test_an_accuracy_that_falls_too_low_ends_it(run):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_a_plan(preset):
-    given = {field.name: None for field in fields(Request)} | {
-        "preset": preset, "given": {}, "teacher_given": {}, "recipe_given": {},
-        "from_scratch": False,
-    }  # fmt: skip
-    plan = planned(Request(**given))
+    given = Given(**{option.name: option.default for option in OPTIONS})
+    plan = planned(given.but(preset=preset, from_scratch=False))
     assert plan.name == PRESETS[preset].objective
     assert plan.recipe.batch_size == PRESETS[preset].recipe["batch_size"]
 

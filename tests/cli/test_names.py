@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from saliency_audit.cli import console
-from saliency_audit.commands.gate.terminal import show_gate
 from saliency_audit.commands.gate.report import summary_markdown
+from saliency_audit.commands.gate.terminal import shown
 from saliency_audit.report.html import Section, write_html
 from saliency_audit.report.html import Table as HtmlTable
 from saliency_audit.visible import flat, visible
@@ -64,7 +64,13 @@ def test_a_name_begins_no_line_of_its_own(capsys):
     name = "x\r\nreleased: all 4 checks passed"
     console.tell("note", name)
     assert capsys.readouterr().err == "note x\\x0d released: all 4 checks passed\n"
-    show_gate(pd.DataFrame([CHECK | {"check": name, "limit": name}]), f"refused: {name}")
+    console.show(
+        *shown(
+            pd.DataFrame([CHECK | {"check": name, "limit": name}]),
+            f"refused: {name}",
+            width=console.width(),
+        )
+    )
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if line.lstrip().startswith("released")]
 

@@ -1,14 +1,14 @@
 """Every number of every command and of a policy has a range, and beyond it is told in one line."""
 
 from math import isfinite
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import pytest
 import typer
 
 from saliency_audit.cli import app
 from saliency_audit.cli.bounded import Bounded
-from saliency_audit.cli.options import Colour
+from saliency_audit.cli.typed import Colour
 from saliency_audit.commands.gate.policy import read_policy
 from saliency_audit.commands.gate.policy_values import (
     ATTACK,
@@ -36,10 +36,10 @@ def numeric(hint):
 def options():
     """Command, parameter and spelling of each option that takes numbers."""
     for command, made in COMMANDS.items():
-        hints = get_type_hints(made.callback)
+        hints = made.callback.__annotations__
         for param in made.params:
             # The one number that may also be a word.
-            if numeric(hints[param.name]) or param.name == "batch_size":
+            if numeric(hints.get(param.name)) or param.name == "batch_size":
                 yield command, param.name, param.opts[0]
 
 

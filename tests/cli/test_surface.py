@@ -10,9 +10,12 @@ import pytest
 
 from saliency_audit.attacks import ATTACKS, PRESETS
 from saliency_audit.cli import app, main
-from saliency_audit.cli.attack import AttackName, PresetName
+from saliency_audit.commands.attack.options import OPTIONS as OF_ATTACK
+from saliency_audit.commands.evaluate.options import OPTIONS as OF_EVALUATE
+from saliency_audit.commands.fool.options import OPTIONS as OF_FOOL
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
+from saliency_audit.metrics.presets import PRESETS as METRIC_PRESETS
 from saliency_audit.training import OBJECTIVES
 from saliency_audit.training.presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.tricks import TRICKS
@@ -60,9 +63,24 @@ def test_list_names_everything_that_can_be_named(run):
     assert "logit-shift" not in run("list", "saliency").out
 
 
-def test_the_options_offer_what_the_registries_have():
-    assert set(AttackName) == set(ATTACKS)
-    assert set(PresetName) == set(PRESETS)
+@pytest.mark.parametrize(
+    ("options", "name", "known"),
+    [
+        (OF_FOOL, "trick", TRICKS),
+        (OF_ATTACK, "attack", ATTACKS),
+        (OF_ATTACK, "preset", PRESETS),
+        (OF_ATTACK, "norm", {"linf", "l2"}),
+        (OF_EVALUATE, "preset", METRIC_PRESETS),
+        (OF_EVALUATE, "norm", {"linf", "l2"}),
+        (OF_EVALUATE, "unit", {"region", "pixel"}),
+        (OF_EVALUATE, "reduce", {"mean", "std"}),
+        (OF_EVALUATE, "randomise", {"auto", "reinit", "shuffle"}),
+        (OF_EVALUATE, "pixels", {"all", "nonzero"}),
+    ],
+)
+def test_the_options_offer_what_the_registries_have(options, name, known):
+    (choices,) = (option.choices for option in options if option.name == name)
+    assert set(choices) == set(known)
 
 
 def test_presets_say_what_deviates(run, monkeypatch):

@@ -5,18 +5,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from saliency_audit.cli import finetune_table
+from saliency_audit.commands.finetune import terminal
 from tests.reports.finetune_run import finetune_run
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown():
     """What is shown of verdicts on a terminal of 80 columns."""
 
-    def show(verdicts, sentence="The [answer]."):
+    def show(verdicts):
         file = StringIO()
-        monkeypatch.setattr(finetune_table, "results", Console(file=file, width=80))
-        finetune_table.show_verdicts(verdicts, sentence)
+        Console(file=file, width=80).print(*terminal.shown(verdicts))
         return file.getvalue()
 
     return show
@@ -31,7 +30,6 @@ def test_every_check_has_a_row_with_both_numbers_and_the_word(shown):
         "deletion 0.600 0.500 -0.100 [-0.150, -0.050] better",
         "stability - 0.600 - not compared",
         "gradient-norm-target 20 7 -13 [-13.1, -12.9] changed",
-        "The [answer].",
     ]
     assert max(map(len, text.splitlines())) <= 80
 
@@ -44,5 +42,5 @@ def test_methods_stand_below_their_check(shown):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_without_verdicts_the_sentence_is_all(shown):
-    assert shown(finetune_run().verdicts.iloc[:0]) == "The [answer].\n"
+def test_without_verdicts_there_is_no_table():
+    assert terminal.shown(finetune_run().verdicts.iloc[:0]) == []

@@ -178,6 +178,7 @@ OPTIONS = (
     Option(
         "permute",
         "flag",
+        default=False,
         panel="Teacher and annotations",
         help="interpretation: the control, maps shuffled.",
     ),
@@ -246,6 +247,7 @@ OPTIONS = (
     Option(
         "from_scratch",
         "flag",
+        default=False,
         panel="Training",
         help="Start from random weights; with --arch and without MODEL, of that architecture.",
     ),
@@ -354,6 +356,7 @@ OPTIONS = (
     Option(
         "trust_pickle",
         "flag",
+        default=False,
         panel=MODEL,
         help="Run the code in a pickled model. Only for files you made yourself.",
     ),
