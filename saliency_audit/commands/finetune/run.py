@@ -394,8 +394,14 @@ def _report(
     """Pictures, tables and the page, and the answer on the terminal."""
     import pandas as pd
 
-    from saliency_audit import audits
+    from saliency_audit.commands.attack.verdict import attack_controls
     from saliency_audit.commands.finetune.report import write_finetune_report
+    from saliency_audit.commands.finetune.verdict import (
+        FINETUNE_WORDS,
+        finetune_chances,
+        finetune_sentence,
+        finetune_verdicts,
+    )
     from saliency_audit.metrics import CHECKS
     from saliency_audit.report.tables import read_results
     from saliency_audit.stats.paired import between_models
@@ -404,7 +410,7 @@ def _report(
     path = folder.path
     rows = read_results(folder.results)
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
-    chance = audits.finetune_chances(rows, run["classes"], run["input_shape"])
+    chance = finetune_chances(rows, run["classes"], run["input_shape"])
     # An attack stands beside noise of its size, all else beside the random map.
     attacked = rows["setting"].str.startswith("attack=")
     summary = pd.concat(
@@ -414,14 +420,14 @@ def _report(
                 rows[attacked],
                 higher_is_better=better,
                 chance=chance,
-                controls=audits.attack_controls(rows[attacked]),
+                controls=attack_controls(rows[attacked]),
             ),
         ],
         ignore_index=True,
     )
     compared = between_models(rows)
-    verdicts = audits.finetune_verdicts(summary, compared)
-    sentence = audits.finetune_sentence(
+    verdicts = finetune_verdicts(summary, compared)
+    sentence = finetune_sentence(
         verdicts,
         objective=plan.name,
         images=min(run["images"], run["settings"]["max samples"]),
@@ -438,7 +444,7 @@ def _report(
             examples=folder.examples(),
             sentence=sentence,
             run=run,
-            words=audits.FINETUNE_WORDS,
+            words=FINETUNE_WORDS,
             checks=CHECKS,
             compared=compared if summary["model"].nunique() > 1 else None,
         )

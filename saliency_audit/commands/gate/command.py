@@ -186,11 +186,11 @@ def _beside(policy: "Policy", setup: Setup) -> dict[str, Any]:
 
 def _pictures(policy: "Policy") -> dict[str, str]:
     """sha256 of the pictures that tricks and attacks aim at."""
-    from saliency_audit import audits
+    from saliency_audit.commands.picture import picture_sha256
 
     options = {"picture": "picture", "target_map": "target_map"}
     return {
-        check.options[name]: audits.picture_sha256(Path(check.options[name]), option=option)
+        check.options[name]: picture_sha256(Path(check.options[name]), option=option)
         for check in policy.checks
         for name, option in options.items()
         if name in check.options and check.kind != "metric"

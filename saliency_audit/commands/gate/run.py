@@ -256,16 +256,17 @@ def _to_the_job(work: Work) -> None:
 
 def _beside(run: "GateRun", frame: "pd.DataFrame", work: Work) -> dict[str, Any]:
     """Chance levels and controls of the summary of an audit."""
-    from saliency_audit import audits
+    from saliency_audit.commands.attack.verdict import attack_chances, attack_controls
+    from saliency_audit.commands.evaluate.verdict import evaluate_chances
     from saliency_audit.metrics.topk_intersection import pixel_count
 
     if run.kind == "metric":
-        return {"chance": audits.evaluate_chances(frame, work.setup.classes)}
+        return {"chance": evaluate_chances(frame, work.setup.classes)}
     if run.kind == "trick":
         return {}
     pixels = work.setup.model.input_shape[1] * work.setup.model.input_shape[2]
     k = pixel_count(run.arguments["k"], pixels)
     return {
-        "chance": audits.attack_chances(k=k, pixels=pixels, classes=work.setup.classes),
-        "controls": audits.attack_controls(frame),
+        "chance": attack_chances(k=k, pixels=pixels, classes=work.setup.classes),
+        "controls": attack_controls(frame),
     }
