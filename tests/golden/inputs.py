@@ -51,6 +51,7 @@ def make(folder: Path, assets: Path) -> None:
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).convert("RGB").save(folder / "mine.png")
     (folder / "mine.py").write_text(MINE)
     (folder / "small_net.py").write_text(SMALL_NET)
+    (folder / "classes.txt").write_text("".join(f"class{i}\n" for i in range(10)))
     (folder / "taken").write_text("a file where a folder is wanted\n")
     for name, text in POLICIES.items():
         (folder / f"{name}.toml").write_text(text)
@@ -153,4 +154,3 @@ def _broken(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         (folder / "weights.safetensors").read_bytes()[:5000]
     )
     (broken / "pickled.pt").write_bytes(pickle.dumps({"a": os.getcwd}))
-    (broken / "text.pt").write_text("these are not weights\n" * 5)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,48 +20,48 @@ _PICTURE = re.compile(r"data:(image/\w+);base64,[A-Za-z0-9+/=]+")
 _ROWS = re.compile(
     r"(<td>(?:seconds|versions|model passes)</td>\n<td>)([^<]*)(</td>)|(\btorch: )(\S+)"
 )
+_STEP = re.compile(r"step [\d,]+ of [\d,]+: .*")
+_RESUMING = re.compile(r"(resuming: |resuming after step )[\d,]*\d")
 _SPEED = re.compile(r" steps in [\d,.]+ s, about [\d,.]+ images a second")
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _LAST_CELL = re.compile(r"[^<>]*(</td>\n</tr>)")
 _TIMES = re.compile(r'\b(time|timestamp)="[^"]*"')
 
 
-def terminal(text: str, paths: dict[str, str], drop: Sequence[str] = ()) -> str:
+def terminal(text: str, paths: dict[str, str], *, stopped: bool) -> str:
     """Lines of the terminal without paths, and without those that depend on time.
 
     Args:
         text: of stdout or stderr.
         paths: what stands for each folder of this machine.
-        drop: patterns of further lines that are left out.
+        stopped: whether how far the run had come is left out, too.
     """
-    dropped = re.compile("|".join(f"(?:{one})" for one in drop) or r"(?!)")
+    dropped = (_PROGRESS, _LAUNCHER, *([_STEP] if stopped else []))
     kept = [
         line
         for line in _without(text, paths).splitlines(keepends=True)
-        if not any(
-            pattern.fullmatch(line.rstrip("\n")) for pattern in (_PROGRESS, _LAUNCHER, dropped)
-        )
+        if not any(pattern.fullmatch(line.rstrip("\n")) for pattern in dropped)
     ]
     return _DATE.sub("<date>", "".join(kept))
 
 
-def file_text(path: Path, paths: dict[str, str], volatile: Sequence[str] = ()) -> str:
+def file_text(path: Path, paths: dict[str, str], *, stopped: bool) -> str:
     """The text of a written file, without what depends on time and place.
 
     Args:
         path: one whose suffix is among ``TEXTS``.
         paths: what stands for each folder of this machine.
-        volatile: keys of ``run.json`` that depend on when the run was stopped.
+        stopped: whether passes of the last leg are left out, too.
     """
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
     if path.name == "run.json":
-        facts = _facts(json.loads(text), set(volatile))
+        facts = _facts(json.loads(text), stopped)
         text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     elif path.suffix == ".csv":
         text = _table(text)
     elif path.suffix == ".html":
-        text = _page(text, volatile)
+        text = _page(text, stopped)
     elif path.suffix == ".xml":
         text = _TIMES.sub(rf'\1="{_SECONDS}"', text)
     return _without(text, paths)
@@ -81,23 +80,26 @@ def described(path: Path, text: str | None) -> str:
 
 
 def _without(text: str, paths: dict[str, str]) -> str:
+    text = _RESUMING.sub(rf"\1{_VOLATILE}", text)
     for path, name in paths.items():
         text = text.replace(path, name)
     return text
 
 
-def _facts(value: Any, volatile: set[str], key: str = "") -> Any:
+def _facts(value: Any, stopped: bool, key: str = "") -> Any:
     """``run.json`` in its order, with words for what changes."""
     if key == "seconds":
         return _SECONDS
-    if key == "torch" or (key in volatile and not isinstance(value, dict)):
-        return _VERSION if key == "torch" else _VOLATILE
+    if key == "torch":
+        return _VERSION
     if key == "versions":
         return dict.fromkeys(value, _VERSION)
+    if key == "model_passes" and stopped:
+        return _VOLATILE
     if isinstance(value, dict):
-        return {name: _facts(inner, volatile, name) for name, inner in value.items()}
+        return {name: _facts(inner, stopped, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_facts(inner, volatile) for inner in value]
+        return [_facts(inner, stopped) for inner in value]
     return value
 
 
@@ -114,7 +116,7 @@ def _table(text: str) -> str:
     return out.getvalue()
 
 
-def _page(text: str, volatile: Sequence[str]) -> str:
+def _page(text: str, stopped: bool) -> str:
     """A page without its pictures, times and versions."""
     text = _PICTURE.sub(r"data:\1", text)
     text = _TABLE.sub(_timed_table, text)
@@ -124,7 +126,7 @@ def _page(text: str, volatile: Sequence[str]) -> str:
         if match[4]:
             return f"{match[4]}{_VERSION}"
         passes = "model passes" in match[1]
-        if passes and "model_passes" not in volatile:
+        if passes and not stopped:
             return match[0]
         words = _VOLATILE if passes else _SECONDS if "seconds" in match[1] else _VERSION
         return f"{match[1]}{words}{match[3]}"

@@ -82,8 +82,6 @@ POLICIES = {
     "bad-value": QUICK.replace("steps = 4", "steps = 0"),
     "later-value": QUICK
     + '[[check]]\nattack = "topk"\nsaliency = "gradcam"\nk = 7000\nverdict = "steady"\n',
-    "any-model": '[[check]]\nmetric = "accuracy"\nat_least = 0\n',
     "only-warns": '[run]\nlevel = "warn"\n' + _ACCURACY,
     "no-toml": "[[check]\nmetric = accuracy\n",
-    "wrong-type": _ACCURACY + 'level = ["fail"]\n',
 }

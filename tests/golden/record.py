@@ -110,7 +110,7 @@ def _record(name: str, *, into: Path, checkout: Path, scratch: Path) -> float:
         _write(out / f"{number:02}-command.txt", f"{shlex.join(step.arguments)}\n")
         _write(out / f"{number:02}-exit.txt", f"{ran[0]}\n")
         for kind, text in told.items():
-            _write(out / f"{number:02}-{kind}.txt", terminal(text, paths, case.lines))
+            _write(out / f"{number:02}-{kind}.txt", terminal(text, paths, stopped=case.stopped))
     seconds = time.monotonic() - started
     _write_files(case, work, out, paths, before)
     shutil.rmtree(work)
@@ -132,7 +132,7 @@ def _write_files(
                 listed.append(f"{path}: an empty folder")
             continue
         if file.suffix in TEXTS:
-            text = file_text(file, paths, case.volatile)
+            text = file_text(file, paths, stopped=case.stopped)
             _write(out / "files" / path, text)
         listed.append(f"{path}: {described(file, text)}")
     _write(out / "files.txt", "".join(f"{line}\n" for line in sorted(listed)))
