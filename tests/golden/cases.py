@@ -92,8 +92,7 @@ FOOL = {
         "fool model.pt --channels 1 --size 28 --trick loss-sine --form dummy-class --eps 0.002 "
         "--data photos --max-samples 4 --saliency gradient --scalar loss --output-dir out",
         "fool --trick logit-shift --trick loss-sine --shift head --form wrapper "
-        "--saliency gradcam --layer features --scalar logit --max-samples 4 --seed 5 "
-        "--fail-on forged --quiet",
+        "--saliency gradcam --scalar logit --max-samples 4 --seed 5 --fail-on forged --quiet",
     ),
     "fool-killed": killed(
         "fool --trick logit-shift --saliency gradient --scalar logit --max-samples 40 "
@@ -133,7 +132,8 @@ EVALUATE = {
         "evaluate --metric deletion --metric preservation --metric insertion "
         "--metric deletion-gap --metric discriminative --metric aopc "
         "--metric density-perturbation --metric retrieval --metric class-evidence "
-        "--saliency gradient --saliency gradcam --base gradient --judge model.pt --steps 6 "
+        "--saliency gradient --saliency gradcam --layer features.9 --base gradient "
+        "--judge model.pt --steps 6 "
         "--fill 0.5 --points 4 --regions 3 --regions 5 --unit pixel --explain-class 2 "
         "--data photos/labels.csv --scalar log-prob --target label"
     ),

@@ -32,22 +32,25 @@ def compare(a: Path, b: Path, only: list[str]) -> int:
 
 
 def _differences(a: Path, b: Path) -> Iterator[str]:
-    files = {path.relative_to(folder) for folder in (a, b) for path in folder.rglob("*")}
+    files = {
+        path.relative_to(folder)
+        for folder in (a, b)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     for file in sorted(files):
-        if (a / file).is_dir() and (b / file).is_dir():
+        if not (a / file).is_file() or not (b / file).is_file():
+            yield f"{file}: only in {a if (a / file).is_file() else b}"
             continue
         left, right = _lines(a / file), _lines(b / file)
-        if left != right or (a / file).exists() != (b / file).exists():
-            diff = list(unified_diff(left, right, str(a / file), str(b / file), "", "", 1, ""))
-            yield from diff[:MOST] or [f"{file}: there in one only"]
-            if len(diff) > MOST:
-                yield f"... {len(diff) - MOST} more lines of {file}"
+        diff = list(unified_diff(left, right, str(a / file), str(b / file), n=1, lineterm=""))
+        yield from diff[:MOST]
+        if len(diff) > MOST:
+            yield f"... {len(diff) - MOST} more lines of {file}"
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a file; none if there is no such file."""
-    if not path.is_file():
-        return []
+    """Lines of a recorded file, with their ends where they are not the usual ones."""
     text = path.read_bytes().decode("utf-8")
     # XML comes as one line.
     return (text.replace("><", ">\n<") if path.suffix == ".xml" else text).split("\n")

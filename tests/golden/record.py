@@ -179,14 +179,23 @@ def _run(step: Step, work: Path, checkout: Path) -> tuple[str, str, str]:
         try:
             note = _wait(process, step, work)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _end(process)
         told = []
         for file in (out, err):
             file.seek(0)
             told.append(file.read().decode("utf-8", "replace"))
     return f"{process.returncode}{note}", told[0], told[1]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Leave nothing running; a launcher is given the time to end its processes."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _wait(process: "subprocess.Popen[bytes]", step: Step, work: Path) -> str:
