@@ -6,6 +6,7 @@ No module of the package is imported: what is recorded must not depend on what i
 import importlib.util
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def _script(architecture: Path, state: dict[str, torch.Tensor], file: Path) -> N
     network = module.build()
     network.load_state_dict(state)
     whole = file.with_suffix(".whole")
-    torch.jit.script(network.eval()).save(str(whole))
+    with warnings.catch_warnings(category=FutureWarning, action="ignore"):
+        torch.jit.script(network.eval()).save(str(whole))
     with zipfile.ZipFile(whole) as read, zipfile.ZipFile(file, "w") as written:
         for info in sorted(read.infolist(), key=lambda info: info.filename):
             if not info.filename.endswith((".debug_pkl", "/.data/serialization_id")):

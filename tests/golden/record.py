@@ -62,6 +62,8 @@ def main() -> int:
         return 0
     checkout = given.checkout.resolve()
     _check(checkout)
+    # A shell starts what runs in the background deaf to Ctrl-C, and so would its children be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="golden-") as scratch:
         return _record_all(names, given.into, checkout, Path(scratch).resolve(), given.jobs)
 
