@@ -45,12 +45,12 @@ def terminal(text: str, paths: dict[str, str], *, stopped: bool) -> str:
     return _DATE.sub("<date>", "".join(kept))
 
 
-def file_text(path: Path, paths: dict[str, str], *, stopped: bool) -> str:
+def file_text(path: Path, words: dict[str, str], *, stopped: bool) -> str:
     """The text of a written file, without what depends on time and place.
 
     Args:
         path: one whose suffix is among ``TEXTS``.
-        paths: what stands for each folder of this machine.
+        words: what stands for folders and programs of this machine.
         stopped: whether passes of the last leg are left out, too.
     """
     with path.open(encoding="utf-8", newline="") as file:
@@ -64,7 +64,7 @@ def file_text(path: Path, paths: dict[str, str], *, stopped: bool) -> str:
         text = _page(text, stopped)
     elif path.suffix == ".xml":
         text = _TIMES.sub(rf'\1="{_SECONDS}"', text)
-    return _without(text, paths)
+    return _without(text, words)
 
 
 def described(path: Path, text: str | None) -> str:
@@ -79,10 +79,10 @@ def described(path: Path, text: str | None) -> str:
     return "a file"
 
 
-def _without(text: str, paths: dict[str, str]) -> str:
+def _without(text: str, words: dict[str, str]) -> str:
     text = _RESUMING.sub(rf"\1{_VOLATILE}", text)
-    for path, name in paths.items():
-        text = text.replace(path, name)
+    for seen, word in words.items():
+        text = text.replace(seen, word)
     return text
 
 

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from tests.golden import inputs
@@ -124,6 +125,7 @@ def _write_files(
 ) -> None:
     """The list of what was written, changed or removed, and its text."""
     after = dict(_stamps(work))
+    words = paths | _programs(work)
     listed = [f"{path}: removed" for path in before if path not in after]
     for path, stamp in after.items():
         if before.get(path) == stamp:
@@ -134,10 +136,19 @@ def _write_files(
                 listed.append(f"{path}: an empty folder")
             continue
         if file.suffix in TEXTS:
-            text = file_text(file, paths, stopped=case.stopped)
+            text = file_text(file, words, stopped=case.stopped)
             _write(out / "files" / path, text)
         listed.append(f"{path}: {described(file, text)}")
     _write(out / "files.txt", "".join(f"{line}\n" for line in sorted(listed)))
+
+
+def _programs(work: Path) -> dict[str, str]:
+    """Words for the digests of exported programs, which hold paths of this machine's modules."""
+    programs = [path for path in sorted(work.rglob("*.pt*")) if path.suffix in (".pt", ".pt2")]
+    return {
+        sha256(path.read_bytes()).hexdigest(): f"<sha256 of {path.relative_to(work)}>"
+        for path in programs
+    }
 
 
 def _stamps(folder: Path) -> Iterator[tuple[Path, object]]:
