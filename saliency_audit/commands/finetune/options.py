@@ -1,6 +1,6 @@
 """What a user can set of ``finetune``."""
 
-from saliency_audit.commands.options import ARGUMENT, DATA, MAPS, MODEL, OF_RUN, SCALAR
+from saliency_audit.commands.options import ARGUMENT, DATA, MAPS, OF_MODEL, OF_RUN, SCALAR
 from saliency_audit.options import Option
 
 OPTIONS = (
@@ -314,6 +314,7 @@ OPTIONS = (
         panel=MAPS,
         help="Explained class.",
     ),
+    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
     Option(
         "audit_eps",
         "fraction",
@@ -338,27 +339,6 @@ OPTIONS = (
         panel="Audit before and after",
         help="stability: a second training, of another seed; without it, the maps before.",
     ),
-    Option(
-        "arch",
-        panel=MODEL,
-        help="Architecture of a state dict: torchvision:NAME, timm:NAME or package.module:factory.",
-    ),
-    Option("size", "whole", panel=MODEL, help="Side of the model's input, pixels."),
-    Option("channels", "whole", panel=MODEL, help="Channels of the model's input."),
-    Option(
-        "mean",
-        "colour",
-        panel=MODEL,
-        help="Subtracted from images in [0,1]: 0.5, or one per channel: 0.485,0.456,0.406.",
-    ),
-    Option("std", "colour", panel=MODEL, help="Divided by."),
-    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
-    Option(
-        "trust_pickle",
-        "flag",
-        default=False,
-        panel=MODEL,
-        help="Run the code in a pickled model. Only for files you made yourself.",
-    ),
+    *OF_MODEL,
     *OF_RUN,
 )
