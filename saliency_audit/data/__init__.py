@@ -4,6 +4,7 @@ from saliency_audit.data.annotations import Annotations as Annotations
 from saliency_audit.data.annotations import read_annotations as read_annotations
 from saliency_audit.data.batches import ImageBatch as ImageBatch
 from saliency_audit.data.batches import batches as batches
+from saliency_audit.data.batches import images_of as images_of
 from saliency_audit.data.batches import in_order as in_order
 from saliency_audit.data.dataset import Failure as Failure
 from saliency_audit.data.dataset import ImageData as ImageData

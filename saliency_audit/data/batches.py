@@ -51,6 +51,19 @@ class _Collate:
         return names, pixels, torch.tensor(labels, dtype=torch.int64), failures
 
 
+def images_of(images: int, batch_size: int, *, shard: tuple[int, int], done: Container[int]) -> int:
+    """Images that `batches` will yield to one process of several.
+
+    >>> images_of(10, 4, shard=(0, 2), done=()), images_of(10, 4, shard=(1, 2), done=())
+    (6, 4)
+    """
+    return sum(
+        min(batch_size, images - index * batch_size)
+        for index in range(-(-images // batch_size))
+        if index % shard[1] == shard[0] and index not in done
+    )
+
+
 def batches(
     data: ImageData,
     *,

@@ -12,7 +12,7 @@ from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import failure_rows, image_example
-from saliency_audit.data import ImageData, batches
+from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
@@ -162,12 +162,8 @@ def evaluate(
             batch_size=batch_size,
             tell=tell,
         )
-        mine = [
-            min(at_once, len(data) - index * at_once)
-            for index in range(-(-len(data) // at_once))
-            if index % shard[1] == shard[0] and index not in done
-        ]
-        total, made = sum(mine) * len(everyone) * run.measurements, 0
+        mine = images_of(len(data), at_once, shard=shard, done=done)
+        total, made = mine * len(everyone) * run.measurements, 0
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):

@@ -13,7 +13,7 @@ from saliency_audit.commands.fool.rows import rows_of_maps, rows_of_model
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.commands.rows import Subject, failure_rows, image_example
-from saliency_audit.data import ImageData, batches
+from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
@@ -44,6 +44,7 @@ def fool(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
     skip_impossible: bool = False,
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
@@ -65,6 +66,8 @@ def fool(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
+        shard: ``(rank, world)``: this process takes every world-th batch, and the first one saves
+            the manipulated models.
         skip_impossible: tell of a trick that this model does not allow and go on with the others.
         begin: called once all is known to work and before anything is saved; returns the indices
             of batches that need no work.
@@ -133,7 +136,7 @@ def fool(
         if tricks and not forgeries:
             raise UnsupportedError("no trick can be played on this model; see the notes above")
         done = begin()
-        if folder is not None:
+        if folder is not None and shard[0] == 0:
             for forgery in forgeries:
                 copy_whole(forgery.path, folder)
         pairs = [
@@ -143,8 +146,11 @@ def fool(
         ]
         maps_per_image = len(pairs) * (1 + len(forgeries))
         made, told = 0, set[tuple[str, str]]()
+        mine = images_of(len(data), at_once, shard=shard, done=done)
 
-        for batch in batches(data, batch_size=at_once, workers=workers, device=device, skip=done):
+        for batch in batches(
+            data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
+        ):
             rows = failure_rows(batch, model.name)
             examples: list[Example] = []
             if batch.names:
@@ -182,6 +188,6 @@ def fool(
                             told.add((name, where))
                             tell(f"{name} is undefined at {where}: {problem}")
                     made += len(batch.names) * (1 + len(forgeries))
-                    advance(made, len(data) * maps_per_image)
+                    advance(made, mine * maps_per_image)
                 batch_size = map_of.batch_size
             yield Batch(batch.index, rows, examples)

@@ -43,7 +43,6 @@ def check(given: Given) -> None:
 
 def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """What one run does."""
-    del processes
     from saliency_audit.commands.fool.audit import SCALARS_BY_DEFAULT, fool
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
@@ -80,6 +79,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
+            shard=(processes.rank, processes.world),
             skip_impossible=given.trick is None,
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
@@ -147,5 +147,5 @@ COMMAND = Entry(
     "fool",
     OPTIONS,
     HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan),
+    partial(live, command="fool", doing="maps", check=check, plan=plan, parallel=True),
 )
