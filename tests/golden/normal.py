@@ -67,6 +67,9 @@ def file_text(path: Path, words: dict[str, str], *, stopped: bool) -> str:
     return _without(text, words)
 
 
+_TIMED = (".html", ".xml", ".md", ".png", "checks.csv", "training.csv", "last.pt", "run.json")
+
+
 def described(path: Path, text: str | None) -> str:
     """One line about a written file: the digest of its text, or what kind of file it is."""
     if text is not None:
@@ -96,6 +99,9 @@ def _facts(value: Any, stopped: bool, key: str = "") -> Any:
         return dict.fromkeys(value, _VERSION)
     if key == "model_passes" and stopped:
         return _VOLATILE
+    if key == "files" and isinstance(value, dict):
+        # Files that hold times have another digest each time.
+        return {name: _VOLATILE if name.endswith(_TIMED) else kept for name, kept in value.items()}
     if isinstance(value, dict):
         return {name: _facts(inner, stopped, name) for name, inner in value.items()}
     if isinstance(value, list):
