@@ -26,7 +26,7 @@ _ATEN = """
     _flash_attention_forward _functional_assert_async _functional_assert_scalar
     _functional_sym_constrain_range _functional_sym_constrain_range_for_size _fused_rms_norm
     _fused_sdp_choice _get_tracing_state _grid_sampler_2d_cpu_fallback _infer_size _int_mm
-    _is_all_true _is_any_true _linalg_det _linalg_eigh _linalg_eigvals _linalg_slogdet
+    _is_all_true _is_any_true _linalg_check_errors _linalg_det _linalg_eigh _linalg_eigvals _linalg_slogdet
     _linalg_solve_ex _linalg_svd _list_to_tensor _local_scalar_dense _log_softmax
     _logcumsumexp _masked_scale _masked_softmax _native_batch_norm_legit
     _native_batch_norm_legit_functional _native_batch_norm_legit_no_training
@@ -257,8 +257,8 @@ _PRIM = """
 """
 
 _HIGHER_ORDER = """
-    cond map_impl scan tag_activation_checkpoint while_loop wrap_with_autocast
-    wrap_with_set_grad_enabled
+    _export_tracepoint cond map_impl scan tag_activation_checkpoint while_loop with_effects
+    wrap_with_autocast wrap_with_set_grad_enabled
 """
 
 OPERATORS: dict[str, frozenset[str]] = {

@@ -268,38 +268,37 @@ _UNWRITABLE = {
         "Sparse",
     },
 }
-_STRANGE = "torch writes files that it cannot load"
-_TORCHSCRIPT = (
-    "scripted", "traced", "frozen", "traced frozen", "lite", "mobile", "quantised dynamic",
-)  # fmt: skip
-REFUSED = {
-    ("timm nfnet_l0", "exported"): "normalises weights as a batch: taken for training mode",
-    ("timm vit_tiny_r_s16_p8_224", "exported"): "normalises weights as a batch",
-    ("Norms", "exported decomposed"): "instance normalisation: taken for training mode",
-    ("AssociativeScan", "exported strict"): "calls a function of torch._functorch",
-    ("Boxes", "exported signatures"): _STRANGE,
-    ("OddNames", "exported strict"): _STRANGE,
-    ("WithAutocast", "exported strict"): _STRANGE,
-    ("WithAutocast", "scripted"): _STRANGE,
-    ("WithoutGradients", "exported"): _STRANGE,
-    ("WithoutGradients", "exported signatures"): _STRANGE,
-    ("vit", "fx exported"): _STRANGE,
-} | {
-    (name, form): why
-    for name, forms, why in (
-        (
-            "Keywords",
-            ("exported", "exported strict", "exported signatures", "exported without gradients"),
-            _STRANGE,
-        ),
-        ("Keywords", _TORCHSCRIPT, "has a module called like a keyword of Python"),
-        ("Builtins", _TORCHSCRIPT, "has a module called torch"),
-        ("Forked", _TORCHSCRIPT, "starts tasks"),
-        ("Sparse", _TORCHSCRIPT, "uses sparse tensors"),
-        ("Messages", ("scripted",), "prints"),
-    )
-    for form in forms
-}
+_STRANGE = "torch writes files that it cannot load or run"
+UNFLATTEN = "torch.export.unflatten fails, though torch.export.load does not"
+_TORCHSCRIPT = ("scripted", "traced", "frozen", "traced frozen", "lite", "quantised dynamic")
+_EXPORTED = ("exported", "exported strict", "exported signatures", "exported without gradients")
+REFUSED = (
+    {
+        ("timm nfnet_l0", "exported"): "normalises weights as a batch: taken for training mode",
+        ("timm vit_tiny_r_s16_p8_224", "exported"): "normalises weights as a batch",
+        ("Norms", "exported decomposed"): "instance normalisation: taken for training mode",
+        ("AssociativeScan", "exported strict"): "calls a function of torch._functorch",
+        ("Boxes", "exported signatures"): UNFLATTEN,
+        ("OddNames", "exported strict"): UNFLATTEN,
+        ("WithAutocast", "exported strict"): _STRANGE,
+        ("WithAutocast", "scripted"): _STRANGE,
+        ("WithoutGradients", "exported"): _STRANGE,
+        ("WithoutGradients", "exported signatures"): _STRANGE,
+    }
+    | {(name, "fx exported"): UNFLATTEN for name in NETWORKS}
+    | {
+        (name, form): why
+        for name, forms, why in (
+            ("Keywords", _EXPORTED, _STRANGE),
+            ("Keywords", _TORCHSCRIPT, "has a module called like a keyword of Python"),
+            ("Builtins", _TORCHSCRIPT, "has a module called torch"),
+            ("Forked", _TORCHSCRIPT, "starts tasks"),
+            ("Sparse", _TORCHSCRIPT, "uses sparse tensors"),
+            ("Messages", ("scripted",), "prints"),
+        )
+        for form in forms
+    }
+)
 
 
 def unwritable(name: str, form: str) -> bool:
@@ -450,12 +449,6 @@ def lite(network, images, path):
     torch.jit.script(network)._save_for_lite_interpreter(str(path))
 
 
-def mobile(network, images, path):
-    from torch.utils.mobile_optimizer import optimize_for_mobile
-
-    optimize_for_mobile(_traced(network, images))._save_for_lite_interpreter(str(path))
-
-
 def fx_scripted(network, images, path):
     scripted(torch.fx.symbolic_trace(network), images, path)
 
@@ -528,7 +521,7 @@ FORMS: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {
         fx_exported, normalised_exported,
 
         traced_in_float16, scripted_in_bfloat16, traced_in_channels_last, traced_with_autocast,
-        scripted_with_extras, lite, mobile, fx_scripted,
+        scripted_with_extras, lite, fx_scripted,
         traced_quantised_dynamic, quantised_dynamic_in_float16, quantised_static,
         traced_quantised_static, frozen_quantised_static, quantised_by_fx, normalised_scripted,
     )
@@ -550,7 +543,7 @@ def write(honest: Honest, form: str, path: Path) -> tuple[Tensor, Tensor]:
     network = honest.network()
     with _quiet():
         FORMS[form](network, images, path)
-        if "quantised" in form or "float16" in form or form in ("traced with autocast", "mobile"):
+        if "quantised" in form or "float16" in form or form == "traced with autocast":
             with torch.no_grad():
                 if zip_holds_program(path):
                     return images, logits_of(torch.export.load(path).module()(images))
