@@ -26,9 +26,9 @@ _ATEN = """
     _flash_attention_forward _functional_assert_async _functional_assert_scalar
     _functional_sym_constrain_range _functional_sym_constrain_range_for_size _fused_rms_norm
     _fused_sdp_choice _get_tracing_state _grid_sampler_2d_cpu_fallback _infer_size _int_mm
-    _is_all_true _is_any_true _linalg_check_errors _linalg_det _linalg_eigh _linalg_eigvals _linalg_slogdet
-    _linalg_solve_ex _linalg_svd _list_to_tensor _local_scalar_dense _log_softmax
-    _logcumsumexp _masked_scale _masked_softmax _native_batch_norm_legit
+    _is_all_true _is_any_true _linalg_check_errors _linalg_det _linalg_eigh _linalg_eigvals
+    _linalg_slogdet _linalg_solve_ex _linalg_svd _list_to_tensor _local_scalar_dense
+    _log_softmax _logcumsumexp _masked_scale _masked_softmax _native_batch_norm_legit
     _native_batch_norm_legit_functional _native_batch_norm_legit_no_training
     _native_multi_head_attention _neg_view _neg_view_copy _nested_tensor_from_mask
     _nested_tensor_from_mask_left_aligned _pack_padded_sequence _pack_sequence _pad_circular

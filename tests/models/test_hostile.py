@@ -149,6 +149,7 @@ NAMES = [
     f"a', {CODE})",
     f"lambda x={CODE}: x",
     CODE,
+    f'x")\r{CODE}\rdef forward(*a):\r    0#(',
     "__import__",
     "a b",
     "import os",
@@ -509,6 +510,20 @@ def test_the_name_of_an_input_is_a_name(seeds, canary):
         program.update(json.loads(text))
 
     refused(canary, in_model(seeds, edit), "calls a value 'p_zz=__import__")
+
+
+def test_the_name_of_a_layer_cannot_end_the_text_it_is_quoted_in(seeds, canary):
+    # torch prints getattr(self, "NAME") and indents the source at line feeds alone.
+    def edit(program) -> None:
+        name = f'x")\r{CODE}\rdef forward(*a):\r    0#('
+        text = json.dumps(program).replace("conv.", f"{json.dumps(name)[1:-1]}.")
+        text = text.replace('"fqn": "conv"', f'"fqn": {json.dumps(name)}')
+        text = text.replace(",conv,", f",{json.dumps(name)[1:-1]},")
+        program.clear()
+        program.update(json.loads(text))
+
+    path = in_model(seeds, edit)
+    assert canary.survives(path) == "refused"
 
 
 @pytest.mark.parametrize("operator", ["torch.ops.aten.from_file.default", "torch.os.system"])
