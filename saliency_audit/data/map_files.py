@@ -2,17 +2,15 @@
 
 import struct
 import warnings
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from saliency_audit.data.array_files import MOST_BYTES, read_array_file
+from saliency_audit.data.deep_png import deep_pixels
 from saliency_audit.data.images import BYTES_A_PIXEL, Unreadable, open_picture, reason
 from saliency_audit.data.walk import files_below
 from saliency_audit.errors import InputError
@@ -140,7 +138,7 @@ def _deep_colour(path: Path, image: Image.Image) -> np.ndarray[Any, Any] | None:
         start = file.read(26)
     if image.format != "PNG" or start[24] != 16 or start[25] == 0:
         return None
-    # Pillow takes the last of several headers, and has looked at that; libpng takes the first.
+    # Pillow takes the last of several headers, and has found the size of that sane.
     size = struct.unpack(">II", start[16:24])
     if size != image.size:
         raise Unreadable(
@@ -151,8 +149,4 @@ def _deep_colour(path: Path, image: Image.Image) -> np.ndarray[Any, Any] | None:
             f"{path.name} has {size[0]}x{size[1]} pixels of 16 bits a colour; a map has at most "
             f"{MOST_BYTES // BYTES_A_PIXEL:,}"
         )
-    # Importing torchvision takes seconds, and such files are rare.
-    io = import_module("torchvision.io")
-    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    decoded: Tensor = io.decode_image(content, io.ImageReadMode.UNCHANGED)
-    return decoded.permute(1, 2, 0).numpy()
+    return deep_pixels(path.read_bytes())
