@@ -37,14 +37,14 @@ OF_MODEL = (
         help="Run the code in a pickled model. Only for files you made yourself.",
     ),
 )
-_OF_IMAGES = (
-    Option(
-        "data",
-        panel=DATA,
-        shown=False,
-        help="Folder of class folders, manifest.csv (path,label), mnist:DIR, "
-        "fashion-mnist:DIR, cifar10:DIR; without it, bundled images.",
-    ),
+_DATA = Option(
+    "data",
+    panel=DATA,
+    shown=False,
+    help="Folder of class folders, manifest.csv (path,label), mnist:DIR, "
+    "fashion-mnist:DIR, cifar10:DIR; without it, bundled images.",
+)
+OF_FILES = (
     Option(
         "classes",
         "path",
@@ -57,9 +57,9 @@ _OF_IMAGES = (
         panel=DATA,
         help="Shorter side before the centre crop; default 256/224 of the size.",
     ),
-    Option(
-        "max_samples", "whole", default=24, panel=DATA, help="Most images, drawn with the seed."
-    ),
+)
+_MAX_SAMPLES = Option(
+    "max_samples", "whole", default=24, panel=DATA, help="Most images, drawn with the seed."
 )
 SALIENCY = Option(
     "saliency",
@@ -129,8 +129,7 @@ OF_RUN = (
 
 def of_images(max_samples: int) -> tuple[Option, ...]:
     """The options of images, of which a command takes so many."""
-    *others, most = _OF_IMAGES
-    return (*others, replace(most, default=max_samples))
+    return (_DATA, *OF_FILES, replace(_MAX_SAMPLES, default=max_samples))
 
 
 def of_methods(given: Given) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a user can set of ``finetune``."""
 
-from saliency_audit.commands.options import ARGUMENT, DATA, MAPS, OF_MODEL, OF_RUN, SCALAR
+from saliency_audit.commands.options import ARGUMENT, DATA, MAPS, OF_FILES, OF_MODEL, OF_RUN, SCALAR
 from saliency_audit.options import Option
 
 OPTIONS = (
@@ -280,18 +280,7 @@ OPTIONS = (
     ),
     Option("max_train", "whole", panel=DATA, help="Most training images, drawn with the seed."),
     Option("max_val", "whole", panel=DATA, help="Most validation images, drawn with the seed."),
-    Option(
-        "classes",
-        "path",
-        panel=DATA,
-        help="File with one class folder per line; the line number is the class index, from 0.",
-    ),
-    Option(
-        "resize",
-        "whole",
-        panel=DATA,
-        help="Shorter side before the centre crop; default 256/224 of the size.",
-    ),
+    *OF_FILES,
     Option(
         "max_samples",
         "whole",
