@@ -1,11 +1,14 @@
-"""Toy classifiers whose saliency maps are known, and one of each kind of real architecture."""
+"""The command line in this process, and toy classifiers whose saliency maps are known."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from saliency_audit.cli import main
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
 
@@ -118,3 +121,29 @@ def draws() -> Callable[..., list[torch.Generator]]:
         return generators(seed, names, "test")
 
     return make
+
+
+@dataclass
+class Ran:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ran]:
+    """``run("fool", "--seed", 1)`` in an empty working folder, as a user would."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*arguments: object) -> Ran:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Ran(int(stop.value.code or 0), captured.out, captured.err)
+
+    return command

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.commands.gate.policy import read_policy
-from tests.cli.conftest import run as run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 NAMES = "fool|attack|evaluate|finetune|gate|list"

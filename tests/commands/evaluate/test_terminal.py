@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from saliency_audit.commands.evaluate import terminal
-from tests.reports.evaluate_run import evaluate_run
+from tests.commands.evaluate.evaluate_run import evaluate_run
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from PIL import Image
 
 from saliency_audit.commands.attack.image_manifest import write_image_manifest
 from saliency_audit.data import open_data
-from tests.reports.attack_run import attack_run
+from tests.commands.attack.attack_run import attack_run
 
 TOPK = "attack=topk;eps=2/255;attacked=gradient"
 

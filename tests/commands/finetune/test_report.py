@@ -11,7 +11,7 @@ from saliency_audit.commands.finetune.changes import draw_changes
 from saliency_audit.commands.finetune.maps import draw_before_after
 from saliency_audit.commands.finetune.report import PICTURES, write_finetune_report
 from saliency_audit.commands.finetune.training import draw_training
-from tests.reports.finetune_run import CHECKS, TERMS, WORDS, finetune_run, training
+from tests.commands.finetune.finetune_run import CHECKS, TERMS, WORDS, finetune_run, training
 
 EVIL = "<script>$1.png"
 

@@ -19,7 +19,7 @@ from saliency_audit.commands.evaluate.figures import _mean
 from saliency_audit.commands.evaluate.gallery import draw_gallery, draw_perturbed, draw_randomised
 from saliency_audit.commands.evaluate.report import PICTURES, write_evaluate_report
 from saliency_audit.types import Example
-from tests.reports.evaluate_run import CHECKS, CONTROLS, WORDS, EvaluateRun, evaluate_run
+from tests.commands.evaluate.evaluate_run import CHECKS, CONTROLS, WORDS, EvaluateRun, evaluate_run
 
 EVIL = "<script>$1.png"
 LONG = "models/efficientnet-lite0-adversarially-trained-l2-eps-3.0.pt2"

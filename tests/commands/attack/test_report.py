@@ -11,7 +11,7 @@ from saliency_audit.commands.attack.gallery import AttackGallery, largest
 from saliency_audit.commands.attack.report import PICTURES, write_attack_report
 from saliency_audit.commands.attack.transfer import draw_transfer
 from saliency_audit.types import Example
-from tests.reports.attack_run import WORDS, AttackRun, attack_run
+from tests.commands.attack.attack_run import WORDS, AttackRun, attack_run
 
 EVIL = "<script>$1.png"
 TOPK = "attack=topk;eps=8/255;attacked=gradient"

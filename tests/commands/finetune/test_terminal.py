@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from saliency_audit.commands.finetune import terminal
-from tests.reports.finetune_run import finetune_run
+from tests.commands.finetune.finetune_run import finetune_run
 
 
 @pytest.fixture

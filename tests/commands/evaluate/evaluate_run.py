@@ -8,7 +8,7 @@ import pandas as pd
 from saliency_audit.stats.paired import between_models, differences, relative_drop
 from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS, Check, Example
-from tests.reports.attack_run import blobs
+from tests.commands.attack.attack_run import blobs
 
 CONTROLS = ("random", "sobel")
 WORDS = {

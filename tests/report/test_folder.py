@@ -88,7 +88,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_run_folder import SETTINGS, batch
+from test_folder import SETTINGS, batch
 from saliency_audit.report.folder import RunFolder
 folder = RunFolder(Path({path!r}), SETTINGS, resume=True)
 for index in range(100000):
