@@ -161,7 +161,7 @@ class Attack:
     """A change of the image within a budget.
 
     Attributes:
-        function: the search, ``(model, explain, goal, images, targets, *, eps, steps, step_size,
+        function: the search, ``(model, explain, aim, images, targets, *, eps, steps, step_size,
             generators, **options) -> images``.
         summary: one line, for ``saliency-audit list``.
         source: paper and section.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -30,10 +31,31 @@ LOOKS = 10
 """How often a search looks at the original network, at least."""
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What a search wants of the maps of its images.
+
+    Attributes:
+        goal: of maps, ``(n,)``, lower is more of it; differentiable.
+        criterion: of maps, what the best image is chosen by; None means the goal.
+        floor: least value of the criterion; the search ends when every image has it.
+        log: called with the step, the goal and the prediction's term, ``(n,)`` each, now and then.
+    """
+
+    goal: Callable[[Tensor], Tensor]
+    criterion: Callable[[Tensor], Tensor] | None = None
+    floor: float = -torch.inf
+    log: Log = lambda step, goal, prediction: None
+
+    def judged(self, maps: Tensor) -> Tensor:
+        """The criterion; NaN, which is never better, where the map says nothing."""
+        return (self.criterion or self.goal)(maps).where(is_defined(maps), torch.nan)
+
+
 def descend(
     model: Classifier,
     explain: Explain,
-    goal: Callable[[Tensor], Tensor],
+    aim: Aim,
     images: Tensor,
     targets: Tensor,
     *,
@@ -41,8 +63,6 @@ def descend(
     steps: int,
     step_size: float | None = None,
     generators: Sequence[torch.Generator],
-    criterion: Callable[[Tensor], Tensor] | None = None,
-    floor: float = -torch.inf,
     norm: Norm = "linf",
     rule: Rule | None = None,
     smooth: Literal["exact-forward", "softplus", "none"] = "exact-forward",
@@ -53,7 +73,6 @@ def descend(
     random_step: bool = False,
     keep_prediction: bool = False,
     restore_class: bool = True,
-    log: Log = lambda step, goal, prediction: None,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
     r"""Follow the goal's gradient within the budget, and keep the best image on the way.
@@ -65,7 +84,7 @@ def descend(
     Args:
         model: the original network, frozen.
         explain: ``(images, graph=...) -> (n, h, w)``, maps that add up to 1.
-        goal: of maps, ``(n,)``, lower is more of it.
+        aim: what it wants.
         images: ``(n, c, h, w)`` on the 8-bit grid.
         targets: not used; ``explain`` knows them.
         eps: budget in pixel units; None for none.
@@ -73,8 +92,6 @@ def descend(
         step_size: in pixel units; None means 2.5 eps / steps, and 0.3 / steps without a budget,
             the length of Dombrowski's whole way.
         generators: one per image.
-        criterion: of maps, what the best image is chosen by; None means the goal.
-        floor: least value of the criterion; the search ends when every image has it.
         norm: of the budget.
         rule: "sign" steps (Ghorbani), "normalised" steps along the gradient, or "adam"
             (Dombrowski); None means the first for linf and the second for l2.
@@ -87,7 +104,6 @@ def descend(
         keep_prediction: add Dombrowski's term for the prediction to the goal.
         restore_class: where a step has changed the class, follow the cross-entropy back to it
             instead of the goal. The papers' attacks give up on such images.
-        log: called with the step, the goal and the prediction's term, ``(n,)`` each, now and then.
         tick: called after each step.
 
     Returns:
@@ -109,8 +125,8 @@ def descend(
         kept = Kept(
             model,
             images,
-            lambda candidates, _: _judged(explain(candidates, graph=False), criterion or goal),
-            value=_judged(explain(images, graph=False), criterion or goal),
+            lambda candidates, _: aim.judged(explain(candidates, graph=False)),
+            value=aim.judged(explain(images, graph=False)),
         )
         probabilities = model(images).softmax(1) if keep_prediction else None
         classes = kept.classes if restore_class else None
@@ -131,7 +147,7 @@ def descend(
                 gradient, value, change = _gradient(
                     model,
                     explain,
-                    goal,
+                    aim.goal,
                     pixels,
                     probabilities=probabilities,
                     classes=classes,
@@ -139,7 +155,7 @@ def descend(
                     beta=sharpness,
                 )
                 if step % look_every == 0 and not start:
-                    log(step, value, change)
+                    aim.log(step, value, change)
             gradient = velocity = accumulated(gradient, velocity, momentum)
             if adam:
                 pixels.grad = gradient
@@ -152,7 +168,7 @@ def descend(
                 if (step + 1) % look_every == 0 or step + 1 == steps:
                     kept.offer(rounded(pixels, images, eps=eps, norm=norm))
             tick()
-            if bool((kept.value <= floor).all()):
+            if bool((kept.value <= aim.floor).all()):
                 return kept.images
     return kept.images
 
@@ -199,11 +215,6 @@ def _gradient(
             return torch.zeros_like(images), value, change
         (gradient,) = torch.autograd.grad(total, pixels, allow_unused=True, materialize_grads=True)
     return gradient.nan_to_num(), value.detach(), change.detach()
-
-
-def _judged(maps: Tensor, criterion: Callable[[Tensor], Tensor]) -> Tensor:
-    """The criterion; NaN, which is never better, where the map says nothing."""
-    return criterion(maps).where(is_defined(maps), torch.nan)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from saliency_audit.models import Classifier
 def pgd(
     model: Classifier,
     explain: Any,
-    goal: Any,
+    aim: Any,
     images: Tensor,
     targets: Tensor,
     *,
@@ -37,7 +37,7 @@ def pgd(
     Args:
         model: frozen.
         explain: not used.
-        goal: not used.
+        aim: not used.
         images: ``(n, c, h, w)`` on the 8-bit grid.
         targets: not used; the class to leave is the predicted one.
         eps: budget in pixel units.
@@ -60,7 +60,7 @@ def pgd(
     Raises:
         InputError: no budget, or an unknown loss.
     """
-    del explain, goal, targets
+    del explain, aim, targets
     lookup("loss", {known: known for known in get_args(Loss)}, loss)
     if eps is None:
         raise InputError("pgd needs a budget; give --eps, such as --eps 8/255")

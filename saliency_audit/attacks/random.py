@@ -16,7 +16,7 @@ BISECTIONS = 24
 def random(
     model: Classifier,
     explain: Any,
-    goal: Any,
+    aim: Any,
     images: Tensor,
     targets: Tensor,
     *,
@@ -31,7 +31,7 @@ def random(
     Args:
         model: not used.
         explain: not used.
-        goal: not used.
+        aim: not used.
         images: ``(n, c, h, w)`` on the 8-bit grid.
         targets: not used.
         eps: budget in pixel units, one for all or ``(n,)``.
@@ -47,7 +47,7 @@ def random(
     Raises:
         InputError: no budget.
     """
-    del model, explain, goal, targets, steps, step_size
+    del model, explain, aim, targets, steps, step_size
     if eps is None:
         raise InputError("random needs a budget; give --eps, such as --eps 8/255")
     noise = torch.stack(

@@ -8,7 +8,7 @@ from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.attacks import ATTACKS
-from saliency_audit.attacks.descend import descend
+from saliency_audit.attacks.descend import Aim, descend
 from saliency_audit.attacks.mass_center import mass_center
 from saliency_audit.attacks.structured import structured
 from saliency_audit.attacks.topk import topk, topk_shared
@@ -28,16 +28,19 @@ def fashion():
         return model, images, model(images).argmax(1)
 
 
-def search(goal, criterion, explain, model, images, targets, seeds, **options):
+def search(goal, criterion, explain, model, images, targets, seeds, floor=-torch.inf, **options):
     reference = explain(images, graph=False)
-    bind = partial(goal, reference=reference)
+    aim = Aim(
+        partial(goal, reference=reference),
+        criterion and partial(criterion, reference=reference),
+        floor,
+    )
     return descend(
         model,
         explain,
-        bind,
+        aim,
         images,
         targets,
-        criterion=criterion and partial(criterion, reference=reference),
         generators=seeds(len(images)),
         **{"eps": 8 / 255, "steps": 10, **options},
     )
@@ -108,10 +111,9 @@ def test_a_batch_of_n_is_n_batches_of_one_and_a_seed_is_its_bytes(
         return descend(
             model,
             explain,
-            partial(topk16, reference=reference),
+            Aim(partial(topk16, reference=reference), partial(shared16, reference=reference)),
             images[chosen],
             targets[chosen],
-            criterion=partial(shared16, reference=reference),
             generators=seeds(chosen.stop - chosen.start, "search", chosen.start),
             eps=4 / 255,
             steps=4,
@@ -174,7 +176,10 @@ def test_structured_goes_down_and_comes_nearer_to_the_wanted_map(fashion, explai
     attacked = descend(
         model,
         explain,
-        partial(structured, reference=wanted),
+        Aim(
+            partial(structured, reference=wanted),
+            log=lambda step, goal, term: logged.update({step: (goal, term)}),
+        ),
         images,
         targets,
         eps=None,
@@ -183,7 +188,6 @@ def test_structured_goes_down_and_comes_nearer_to_the_wanted_map(fashion, explai
         rule="adam",
         beta_growth=True,
         keep_prediction=True,
-        log=lambda step, goal, term: logged.update({step: (goal, term)}),
     )
     first, last = logged[min(logged)][0], logged[max(logged)][0]
     assert (last < first).all()
@@ -302,8 +306,9 @@ def test_every_differentiable_method_can_be_attacked(fashion, explain_of, seeds)
         explain = explain_of(model, targets, name, **options)
         clean = explain(images, graph=False)
         attacked = descend(
-            model, explain, partial(topk16, reference=clean), images, targets,
-            eps=8 / 255, steps=4, generators=seeds(2), criterion=partial(shared16, reference=clean),
+            model, explain,
+            Aim(partial(topk16, reference=clean), partial(shared16, reference=clean)),
+            images, targets, eps=8 / 255, steps=4, generators=seeds(2),
         )  # fmt: skip
         left = shared16(explain(attacked, graph=False), clean)
         assert float(left.mean()) < 1, name

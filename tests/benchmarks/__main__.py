@@ -23,6 +23,7 @@ from torch import Tensor
 
 from saliency_audit import audits
 from saliency_audit.attacks import ATTACKS
+from saliency_audit.attacks.descend import Aim
 from saliency_audit.commands.attack.search import map_function, search_options
 from saliency_audit.commands.explain import predict
 from saliency_audit.data import from_tensors
@@ -199,13 +200,12 @@ def attack(
             entry.function(
                 model,
                 explain,
-                partial(goal, **bound),
+                Aim(partial(goal, **bound), criterion and partial(criterion, **bound)),
                 clean[chosen],
                 targets[chosen],
                 # Small enough that the search never finds all there is and stops early.
                 eps=0.1 / 255 if name == "topk" else None,
                 generators=[],
-                criterion=criterion and partial(criterion, **bound),
                 **options,
             )
 

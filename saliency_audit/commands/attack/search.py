@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.attacks import ATTACKS, STEPS
+from saliency_audit.attacks.descend import Aim
 from saliency_audit.commands.attack.jobs import Job
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
@@ -122,7 +123,7 @@ def run_job(
     def part(chosen: slice, size: int) -> Tensor:
         draws = partial(generators, seed, names[chosen], device=images.device)
         seeds = draws(purpose=f"{job.setting}|{job.scalar}")
-        explain = goal = criterion = None
+        explain = aim = None
         if entry.goal:
             assert reference is not None
             explain = map_function(
@@ -138,21 +139,18 @@ def run_job(
                 partial(function, reference=reference[chosen], **known_to(function, goal_options))
                 for function in (entry.goal.function, entry.goal.criterion or entry.goal.function)
             )
-        more: dict[str, Any] = {"criterion": criterion, "log": log}
-        if entry.goal:
-            more["floor"] = entry.goal.floor
+            aim = Aim(goal, criterion, entry.goal.floor, log)
         count = len(seeds)
         attacked: Tensor = entry.function(
             model,
             explain,
-            goal,
+            aim,
             images[chosen],
             targets[chosen],
             eps=job.eps,
             norm=job.norm,
             generators=seeds,
             tick=lambda: tick(count),
-            **known_to(entry.function, more),
             **search_options(job.attack, overrides),
         )
         return attacked
