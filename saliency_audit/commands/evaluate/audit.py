@@ -3,12 +3,12 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from saliency_audit.commands.evaluate.batch import Judged, measured
+from saliency_audit.commands.evaluate.batch import Beside, Judged, measured
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import failure_rows, image_example
@@ -40,9 +40,6 @@ def evaluate(
     methods: Mapping[str, SaliencyMethod] | None = None,
     problems: Mapping[str, Mapping[str, str]] | None = None,
     models: Sequence[Classifier] = (),
-    judge: Classifier | None = None,
-    other: Classifier | None = None,
-    annotations: Callable[[Sequence[str]], Tensor] | None = None,
     base: str | None = None,
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
@@ -51,6 +48,7 @@ def evaluate(
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
+    **beside: Unpack[Beside],
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
 
@@ -70,9 +68,6 @@ def evaluate(
         methods: further saliency methods by name, such as maps made elsewhere.
         problems: of those, by name and image, why a map cannot be used.
         models: further classifiers for the same images, measured in the same way.
-        judge: whose accuracy "discriminative" measures; None means each model itself.
-        other: a second model for "stability".
-        annotations: gives ``(n, h, w)`` for names of images, NaN where there is none.
         base: a method that must be among those measured, since others will be compared with it.
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
@@ -81,6 +76,7 @@ def evaluate(
         begin: called once all is known to work; returns the indices of batches that need no work.
         tell: called with lines the user should read.
         advance: called with (measurements done, measurements to do).
+        beside: what single metrics need: ``judge``, ``other`` and ``annotations``.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -100,12 +96,10 @@ def evaluate(
     metrics = _possible(
         metrics,
         recorded,
-        judge=judge,
-        other=other,
-        annotated=annotations is not None,
         labelled=data.labelled,
         by_default=by_default,
         tell=tell,
+        **beside,
     )
     asked = list(dict.fromkeys(saliency or (() if methods else SALIENCY_BY_DEFAULT)))
     for name in asked:
@@ -114,7 +108,8 @@ def evaluate(
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
 
-    helpers = [helper for helper in (judge, other) if helper is not None]
+    named = (beside.get("judge"), beside.get("other"))
+    helpers = [helper for helper in named if helper is not None]
     with _audited([*everyone, *helpers]):
         known, labels, _ = first_images(data, 2, at_once, device=device, workers=workers)
         _check_outputs([*everyone, *helpers], known)
@@ -154,9 +149,7 @@ def evaluate(
             problems=problems or {},
             scalar=scalar,
             options=options or {},
-            judge=judge,
-            other=other,
-            annotations=annotations,
+            beside=beside,
             dataset_mean=mean,
             seed=seed,
             batch_size=batch_size,
@@ -192,12 +185,12 @@ def _possible(
     metrics: Mapping[str, Mapping[str, Any]],
     recorded: Sequence[str],
     *,
-    judge: Classifier | None,
-    other: Classifier | None,
-    annotated: bool,
     labelled: bool,
     by_default: bool,
     tell: Callable[[str], None],
+    judge: Classifier | None = None,
+    other: Classifier | None = None,
+    annotations: Callable[[Sequence[str]], Tensor] | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """The metrics, less those by default that need the method where there are its maps alone."""
     kept = dict(metrics)
@@ -205,7 +198,7 @@ def _possible(
         metric = METRICS[name]
         if "other" in metric.needs and other is None:
             raise InputError(f"--metric {name} compares two models; name the second with --other")
-        if "annotations" in metric.needs and not annotated:
+        if "annotations" in metric.needs and annotations is None:
             raise InputError(
                 f"--metric {name} needs what people marked; give --annotations FOLDER or FILE.csv"
             )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -19,6 +19,20 @@ from saliency_audit.seeding import generators
 from saliency_audit.types import CurvePoint, Example, Row, SaliencyMethod
 
 
+class Beside(TypedDict, total=False):
+    """What single metrics need beside the model and the images.
+
+    Attributes:
+        judge: whose accuracy "discriminative" measures; None means each model itself.
+        other: a second model for "stability".
+        annotations: gives ``(n, h, w)`` for names of images, NaN where there is none.
+    """
+
+    judge: Classifier | None
+    other: Classifier | None
+    annotations: Callable[[Sequence[str]], Tensor] | None
+
+
 @dataclass
 class Judged:
     """What all batches of a run have in common.
@@ -30,9 +44,7 @@ class Judged:
         problems: by method and image, why a recorded map cannot be used.
         scalar: that is explained.
         options: of saliency methods.
-        judge: see `View`.
-        other: see `View`.
-        annotations: gives those of images by name.
+        beside: what single metrics need.
         dataset_mean: see `View`.
         seed: of the run.
         batch_size: as given, or what was found to fit into memory.
@@ -46,9 +58,7 @@ class Judged:
     problems: Mapping[str, Mapping[str, str]]
     scalar: str
     options: Mapping[str, Any]
-    judge: Classifier | None
-    other: Classifier | None
-    annotations: Callable[[Sequence[str]], Tensor] | None
+    beside: Beside
     dataset_mean: Tensor | None
     seed: int
     batch_size: int
@@ -105,6 +115,7 @@ def measured(
         seen: how many of the images are drawn.
         count: called with measurements of each image that are done.
     """
+    marked = run.beside.get("annotations")
     logits = predict(model, batch.images, batch_size=min(run.batch_size, len(batch.images)))
     targets = logits.argmax(1) if target == "predicted" else batch.labels
     subject = Subject(batch.names, batch.labels, targets, model.name)
@@ -123,9 +134,9 @@ def measured(
         seed=run.seed,
         scalar=run.scalar,
         dataset_mean=run.dataset_mean,
-        other=run.other,
-        judge=run.judge,
-        annotations=run.annotations(batch.names).to(batch.images) if run.annotations else None,
+        other=run.beside.get("other"),
+        judge=run.beside.get("judge"),
+        annotations=marked(batch.names).to(batch.images) if marked else None,
         attack=partial(_attacked, run.seed),
         draw=batch.index == 0,
     )

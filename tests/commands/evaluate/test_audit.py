@@ -323,3 +323,8 @@ def test_the_dataset_mean_is_that_of_all_images(model, data):
     frame = rows(model, data, metrics={"deletion": {"fill": "dataset-mean"}})
     assert (frame["status"] == "ok").all()
     assert np.isfinite(frame["value"].astype(float)).all()
+
+
+def test_a_misspelled_argument_is_refused(model, data):
+    with pytest.raises(TypeError, match="jugde"):
+        rows(model, data, metrics=["discriminative"], jugde=model)
