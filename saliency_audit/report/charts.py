@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from saliency_audit.report.page import SMALL, Page, shorten
+from saliency_audit.types import CONTROLS
 
 Style = Mapping[str, Any]
 
@@ -21,10 +22,11 @@ STYLES: tuple[Style, ...] = (
     {"color": "#56b4e9", "marker": "X"},
 )
 """Told apart by anyone, in grey too (Okabe and Ito's colours, a little darker)."""
-CONTROL_STYLES: Mapping[str, Style] = {
-    "random": {"color": "#666666", "linestyle": (0, (4, 2)), "linewidth": 1.4},
-    "sobel": {"color": "#999999", "linestyle": (0, (1, 1.3)), "linewidth": 1.6},
-}
+_CONTROLS: tuple[Style, ...] = (
+    {"color": "#666666", "linestyle": (0, (4, 2)), "linewidth": 1.4},
+    {"color": "#999999", "linestyle": (0, (1, 1.3)), "linewidth": 1.6},
+)
+CONTROL_STYLES: Mapping[str, Style] = dict(zip(CONTROLS, _CONTROLS, strict=True))
 """Of the methods that see no model: grey, without marks."""
 FAINT: Style = {"linestyle": (0, (1, 2.2)), "linewidth": 1.1, "alpha": 0.6}
 """Over a style: of a mean that too few images have. Has no band."""
