@@ -1,0 +1,204 @@
+"""The life of a run, with a sixth command that measures one number."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from saliency_audit.cli import app, console
+from saliency_audit.cli.bounded import Bounded
+from saliency_audit.cli.typed import typed
+from saliency_audit.commands.life import Answer, Entry, Job, live
+from saliency_audit.commands.options import ARGUMENT, OF_MAPS, OF_MODEL, OF_RUN, of_images
+from saliency_audit.commands.rows import Subject
+from saliency_audit.data import batches
+from saliency_audit.errors import InputError
+from saliency_audit.options import Option, place_of_report
+from saliency_audit.report.html import write_html
+from saliency_audit.types import COLUMNS, Batch
+
+# The whole of the command.
+
+OPTIONS = (
+    ARGUMENT,
+    Option("at_most", "number", default=1.0, help="Exit with 1 if the images are brighter."),
+    Option("why", default="", help="What is said then."),
+    *(*OF_MAPS, *of_images(6), *OF_MODEL, *OF_RUN),
+)
+
+
+def brightness(images):
+    return images.mean((1, 2, 3))
+
+
+def check(given):
+    if given.at_most < 0:
+        raise InputError(f"--at-most is {given.at_most:g}; nothing is darker than 0")
+
+
+def audit(model, data, *, batch_size, begin, tell, advance):
+    for batch in batches(data, batch_size=batch_size, skip=begin()):
+        subject = Subject(batch.names, batch.labels, batch.labels, model.name)
+        rows = subject.rows("brightness", brightness(batch.images), setting="")
+        yield Batch(batch.index, rows, [])
+        advance(len(rows), len(data))
+
+
+def answer(done, *, given):
+    mean = done.rows["value"].mean()
+    table = pd.DataFrame({"mean": [mean], "n": [len(done.rows)]})
+    refused = given.why if mean > given.at_most else None
+    return Answer(f"brightness {mean:.3f}. {given.why}", {"means": table}, ["a line"], refused)
+
+
+def report(done, answer, about, *, given):
+    place = place_of_report(given, "brightness") / "report.html"
+    write_html(place, title="How bright?", verdict_sentence=answer.sentence, sections=[])
+
+
+def plan(given, setup, processes):
+    return Job(
+        settings={"at most": given.at_most},
+        audit=partial(audit, setup.model, setup.data, batch_size=setup.batch_size),
+        answer=partial(answer, given=given),
+        report=partial(report, given=given),
+    )
+
+
+COMMAND = Entry(
+    "brightness",
+    OPTIONS,
+    "Say how bright images are.",
+    partial(live, command="brightness", doing="images", check=check, plan=plan),
+)
+
+# What becomes of it.
+
+OUT = Path("saliency-audit-report/brightness")
+FEW = ("--batch-size", 2)
+
+
+@pytest.fixture
+def bright(run, monkeypatch):
+    """``bright("--seed", 1)`` as a user would run the command."""
+    monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
+    app.command(COMMAND.name, cls=Bounded)(typed(COMMAND, console))
+    return partial(run, COMMAND.name, *FEW)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """How many images each batch had, as they are measured; ``measured.stop`` batches at most."""
+
+    class Measured(list):
+        stop = 100
+
+    sizes, plain = Measured(), brightness
+
+    def counted(images):
+        if len(sizes) == sizes.stop:
+            raise KeyboardInterrupt
+        sizes.append(len(images))
+        return plain(images)
+
+    monkeypatch.setattr(sys.modules[__name__], "brightness", counted)
+    return sizes
+
+
+def facts():
+    return json.loads((OUT / "run.json").read_text())
+
+
+def test_it_measures_answers_and_writes(bright):
+    ran = bright()
+    assert ran.code == 0, ran.err
+    frame = pd.read_csv(OUT / "results.csv")
+    assert tuple(frame) == COLUMNS
+    assert len(frame) == 6
+    assert frame["value"].between(0.05, 0.95).all()
+    mean = frame["value"].mean()
+    about = facts()
+    assert about["finished"]
+    assert about["answer"] == f"brightness {mean:.3f}. "
+    assert about["means"] == [{"mean": pytest.approx(mean), "n": 6}]
+    assert about["settings"]["at most"] == 1.0
+    assert about["files"].keys() == {"results.csv", "report.html"}
+    assert {path.name for path in OUT.iterdir()} == {"results.csv", "report.html", "run.json"}
+    shown = ran.out.splitlines()
+    assert shown[0] == "a line"
+    assert shown[1].rstrip() == about["answer"].rstrip()
+    assert shown[2] == f"report: {OUT / 'report.html'}"
+    assert "clean accuracy" in ran.err
+
+
+def test_quiet_prints_the_answer_alone(bright):
+    ran = bright("--quiet")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["a", "brightness"]
+    assert ran.err == ""
+
+
+def test_killed_it_goes_on_where_it_was(bright, measured):
+    assert bright("--output-dir", "whole").code == 0
+    assert measured == [2, 2, 2]
+    measured.clear()
+    measured.stop = 2
+    ran = bright()
+    assert ran.code == 130
+    assert "add --resume" in ran.err
+    assert not (OUT / "run.json").exists()
+    measured.clear()
+    ran = bright("--resume")
+    assert ran.code == 0, ran.err
+    assert measured == [2]
+    assert "resuming: 2 batches are done" in ran.err
+    assert (OUT / "results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+    assert not (OUT / "partial").exists()
+
+
+def test_finished_it_measures_nothing_and_answers_again(bright, measured):
+    first = bright()
+    written = (OUT / "run.json").read_bytes()
+    measured.clear()
+    again = bright("--resume")
+    assert (again.code, again.out) == (0, first.out)
+    assert not measured
+    assert (OUT / "run.json").read_bytes() == written
+
+
+def test_with_another_setting_it_does_not_go_on(bright, measured):
+    measured.stop = 1
+    assert bright().code == 130
+    ran = bright("--resume", "--at-most", 0.9)
+    assert ran.code == 2
+    assert "at most" in ran.err
+
+
+@pytest.mark.parametrize(("why", "said"), [("too bright", "too bright\n"), ("", "")])
+def test_a_refused_answer_ends_with_1_after_everything_is_written(bright, why, said):
+    ran = bright("--at-most", 0, "--why", why, "--quiet")
+    assert ran.code == 1
+    assert ran.err == said
+    assert facts()["finished"]
+    assert (OUT / "report.html").exists()
+
+
+def test_what_is_wrong_is_refused_before_anything_is_there(bright, measured):
+    ran = bright("--at-most", -1)
+    assert ran.code == 2
+    assert "nothing is darker than 0" in ran.err
+    assert not measured
+    assert list(Path().iterdir()) == []
+
+
+def test_a_sentence_is_read_and_never_obeyed(bright):
+    evil = "[bold red]x[/] [/nothing] \x1b[2J\nsecond"
+    ran = bright("--why", evil, "--quiet")
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out
+    assert "[bold red]x[/] [/nothing]" in ran.out
+    assert [line for line in ran.out.splitlines() if line.startswith("second")] == []
+    # Files hold it as it is.
+    assert facts()["answer"].endswith(evil)
