@@ -25,9 +25,9 @@ from saliency_audit.commands.attack.tables import (
     without_steps,
 )
 from saliency_audit.commands.attack.transfer import draw_transfer
-from saliency_audit.report.html import Picture, Section, write_html
-from saliency_audit.report.tables import write_csv
-from saliency_audit.report.wording import facts, facts_table, is_number, subtitle, summary_table
+from saliency_audit.report.html import Picture, Section
+from saliency_audit.report.sections import captioned, filled, write_page, write_tables
+from saliency_audit.report.wording import is_number, summary_table
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
@@ -128,10 +128,7 @@ def write_attack_report(
     Raises:
         AuditError: a file cannot be written.
     """
-    written = [
-        write_csv(folder / "summary.csv", summary),
-        write_csv(folder / "verdicts.csv", verdicts),
-    ]
+    written = write_tables(folder, summary=summary, verdicts=verdicts)
     verdicts, predictions = _numeric(verdicts), _numeric(predictions)
     gallery = AttackGallery(examples, results)
     overview: list[Picture] = []
@@ -141,10 +138,10 @@ def write_attack_report(
     transfer: list[Picture] = []
     search: list[Picture] = []
     if len(verdicts):
-        overview = [
-            Picture(path, "The verdicts at a glance. Numbers: what is left of the map.")
-            for path in draw_verdicts(verdicts, folder)
-        ]
+        overview = captioned(
+            draw_verdicts(verdicts, folder),
+            "The verdicts at a glance. Numbers: what is left of the map.",
+        )
         if made := most_fragile(gallery, verdicts):
             path = draw_worst(gallery, verdicts, made, folder / "worst.png")
             worst.append(Picture(path, f"{made[0]} under {described(made[2])}, worst image first."))
@@ -154,18 +151,15 @@ def write_attack_report(
         chance = next(filter(is_number, verdicts["chance"]), None)
         for attack, own in largest(verdicts).items():
             setting = str(own["setting"].iloc[0])
-            maps += [
-                Picture(path, f"{described(setting)}: the worst image of each method.")
-                for path in draw_attack(gallery, own, folder, attack)
-            ]
+            maps += captioned(
+                draw_attack(gallery, own, folder, attack),
+                f"{described(setting)}: the worst image of each method.",
+            )
             name = f"transfer-{attack}.png" if transfer else "transfer.png"
             if table := draw_transfer(summary, setting, folder / name, chance=chance):
                 transfer.append(Picture(table, f"{described(setting)}: which maps move together."))
     if terms := draw_terms(summary, folder / "terms.png"):
         search.append(Picture(terms, "The two terms of the structured attack's objective."))
-    pictures = [*overview, *worst, *maps, *moved, *transfer, *search]
-    written += [picture.path for picture in pictures]
-    known = facts(run)
     tried = {parts_of(setting).get("attack") for setting in summary["setting"]}
     sections = [
         Section("Verdicts", pictures=overview),
@@ -185,24 +179,16 @@ def write_attack_report(
         Section("Attacks on the class itself", _CLASS, tables=prediction_tables(predictions)),
         Section("How the search went", _SEARCH, pictures=search, tables=surrogate_tables(summary)),
     ]
-    page = write_html(
-        folder / "report.html",
+    return written + write_page(
+        folder,
         title="Can these saliency maps be moved through the image?",
-        subtitle=subtitle(known),
-        verdict_sentence=sentence,
-        sections=[
-            Section("The question", _INTRODUCTION),
-            *(
-                section
-                for section in sections
-                if section.terms or section.pictures or section.tables
-            ),
-            Section("How this was measured, and its limits", _LIMITS),
-            Section("All numbers", tables=[summary_table(without_steps(summary))], folded=True),
-            Section("This run", tables=[facts_table(known)]),
-        ],
+        sentence=sentence,
+        run=run,
+        introduction=_INTRODUCTION,
+        parts=filled(sections),
+        limits=_LIMITS,
+        numbers=[summary_table(without_steps(summary))],
     )
-    return [*written, page]
 
 
 def _numeric(frame: pd.DataFrame) -> pd.DataFrame:

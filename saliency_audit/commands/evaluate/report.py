@@ -1,7 +1,6 @@
 """The report of ``evaluate``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,14 @@ from saliency_audit.commands.evaluate.tables import (
     model_tables,
     verdict_tables,
 )
-from saliency_audit.report.html import Picture, Section, Table, write_html
-from saliency_audit.report.tables import write_csv
-from saliency_audit.report.wording import facts, facts_table, subtitle, summary_table
+from saliency_audit.report.html import Picture, Section
+from saliency_audit.report.sections import (
+    captioned,
+    filled,
+    numbers_by_model,
+    write_page,
+    write_tables,
+)
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Check, Example
 
@@ -122,25 +126,29 @@ def write_evaluate_report(
     Raises:
         AuditError: a file cannot be written.
     """
-    tables = {"summary": summary, "verdicts": verdicts, "curves": curves}
-    further = {"compare": compared, "relative-drop": drops}
-    tables |= {name: table for name, table in further.items() if table is not None}
-    written = [write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
-    overview = _pictures(
+    written = write_tables(
+        folder,
+        summary=summary,
+        verdicts=verdicts,
+        curves=curves,
+        compare=compared,
+        relative_drop=drops,
+    )
+    overview = captioned(
         draw_verdicts(verdicts, folder, checks=checks) if len(verdicts) else [],
         "The verdicts at a glance. Numbers: mean [95 % interval].",
     )
     of = " of the first model" if summary["model"].nunique() > 1 else ""
-    maps = _pictures(draw_gallery(examples, folder), f"The first images and their maps{of}.")
+    maps = captioned(draw_gallery(examples, folder), f"The first images and their maps{of}.")
     drawn = _draw_curves(curves, verdicts, folder, checks)
     sanity = [picture for name in SANITY for picture in drawn.pop(name, [])]
     of_model = [picture for name in _of_models(curves) for picture in drawn.pop(name, [])]
     charts = [picture for pictures in drawn.values() for picture in pictures]
-    sanity += _pictures(
+    sanity += captioned(
         draw_randomised(examples, folder),
         f"The first image's map{of} as weights are drawn at random.",
     )
-    perturbed = _pictures(
+    perturbed = captioned(
         draw_perturbed(examples, folder, fills=_fills(summary)), f"What each map{of} had replaced."
     )
     sections = [
@@ -168,26 +176,16 @@ def write_evaluate_report(
         Section("The verdicts in numbers", tables=verdict_tables(verdicts, checks)),
         Section("What failed", tables=failure_tables(summary)),
     ]
-    known = facts(run)
-    pictures = [*overview, *maps, *charts, *perturbed, *sanity, *of_model]
-    page = write_html(
-        folder / "report.html",
+    return written + write_page(
+        folder,
         title="Do these saliency maps tell the truth?",
-        subtitle=subtitle(known),
-        verdict_sentence=sentence,
-        sections=[
-            Section("The question", _INTRODUCTION),
-            *(
-                section
-                for section in sections
-                if section.terms or section.pictures or section.tables
-            ),
-            Section("How this was measured, and its limits", _LIMITS),
-            Section("All numbers", tables=_all_numbers(summary), folded=True),
-            Section("This run", tables=[facts_table(known)]),
-        ],
+        sentence=sentence,
+        run=run,
+        introduction=_INTRODUCTION,
+        parts=filled(sections),
+        limits=_LIMITS,
+        numbers=numbers_by_model(summary, named=summary["model"].nunique() > 1),
     )
-    return [*written, *(picture.path for picture in pictures), page]
 
 
 def _draw_curves(
@@ -243,16 +241,3 @@ def _caption(name: str, check: Check | None, model: str) -> str:
     words = {True: "; higher is better", False: "; lower is better", None: ""}
     told = f": {check.summary}{words[check.higher_is_better]}" if check else ""
     return f"{name}{told}.{f' {model}.' if model else ''}"
-
-
-def _pictures(paths: Sequence[Path], caption: str) -> list[Picture]:
-    return [Picture(path, caption) for path in paths]
-
-
-def _all_numbers(summary: pd.DataFrame) -> list[Table]:
-    """One table for each model."""
-    several = summary["model"].nunique() > 1
-    return [
-        replace(summary_table(own), title=str(model) if several else "")
-        for model, own in summary.groupby("model", sort=False)
-    ]

@@ -1,7 +1,6 @@
 """The report of ``finetune``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,14 @@ from saliency_audit.commands.finetune.changes import draw_changes
 from saliency_audit.commands.finetune.maps import draw_before_after, draw_both
 from saliency_audit.commands.finetune.tables import change_tables
 from saliency_audit.commands.finetune.training import draw_training
-from saliency_audit.report.html import Picture, Section, write_html
-from saliency_audit.report.tables import write_csv
-from saliency_audit.report.wording import facts, facts_table, subtitle, summary_table
+from saliency_audit.report.html import Picture, Section
+from saliency_audit.report.sections import (
+    captioned,
+    filled,
+    numbers_by_model,
+    write_page,
+    write_tables,
+)
 from saliency_audit.types import Check, Example
 
 PICTURES = ("changes", "training", "before-after")
@@ -109,28 +113,25 @@ def write_finetune_report(
     Raises:
         AuditError: a file cannot be written.
     """
-    tables = {"summary": summary, "verdicts": verdicts, "curves": curves}
-    if compared is not None:
-        tables["compare"] = compared
-    written = [write_csv(folder / f"{name}.csv", table) for name, table in tables.items()]
-    overview = _pictures(
-        draw_changes(verdicts, folder / "changes.png", checks=checks),
+    written = write_tables(
+        folder, summary=summary, verdicts=verdicts, curves=curves, compare=compared
+    )
+    overview = captioned(
+        [draw_changes(verdicts, folder / "changes.png", checks=checks)],
         "What changed, at a glance.",
     )
-    course = _pictures(
-        draw_training(training, terms, folder / "training.png"),
+    course = captioned(
+        [draw_training(training, terms, folder / "training.png")],
         "Accuracy, the terms of the loss, and what else was followed, by step.",
     )
-    maps = [
-        Picture(path, "The first images, and their maps before and after.")
-        for path in draw_before_after(examples, folder)
-    ]
+    maps = captioned(
+        draw_before_after(examples, folder), "The first images, and their maps before and after."
+    )
     charts = [
         Picture(path, f"{name}, before and after, beside the random map.")
         for name, path in draw_both(curves, summary, folder, checks=checks).items()
     ]
     audited = verdicts[verdicts["check"] != "accuracy"][["n", "n_undefined"]].sum(axis=1)
-    known = facts(run)
     sections = [
         Section(
             "What changed", _CHANGED, pictures=overview, tables=change_tables(verdicts, checks)
@@ -142,32 +143,13 @@ def write_finetune_report(
         Section("What was measured", tables=metric_table(summary, checks)),
         Section("What failed", tables=failure_tables(summary)),
     ]
-    pictures = [*overview, *course, *maps, *charts]
-    page = write_html(
-        folder / "report.html",
+    return written + write_page(
+        folder,
         title="What did this training gain, and what did it cost?",
-        subtitle=subtitle(known),
-        verdict_sentence=sentence,
-        sections=[
-            Section("The question", _INTRODUCTION),
-            *(part for part in sections if part.terms or part.pictures or part.tables),
-            Section(
-                "How this was measured, and its limits",
-                _limits(int(audited.max()) if len(audited) else 0),
-            ),
-            Section(
-                "All numbers",
-                tables=[
-                    replace(summary_table(own), title=str(model))
-                    for model, own in summary.groupby("model", sort=False)
-                ],
-                folded=True,
-            ),
-            Section("This run", tables=[facts_table(known)]),
-        ],
+        sentence=sentence,
+        run=run,
+        introduction=_INTRODUCTION,
+        parts=filled(sections),
+        limits=_limits(int(audited.max()) if len(audited) else 0),
+        numbers=numbers_by_model(summary, named=True),
     )
-    return [*written, *(picture.path for picture in pictures), page]
-
-
-def _pictures(path: Path | None, caption: str) -> list[Picture]:
-    return [Picture(path, caption)] if path else []

@@ -13,14 +13,12 @@ from saliency_audit.commands.fool.figures import (
     draw_verdicts,
     short_names,
 )
-from saliency_audit.report.html import Picture, Section, Table, write_html
-from saliency_audit.report.tables import cell, write_csv
+from saliency_audit.report.html import Picture, Section, Table
+from saliency_audit.report.sections import write_page, write_tables
+from saliency_audit.report.tables import cell
 from saliency_audit.report.wording import (
-    facts,
-    facts_table,
     images,
     number,
-    subtitle,
     summary_table,
     with_interval,
 )
@@ -97,10 +95,7 @@ def write_fool_report(
     Raises:
         AuditError: a file cannot be written.
     """
-    written = [
-        write_csv(folder / "summary.csv", summary),
-        write_csv(folder / "verdicts.csv", verdicts),
-    ]
+    written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
     cosines = {} if results is None else _cosines(results)
     gallery = Gallery(examples, cosines)
@@ -125,15 +120,13 @@ def write_fool_report(
             ]
         if several := draw_examples(gallery, judged, folder / "examples.png"):
             figures.append(Picture(several, "The same method on several images."))
-    written += [picture.path for picture in (*overview, *figures)]
-    known = facts(run)
-    page = write_html(
-        folder / "report.html",
+    return written + write_page(
+        folder,
         title="Can these saliency maps be forged?",
-        subtitle=subtitle(known),
-        verdict_sentence=sentence,
-        sections=[
-            Section("The question", _INTRODUCTION),
+        sentence=sentence,
+        run=run,
+        introduction=_INTRODUCTION,
+        parts=[
             Section("Verdicts", pictures=overview, tables=_verdict_tables(verdicts, cosines)),
             Section("What the words mean", terms=words or WORDS),
             Section(
@@ -142,12 +135,10 @@ def write_fool_report(
                 tables=[*_promise_tables(promises), *_model_tables(summary)],
             ),
             Section("The maps", pictures=figures),
-            Section("How this was measured, and its limits", _LIMITS),
-            Section("All numbers", tables=[summary_table(summary)], folded=True),
-            Section("This run", tables=[facts_table(known)]),
         ],
+        limits=_LIMITS,
+        numbers=[summary_table(summary)],
     )
-    return [*written, page]
 
 
 def _cosines(results: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:

@@ -12,12 +12,12 @@ import pandas as pd
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
 from saliency_audit.report.files import write_atomically
-from saliency_audit.report.html import Section, Table, write_html
+from saliency_audit.report.html import Section, Table
 from saliency_audit.report.junit import write_junit
-from saliency_audit.report.tables import read_results, write_csv
+from saliency_audit.report.sections import write_page, write_tables
+from saliency_audit.report.tables import read_results
 from saliency_audit.report.wording import (
     facts,
-    facts_table,
     images,
     is_number,
     number,
@@ -277,13 +277,10 @@ def write_gate_report(
     """
     # The policy stands in a section of its own.
     options = {name: value for name, value in run["options"].items() if name != "policy"}
-    known = facts({**run, "options": options})
-    known.pop("policy", None)
+    known = {name: value for name, value in run.items() if name != "policy"}
     timestamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     return [
-        write_csv(folder / "results.csv", results),
-        write_csv(folder / "summary.csv", summary),
-        write_csv(folder / "checks.csv", outcomes),
+        *write_tables(folder, results=results, summary=summary, checks=outcomes),
         write_junit(
             folder / "junit.xml",
             outcomes,
@@ -292,20 +289,20 @@ def write_gate_report(
             warnings=warnings(run),
         ),
         write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
-        write_html(
-            folder / "report.html",
+        *write_page(
+            folder,
             title="May this model be released?",
-            subtitle=_subtitle(run),
-            verdict_sentence=sentence,
-            sections=[
-                Section("The question", _INTRODUCTION),
+            about=_subtitle(run),
+            sentence=sentence,
+            run=known | {"options": options},
+            introduction=_INTRODUCTION,
+            parts=[
                 Section("The checks", tables=[_checks_table(outcomes)]),
                 Section("What the words mean", terms=words),
-                Section("How this was measured, and its limits", _LIMITS),
-                Section("The policy", tables=[Table((), [(policy,)], 1)], folded=True),
-                Section("All numbers", tables=[summary_table(summary)], folded=True),
-                Section("This run", tables=[facts_table(known)]),
             ],
+            limits=_LIMITS,
+            folded=[Section("The policy", tables=[Table((), [(policy,)], 1)], folded=True)],
+            numbers=[summary_table(summary)],
         ),
     ]
 
