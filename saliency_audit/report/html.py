@@ -12,24 +12,8 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.page import VERDICT_COLOURS
+from saliency_audit.report.table import Table, plain
 from saliency_audit.visible import visible
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text; cells that are a word in ``VERDICT_COLOURS`` are coloured.
-
-    Attributes:
-        columns: headings.
-        rows: text, one per column.
-        labels: how many columns from the left are words; the others are numbers.
-        title: above it.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    labels: int = 1
-    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +84,7 @@ def write_html(
         verdict_sentence=verdict_sentence,
         sections=sections,
         colours=VERDICT_COLOURS,
+        plain=plain,
     )
     return write_atomically(path, page)
 

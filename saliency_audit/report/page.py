@@ -15,27 +15,16 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from saliency_audit.report.files import write_atomically
+from saliency_audit.report.table import TONES, Tone
 
-VERDICT_COLOURS = {
-    "forged": "#f2a49a",
-    "fragile": "#f2a49a",
-    "worse": "#f2a49a",
-    "disturbed": "#f8d28b",
-    "shifted": "#f8d28b",
-    "not distinguishable": "#f8d28b",
-    "unmoved": "#a5d6b4",
-    "steady": "#a5d6b4",
-    "better than random": "#a5d6b4",
-    "better": "#a5d6b4",
-    "changed": "#f8d28b",
-    "no difference shown": "#ececee",
-    "undefined": "#dcdcdc",
-    "failed": "#f2a49a",
-    "inconclusive": "#f8d28b",
-    "passed": "#a5d6b4",
-    "not run": "#dcdcdc",
-    "error": "#dcdcdc",
+_FILLS: dict[Tone, str] = {
+    "bad": "#f2a49a",
+    "warn": "#f8d28b",
+    "good": "#a5d6b4",
+    "even": "#ececee",
+    "none": "#dcdcdc",
 }
+VERDICT_COLOURS = {word: _FILLS[tone] for word, tone in TONES.items()}
 """Fill behind dark text; the word itself always stands on it."""
 
 SIGNED, UNSIGNED = colormaps["RdBu_r"], colormaps["inferno"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.report.html import Picture, Section, Table, write_html
+from saliency_audit.report.html import Picture, Section, write_html
+from saliency_audit.report.table import Table
 from saliency_audit.report.tables import write_csv
 from saliency_audit.report.wording import facts, facts_table, subtitle, summary_table
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.report.html import Table
+from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
 
 _MEASURED = ("clean accuracy", "clean accuracy n")

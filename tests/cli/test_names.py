@@ -12,7 +12,7 @@ from saliency_audit.cli import console
 from saliency_audit.commands.gate.report import summary_markdown
 from saliency_audit.commands.gate.terminal import shown
 from saliency_audit.report.html import Section, write_html
-from saliency_audit.report.html import Table as HtmlTable
+from saliency_audit.report.table import Table as HtmlTable
 from saliency_audit.visible import flat, visible
 
 CHECK = {"kind": "metric", "n": 3, "n_undefined": 0, "effect": "refuse", "status": "failed"}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saliency_audit.report.html import Picture, Section, Table, write_html
+from saliency_audit.report.html import Picture, Section, write_html
+from saliency_audit.report.table import Table
 
 HOSTILE = "<script>alert('x')</script>\" onload=\"y"
 

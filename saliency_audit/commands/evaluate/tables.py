@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.commands.evaluate.columns import BETTER, columns, methods, of_models
-from saliency_audit.report.html import Table
+from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
 from saliency_audit.report.wording import images, is_number, number, with_interval
 from saliency_audit.setting import parts_of

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.commands.evaluate.columns import BETTER
-from saliency_audit.report.html import Table
+from saliency_audit.report.table import Table
 from saliency_audit.report.wording import images, is_number, number, with_interval
 from saliency_audit.types import Check
 

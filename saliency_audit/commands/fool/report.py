@@ -13,8 +13,9 @@ from saliency_audit.commands.fool.figures import (
     draw_verdicts,
     short_names,
 )
-from saliency_audit.report.html import Picture, Section, Table
+from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.sections import write_page, write_tables
+from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
 from saliency_audit.report.wording import (
     images,

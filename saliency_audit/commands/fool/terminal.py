@@ -1,15 +1,14 @@
 """The answer of ``saliency-audit fool`` on the terminal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.table import Table
+
+from saliency_audit.report.table import RULE, Cell, Table, terminal, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLOURS = {"forged": "bold red", "disturbed": "yellow", "unmoved": "green", "undefined": "dim"}
 
 
 def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[RenderableType]:
@@ -29,32 +28,22 @@ def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[Renderable
     lines.append("")
     judged = verdicts[verdicts["scalar"] != ""]
     tricks = list(dict.fromkeys(judged["trick"]))
-    table = Table(
-        title="cosine of the map with the wanted picture, before -> after",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        collapse_padding=True,
-    )
-    table.add_column("saliency")
-    table.add_column("scalar")
-    for trick in tricks:
-        table.add_column(_short(trick).replace(" ", "\n"), justify="left")
+    rows: list[Sequence[Cell]] = []
     previous = None
     for (saliency, scalar), group in judged.groupby(["saliency", "scalar"], sort=False):
         if previous not in (None, saliency):
-            table.add_section()
-        cells = []
+            rows.append(RULE)
+        cells: list[Cell] = []
         for trick in tricks:
             line = group[group["trick"] == trick].iloc[0]
             word = str(line["verdict"])
-            cells.append(
-                f"{_number(line['before'])} -> {_number(line['after'])} "
-                f"[{COLOURS[word]}]{word:<9}[/]"
-            )
-        table.add_row("" if saliency == previous else str(saliency), str(scalar), *cells)
+            numbers = f"{_number(line['before'])} -> {_number(line['after'])} "
+            cells.append((numbers, verdict(word, f"{word:<9}")))
+        rows.append(("" if saliency == previous else str(saliency), str(scalar), *cells))
         previous = saliency
-    return [*lines, table]
+    heads = ["saliency", "scalar", *(_short(trick).replace(" ", "\n") for trick in tricks)]
+    title = "cosine of the map with the wanted picture, before -> after"
+    return [*lines, terminal(Table(heads, rows, title=title), wrap=True)]
 
 
 def _short(setting: str) -> str:

@@ -12,9 +12,10 @@ import pandas as pd
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
 from saliency_audit.report.files import write_atomically
-from saliency_audit.report.html import Section, Table
+from saliency_audit.report.html import Section
 from saliency_audit.report.junit import write_junit
 from saliency_audit.report.sections import write_page, write_tables
+from saliency_audit.report.table import Table, escaped, markdown
 from saliency_audit.report.tables import read_results
 from saliency_audit.report.wording import (
     facts,
@@ -29,7 +30,6 @@ from saliency_audit.setting import parts_of
 from saliency_audit.stats.paired import between_models
 from saliency_audit.stats.summary import GROUP, SUMMARY_COLUMNS
 from saliency_audit.types import COLUMNS
-from saliency_audit.visible import flat
 
 _INTRODUCTION = (
     "A policy says what must hold before a model is released together with its saliency maps. "
@@ -209,35 +209,27 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
         run: facts about the run.
     """
     rows = [
-        "| "
-        + " | ".join(
-            map(
-                _escaped,
-                (
-                    f"{_MARKS[str(line.effect)]} {line.status}",
-                    str(line.check),
-                    _without_limit(str(line.status), str(line.message)),
-                    str(line.limit),
-                    images(line.n, line.n_undefined),
-                ),
-            )
+        (
+            f"{_MARKS[str(line.effect)]} {line.status}",
+            str(line.check),
+            _without_limit(str(line.status), str(line.message)),
+            str(line.limit),
+            images(line.n, line.n_undefined),
         )
-        + " |"
         for line in outcomes.itertuples()
     ]
+    heads = ("status", "check", "measured [95 % interval]", "limit", "images")
     heading, _, rest = sentence.partition(":")
     return "\n".join(
         [
             f"### saliency-audit gate: {heading}",
             "",
-            _escaped(rest),
+            escaped(rest),
             "",
-            *(text for line in warnings(run) for text in (f"⚠️ {_escaped(line)}", "")),
-            "| status | check | measured [95 % interval] | limit | images |",
-            "|---|---|---|---|---|",
-            *rows,
+            *(text for line in warnings(run) for text in (f"⚠️ {escaped(line)}", "")),
+            markdown(Table(heads, rows)),
             "",
-            _escaped(_subtitle(run)),
+            escaped(_subtitle(run)),
             "",
         ]
     )
@@ -364,20 +356,6 @@ def _subtitle(run: Mapping[str, Any]) -> str:
     if is_number(accuracy := run.get("clean_accuracy")):
         known["clean accuracy"] = f"{accuracy:.1%} of {run['clean_accuracy_n']} images"
     return subtitle(known)
-
-
-_MARKDOWN = re.compile(r"[\\`*~$|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
-"""What Markdown would obey, also in a cell of a table; intervals such as [0, 1] stay."""
-
-
-def _escaped(text: str) -> str:
-    r"""Text that a table of Markdown can hold, and shows as it is.
-
-    >>> print(_escaped("a|b`c` ![](http://x) conv_1 <b>"))
-    a\|b\`c\` ![\](http://x) conv_1 &lt;b&gt;
-    """
-    text = _MARKDOWN.sub(r"\\\g<0>", flat(text))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def append_summary(summary: Path, page: Path, *, tell: Callable[[str], None]) -> None:

@@ -4,26 +4,15 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
 
+from saliency_audit.report.table import TONES, Cell, Table, Toned, marked, plain, terminal
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLOURS = {
-    "passed": "green",
-    "failed": "bold red",
-    "inconclusive": "yellow",
-    "undefined": "bold red",
-    "not run": "bold red",
-    "error": "bold red",
-}
-
-_HEADS = {1: "measured [95 %]", 2: "limit", 3: "status"}
+_HEADS = ("check", "measured [95 %]", "limit", "status")
 _LIMIT, _BETWEEN = 20, 5  # characters of a limit in a line, and of the table's own
 
 
@@ -35,25 +24,30 @@ def shown(outcomes: "pd.DataFrame", sentence: str, *, width: int) -> list[Render
         sentence: the answer.
         width: of the screen, characters.
     """
-    table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    for name in ("check", "measured [95 %]", "limit", "status"):
-        table.add_column(name, no_wrap=True)
-    texts = []
-    for line in outcomes.to_dict("records"):
-        word = str(line["status"])
-        colour = "yellow" if line["effect"] == "warn" else COLOURS[word]
-        only = " (warns)" if line["effect"] == "warn" else ""
-        limit = wrapped(flat(str(line["limit"])), _LIMIT)
-        texts.append((flat(str(line["check"])), _measured(line), limit, word + only, colour))
-    others = [max(map(_width, (head, *(row[i] for row in texts)))) for i, head in _HEADS.items()]
-    room = width - sum(others) - _BETWEEN
-    for check, measured, limit, status, colour in texts:
-        table.add_row(
-            *map(escape, (wrapped(check, room), measured, limit)), f"[{colour}]{status}[/]"
-        )
-    colour = "bold red" if sentence.startswith("refused") else "bold green"
+    rows: list[list[Cell]] = [
+        [
+            flat(str(line["check"])),
+            _measured(line),
+            wrapped(flat(str(line["limit"])), _LIMIT),
+            _status(str(line["status"]), warns=line["effect"] == "warn"),
+        ]
+        for line in outcomes.to_dict("records")
+    ]
+    columns = zip(_HEADS, *(map(plain, row) for row in rows), strict=True)
+    _, *widths = (max(map(_width, column)) for column in columns)
+    room = width - sum(widths) - _BETWEEN
+    table = Table(_HEADS, [(wrapped(plain(row[0]), room), *row[1:]) for row in rows])
     word, _, rest = flat(sentence).partition(":")
-    return [table, f"[{colour}]{word}[/]:{escape(rest)}"]
+    colour = "bold red" if sentence.startswith("refused") else "bold green"
+    return [terminal(table), f"[{colour}]{word}[/]:{marked(rest)}"]
+
+
+def _status(word: str, *, warns: bool) -> Toned:
+    """The word in the colour of what it does to the release: no answer refuses it, too."""
+    tone = TONES[word]
+    if warns:
+        return Toned(f"{word} (warns)", "warn")
+    return Toned(word, "bad" if tone == "none" else tone)
 
 
 def wrapped(text: str, width: int) -> str:
