@@ -1,15 +1,14 @@
 """The answer of ``saliency-audit attack`` on the terminal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.table import Table
+
+from saliency_audit.report.table import RULE, Cell, Table, Toned, terminal, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLOURS = {"fragile": "bold red", "shifted": "yellow", "steady": "green", "undefined": "dim"}
 
 
 def shown(verdicts: "pd.DataFrame", predictions: "pd.DataFrame") -> list[RenderableType]:
@@ -26,57 +25,53 @@ def shown(verdicts: "pd.DataFrame", predictions: "pd.DataFrame") -> list[Rendera
                 "aim: correlation with the wanted map, mass in the wanted region, or way of the "
                 "centre of mass in pixels, beside noise"
             )
-        lines.append(_maps(verdicts))
+        lines.append(terminal(_maps(verdicts)))
     if len(predictions):
         lines.append("changed: share of images whose predicted class is another one [95 %]")
-        lines.append(_classes(predictions))
+        lines.append(terminal(_classes(predictions)))
     return lines
 
 
 def _maps(verdicts: "pd.DataFrame") -> Table:
     aimed = bool(verdicts["aim"].notna().any())
     several = verdicts["scalar"].nunique() > 1
-    table = _table("", "kept", "noise", *["aim", "noise"] * aimed, "found")
-    table.add_column("verdict", no_wrap=True)
+    heads = ["", "kept", "noise", *["aim", "noise"] * aimed, "found", "verdict"]
+    rows: list[Sequence[Cell]] = []
     for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
-        table.add_section()
-        table.add_row(f"[bold]{attack}[/] {eps if eps != 'none' else 'no budget'}")
-        for line in own.to_dict("records"):
-            word = str(line["verdict"])
-            found = line["success"]
-            table.add_row(
+        budget = eps if eps != "none" else "no budget"
+        rows += [RULE, ((Toned(str(attack), "strong"), f" {budget}"),)]
+        rows += [
+            (
                 f"  {line['saliency']}" + (f"\n    {line['scalar']}" if several else ""),
                 _interval(line["similarity"], line["similarity_low"], line["similarity_high"]),
                 _number(line["control"]),
                 *[_number(line["aim"], 3), _number(line["aim_control"], 3)] * aimed,
-                f"{found:.0%}" if found == found else "",
-                f"[{COLOURS[word]}]{word}[/]",
+                f"{found:.0%}" if (found := line["success"]) == found else "",
+                verdict(str(line["verdict"])),
             )
-    return table
+            for line in own.to_dict("records")
+        ]
+    return Table(heads, rows)
 
 
 def _classes(predictions: "pd.DataFrame") -> Table:
-    table = _table("", "changed", "noise", "mean L2", "images")
-    for line in predictions.to_dict("records"):
-        table.add_row(
-            f"[bold]pgd[/] {line['eps']}",
+    rows = [
+        (
+            (Toned("pgd", "strong"), f" {line['eps']}"),
             _interval(line["success"], line["success_low"], line["success_high"]),
             _number(line["control"]),
             f"{line['l2_mean']:.2f}",
             str(line["n"]),
         )
-    return table
+        for line in predictions.to_dict("records")
+    ]
+    return Table(["", "changed", "noise", "mean L2", "images"], rows)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table
-
-
-def _interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:.2f} [dim]{low:.2f}-{high:.2f}[/]" if low == low else _number(mean)
+def _interval(mean: float, low: float, high: float) -> Cell:
+    if low != low:
+        return _number(mean)
+    return (f"{mean:.2f} ", Toned(f"{low:.2f}-{high:.2f}", "none"))
 
 
 def _number(value: float, digits: int = 2) -> str:

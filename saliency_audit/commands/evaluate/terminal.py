@@ -1,12 +1,11 @@
 """The answer of ``saliency-audit evaluate`` on the terminal."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
 
+from saliency_audit.report.table import RULE, Cell, Table, Toned, marked, terminal, verdict
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
 
     from saliency_audit.commands.evaluate.columns import Column
 
-COLOURS = {
-    "better than random": "green",
-    "not distinguishable": "yellow",
-    "worse": "bold red",
-    "undefined": "dim",
-}
 _SHORT = {"better than random": "better", "not distinguishable": "as random"}
 _OF_HALF = {"better than random": "depends", "not distinguishable": "not shown"}
 """Of what is no comparison with the random map, but with one half."""
@@ -51,10 +44,9 @@ def verdicts_shown(verdicts: "pd.DataFrame", *, width: int) -> list[RenderableTy
     for model, own in verdicts.groupby("model", sort=False) if len(verdicts) else ():
         names = methods(own)
         if several:
-            lines.append(f"[bold]{escape(flat(str(model)))}[/]")
+            lines.append(marked(Toned(flat(str(model)), "strong")))
         room = min(_WIDTH, width) - max(map(len, names)) - 2
-        for part in _that_fit(columns(own), room):
-            lines.append(_table(names, part))
+        lines += [terminal(_table(names, part), apart=1) for part in _that_fit(columns(own), room)]
     return lines
 
 
@@ -79,12 +71,9 @@ def others_shown(summary: "pd.DataFrame") -> list[RenderableType]:
     if not rows:
         return []
     shown = 4 if any(row[3] for row in rows) else 3
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    for name in ("no verdict", "mean [95 %]", "images", "measured at")[:shown]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(escape(flat(cell)) for cell in row[:shown]))
-    return [table]
+    heads = ("no verdict", "mean [95 %]", "images", "measured at")[:shown]
+    table = Table(heads, [[flat(cell) for cell in row[:shown]] for row in rows])
+    return [terminal(table, wrap=True, apart=1)]
 
 
 def _that_fit(found: "list[Column]", room: int) -> "list[list[Column]]":
@@ -119,24 +108,20 @@ def _directions(checks: list[str]) -> str:
 def _table(names: list[str], found: "list[Column]") -> Table:
     from saliency_audit.types import CONTROLS
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for column in found:
-        table.add_column("\n".join(_head(column)), no_wrap=True)
+    rows: list[Sequence[Cell]] = []
     widths = [max(len(_number(line)) for line in column.lines.values()) for column in found]
     for i, name in enumerate(names):
         if name in CONTROLS and i and names[i - 1] not in CONTROLS:
-            table.add_section()
-        table.add_row(escape(flat(name)), *map(_cell, [c.lines.get(name) for c in found], widths))
-    return table
+            rows.append(RULE)
+        rows.append((flat(name), *map(_cell, [c.lines.get(name) for c in found], widths)))
+    return Table(["", *("\n".join(_head(column)) for column in found)], rows)
 
 
-def _cell(line: "dict[Any, Any] | None", width: int) -> str:
+def _cell(line: "dict[Any, Any] | None", width: int) -> Cell:
     if line is None:
         return ""
-    word = str(line["verdict"])
-    told = f" [{COLOURS[word]}]{_word(line)}[/]" if word else ""
-    return f"{_number(line):<{width}}{told}"
+    number = f"{_number(line):<{width}}"
+    return (number, " ", verdict(line["verdict"], _word(line))) if line["verdict"] else number
 
 
 def _word(line: "dict[Any, Any]") -> str:
