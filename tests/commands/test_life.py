@@ -1,6 +1,8 @@
 """The life of a run, with a sixth command that measures one number."""
 
 import json
+import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -202,3 +204,45 @@ def test_a_sentence_is_read_and_never_obeyed(bright):
     assert [line for line in ran.out.splitlines() if line.startswith("second")] == []
     # Files hold it as it is.
     assert facts()["answer"].endswith(evil)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "files"),
+    [
+        (
+            "evaluate",
+            ("--metric", "deletion", "--metric", "accuracy", "--steps", "4"),
+            ("results.csv", "summary.csv", "curves.csv", "verdicts.csv"),
+        ),
+        (
+            "fool",
+            ("--trick", "logit-shift", "--scalar", "logit", "--batch-size", "16"),
+            ("results.csv", "summary.csv", "verdicts.csv"),
+        ),
+    ],
+)
+def test_two_processes_write_what_one_writes(run, command, options, files):
+    given = [command, *options, "--saliency", "gradient", "--max-samples", "40"]
+    # On CPUs, accelerate's own launcher starts several processes through MPI only.
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    two = subprocess.run(
+        [*launch, "-m", "saliency_audit", *given, "--output-dir", "two"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("report:") == 1
+    one = run(*given, "--output-dir", "one")
+    assert one.code == 0, one.err
+    for name in files:
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+    assert json.loads(Path("two/run.json").read_text())["processes"] == 2

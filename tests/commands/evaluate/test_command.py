@@ -170,31 +170,6 @@ def test_compared_models_have_paired_differences(run):
     assert {"deletion", "accuracy"} <= set(compared["check"])
 
 
-def test_two_processes_write_what_one_writes(run):
-    options = ["--metric", "deletion", "--metric", "accuracy", "--saliency", "gradient",
-               "--max-samples", "40", "--steps", "4"]  # fmt: skip
-    # On CPUs, accelerate's own launcher starts several processes through MPI only.
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    two = subprocess.run(
-        [*launch, "-m", "saliency_audit", "evaluate", *options, "--output-dir", "two"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("report:") == 1
-    one = run("evaluate", *options, "--output-dir", "one")
-    assert one.code == 0, one.err
-    for name in ("results.csv", "summary.csv", "curves.csv", "verdicts.csv"):
-        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
-    assert json.loads(Path("two/run.json").read_text())["processes"] == 2
-
-
 def test_killed_at_any_moment_it_resumes_to_the_same_bytes(run):
     options = ["--metric", "deletion", "--saliency", "gradient", "--max-samples", "12",
                "--batch-size", "2"]  # fmt: skip
