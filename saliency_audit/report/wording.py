@@ -41,6 +41,37 @@ def with_interval(mean: Any, low: Any, high: Any, *, digits: str = ".3g") -> str
     return f"{mean:{digits}} [{low:{digits}}, {high:{digits}}]"
 
 
+def interval_of(line: Mapping[Any, Any], name: str, *, digits: str = ".3g") -> str:
+    """A mean with its interval from the columns of a frame: ``name``, ``name_low``, ``name_high``.
+
+    >>> interval_of({"aim": 0.5, "aim_low": 0.4, "aim_high": 0.6}, "aim")
+    '0.5 [0.4, 0.6]'
+    """
+    return with_interval(*(line.get(name + end) for end in ("", "_low", "_high")), digits=digits)
+
+
+def fitting_interval(mean: Any, low: Any, high: Any, *, most: int) -> str:
+    """A mean with its interval in as many digits, of three at most, as fit.
+
+    >>> fitting_interval(0.123456, 0.1, 0.134567, most=17)
+    '0.12 [0.1, 0.13]'
+    """
+    texts = [with_interval(mean, low, high, digits=digits) for digits in (".3g", ".2g", ".1g")]
+    return next((text for text in texts if len(text) <= most), texts[-1])
+
+
+def described(setting: str, *names: str) -> str:
+    """A setting for people, without the name at its beginning if that is one of ``names``.
+
+    >>> described("trick=loss-sine;form=per-class", "trick"), described("stage=before", "trick")
+    ('loss-sine (form=per-class)', 'stage=before')
+    """
+    first, *options = setting.split(";")
+    name, _, value = first.partition("=")
+    first = value if name in names else first
+    return f"{first} ({', '.join(options)})" if options else first
+
+
 def images(n: Any, undefined: Any) -> str:
     """How many images a number is of.
 

@@ -44,7 +44,7 @@ def test_python_m_works_in_a_checkout():
 @pytest.mark.parametrize(
     ("part", "content"),
     [
-        ("reports", b"font.size: 30\nfigure.dpi: 30\n"),
+        ("report", b"font.size: 30\nfigure.dpi: 30\n"),
         # Captum, which imports Matplotlib too.
         ("methods", b"\xff\xfe none: \x00"),
     ],

@@ -12,7 +12,6 @@ from shutil import copyfile
 import pandas as pd
 import pytest
 
-from saliency_audit import audits
 from saliency_audit.errors import InputError
 from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.lock import LOCK
@@ -208,7 +207,7 @@ def test_images_that_a_list_elsewhere_names_are_not_removed(audit):
     before = files()
     ran = audit("attack", "--data", "list.csv")
     assert ran.code == 2
-    assert "lies in output folder" in ran.err
+    assert "where this run puts its own images" in ran.err
     assert files() == before
 
 
@@ -225,7 +224,7 @@ def test_bad_input_takes_away_what_the_run_made_and_nothing_else(audit, monkeypa
         raise InputError("impossible")
         yield
 
-    monkeypatch.setattr(audits, "evaluate", impossible)
+    monkeypatch.setattr("saliency_audit.commands.evaluate.audit.evaluate", impossible)
     assert audit("evaluate").code == 2
     kept = {"meanwhile.txt", "partial/meanwhile.txt", *(["mine.txt"] if there else [])}
     assert files().keys() == kept
@@ -238,7 +237,7 @@ def test_a_folder_made_for_nothing_goes(audit, monkeypatch):
         raise InputError("impossible")
         yield
 
-    monkeypatch.setattr(audits, "evaluate", impossible)
+    monkeypatch.setattr("saliency_audit.commands.evaluate.audit.evaluate", impossible)
     assert audit("evaluate", "--output-dir", "a/b/c").code == 2
     assert not Path("a").exists()
 

@@ -7,7 +7,14 @@ import pandas as pd
 
 from saliency_audit.commands.attack.gallery import budget
 from saliency_audit.report.table import Table
-from saliency_audit.report.wording import images, is_number, number, with_interval
+from saliency_audit.report.wording import (
+    described,
+    images,
+    interval_of,
+    is_number,
+    number,
+    with_interval,
+)
 from saliency_audit.setting import parts_of
 
 _RETRIEVAL = {
@@ -41,16 +48,9 @@ def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
                 line["scalar"],
                 budget(line["setting"]),
                 line["verdict"],
-                *(
-                    with_interval(
-                        *(line[name + end] for end in ("", "_low", "_high")), digits=".2f"
-                    )
-                    for name in ("similarity", "control")
-                ),
+                *(interval_of(line, name, digits=".2f") for name in ("similarity", "control")),
                 number(line["chance"], ".2g"),
-                with_interval(
-                    *(line.get("aim" + end, nan) for end in ("", "_low", "_high")), digits=".2f"
-                ),
+                interval_of(line, "aim", digits=".2f"),
                 number(line.get("aim_control", nan), ".2f"),
                 number(line["success"], ".0%"),
                 images(line["n"], line["n_undefined"]),
@@ -110,7 +110,7 @@ def prediction_tables(predictions: pd.DataFrame) -> list[Table]:
         (
             parts_of(line["setting"]).get("attack", "pgd"),
             budget(line["setting"]),
-            with_interval(line["success"], line["success_low"], line["success_high"], digits=".2f"),
+            interval_of(line, "success", digits=".2f"),
             number(line["control"], ".2f"),
             number(line["l2_mean"], ".3g"),
             f"{255 * line['linf_max']:.3g}/255" if is_number(line["linf_max"]) else "–",
@@ -135,7 +135,7 @@ def surrogate_tables(summary: pd.DataFrame) -> list[Table]:
     found = summary[summary["check"] == "surrogate-agreement"]
     rows = [
         (
-            _described(line["setting"]),
+            described(line["setting"], "surrogate"),
             line["saliency"],
             line["scalar"],
             with_interval(line["mean"], line["ci_low"], line["ci_high"]),
@@ -145,16 +145,6 @@ def surrogate_tables(summary: pd.DataFrame) -> list[Table]:
     ]
     columns = ("surrogate", "method", "explained scalar", "agreement [95 % CI]", "images")
     return [Table(columns, rows, labels=3)] if rows else []
-
-
-def _described(setting: str) -> str:
-    """A surrogate for people.
-
-    >>> _described("surrogate=exact-forward;beta=30")
-    'exact-forward (beta=30)'
-    """
-    first, *options = setting.removeprefix("surrogate=").split(";")
-    return f"{first} ({', '.join(options)})" if options else first
 
 
 def without_steps(summary: pd.DataFrame) -> pd.DataFrame:

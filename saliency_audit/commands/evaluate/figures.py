@@ -10,7 +10,7 @@ import pandas as pd
 from saliency_audit.commands.evaluate.columns import BETTER, Column, columns, methods
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL, VERDICT_COLOURS, shorten
-from saliency_audit.report.wording import with_interval
+from saliency_audit.report.wording import fitting_interval
 from saliency_audit.types import CONTROLS, Check
 
 Item = TypeVar("Item")
@@ -126,11 +126,7 @@ def pages_of(items: Sequence[Item], size: int) -> list[list[Item]]:
 
 def _mean(line: Mapping[Any, Any]) -> str:
     """The mean with its interval, in as many digits as fit."""
-    texts = [
-        with_interval(line["mean"], line["ci_low"], line["ci_high"], digits=digits)
-        for digits in (".3g", ".2g", ".1g")
-    ]
-    return next((text for text in texts if len(text) <= _CELL), texts[-1])
+    return fitting_interval(line["mean"], line["ci_low"], line["ci_high"], most=_CELL)
 
 
 def _head(column: Column, checks: Mapping[str, Check]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from saliency_audit.commands.evaluate.columns import BETTER, columns, methods, of_models
 from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
-from saliency_audit.report.wording import images, is_number, number, with_interval
+from saliency_audit.report.wording import images, interval_of, is_number, number, with_interval
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Check
 
@@ -62,7 +62,7 @@ def verdict_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[
                     with_interval(line["mean"], line["ci_low"], line["ci_high"]),
                     number(line["random"], ".3g"),
                     number(line["sobel"], ".3g"),
-                    _difference(line),
+                    interval_of(line, "difference"),
                     images(line["n"], line["n_undefined"]),
                 )
                 for name in order
@@ -157,7 +157,7 @@ def compared_tables(
                 line["saliency"] or "–",
                 line["setting"].replace(";", ", "),
                 _compared(line, checks),
-                _difference(line),
+                interval_of(line, "difference"),
                 cell(line["n"]),
             )
             for line in own.to_dict("records")
@@ -165,10 +165,6 @@ def compared_tables(
         ]
         tables.append(Table(heads, rows, labels=4, title=f"{model} minus {first}"))
     return tables
-
-
-def _difference(line: Mapping[Any, Any]) -> str:
-    return with_interval(*(line["difference" + end] for end in ("", "_low", "_high")))
 
 
 def _compared(line: Mapping[Any, Any], checks: Mapping[str, Check]) -> str:

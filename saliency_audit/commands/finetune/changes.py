@@ -1,6 +1,6 @@
 """What training changed, in one picture: every check before and after, with its word."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from saliency_audit.commands.evaluate.columns import BETTER
 from saliency_audit.report.charts import Style, bare, draw_sample
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL, VERDICT_COLOURS, Page
-from saliency_audit.report.wording import is_number, number, with_interval
+from saliency_audit.report.wording import fitting_interval, is_number, number
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Check
 
@@ -122,8 +122,4 @@ def _strip(axes: Axes, line: Mapping[Any, Any], bounds: tuple[float, float]) -> 
 
 def _difference(line: Mapping[Any, Any]) -> str:
     """The difference with its interval, in as many digits as fit."""
-    texts: Sequence[str] = [
-        with_interval(*(line["difference" + end] for end in _ENDS), digits=digits)
-        for digits in (".3g", ".2g", ".1g")
-    ]
-    return next((text for text in texts if len(text) <= _FIT), texts[-1])
+    return fitting_interval(*(line["difference" + end] for end in _ENDS), most=_FIT)

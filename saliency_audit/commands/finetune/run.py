@@ -19,7 +19,6 @@ from saliency_audit.commands.finetune.data import (
 )
 from saliency_audit.commands.finetune.model import to_train, try_audit
 from saliency_audit.commands.finetune.plan import Plan, planned
-from saliency_audit.commands.finetune.terminal import shown
 from saliency_audit.commands.life import (
     Screen,
     Setup,
@@ -396,6 +395,7 @@ def _report(
 
     from saliency_audit.commands.attack.verdict import attack_controls
     from saliency_audit.commands.finetune.report import write_finetune_report
+    from saliency_audit.commands.finetune.terminal import shown
     from saliency_audit.commands.finetune.verdict import (
         FINETUNE_WORDS,
         finetune_chances,

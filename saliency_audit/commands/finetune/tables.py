@@ -7,10 +7,8 @@ import pandas as pd
 
 from saliency_audit.commands.evaluate.columns import BETTER
 from saliency_audit.report.table import Table
-from saliency_audit.report.wording import images, is_number, number, with_interval
+from saliency_audit.report.wording import images, interval_of, is_number, number
 from saliency_audit.types import Check
-
-_ENDS = ("", "_low", "_high")
 
 
 def change_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
@@ -37,17 +35,13 @@ def change_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[T
             line["saliency"] or "–",
             BETTER[checks[line["check"]].higher_is_better] if line["check"] in checks else "",
             line["word"] or "not compared",
-            *(_interval(line, name) for name in ("before", "after", "difference")),
+            *(interval_of(line, name) for name in ("before", "after", "difference")),
             _control(line),
             images(line["n"], line["n_undefined"]),
         )
         for line in verdicts.to_dict("records")
     ]
     return [Table(heads, rows, labels=4)] if rows else []
-
-
-def _interval(line: Mapping[Any, Any], name: str) -> str:
-    return with_interval(*(line[name + end] for end in _ENDS))
 
 
 def _control(line: Mapping[Any, Any]) -> str:

@@ -18,6 +18,7 @@ from saliency_audit.report.sections import write_page, write_tables
 from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
 from saliency_audit.report.wording import (
+    described,
     images,
     number,
     summary_table,
@@ -224,10 +225,4 @@ def _model_tables(summary: pd.DataFrame) -> list[Table]:
 
 
 def _described(setting: str) -> str:
-    """A setting for people.
-
-    >>> _described("trick=loss-sine;form=per-class"), _described("stage=before")
-    ('loss-sine (form=per-class)', 'before')
-    """
-    first, *options = setting.removeprefix("trick=").removeprefix("stage=").split(";")
-    return f"{first} ({', '.join(options)})" if options else first
+    return described(setting, "trick", "stage")

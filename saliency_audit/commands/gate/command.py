@@ -8,7 +8,6 @@ from rich.markup import escape
 
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Work, decide
-from saliency_audit.commands.gate.terminal import shown
 from saliency_audit.commands.life import (
     Entry,
     Screen,
@@ -47,6 +46,7 @@ def run(given: Given, screen: Screen) -> int:
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
     from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
+    from saliency_audit.commands.gate.terminal import shown
     from saliency_audit.errors import InputError
 
     if launched() > 1:
