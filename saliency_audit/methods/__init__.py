@@ -1,4 +1,4 @@
-"""Saliency methods: one function a file, one line here."""
+"""Saliency methods: one topic a file, one line here."""
 
 import saliency_audit.drawing  # noqa: F401  (before anyone else imports Matplotlib)
 from saliency_audit.methods.deeplift import deeplift
@@ -13,11 +13,13 @@ from saliency_audit.methods.integrated_gradients import integrated_gradients
 from saliency_audit.methods.lrp import lrp
 from saliency_audit.methods.occlusion import occlusion
 from saliency_audit.methods.random import random
-from saliency_audit.methods.smoothgrad import smoothgrad
-from saliency_audit.methods.smoothgrad_abs import smoothgrad_abs
-from saliency_audit.methods.smoothgrad_squared import smoothgrad_squared
+from saliency_audit.methods.smoothgrad import (
+    smoothgrad,
+    smoothgrad_abs,
+    smoothgrad_squared,
+    vargrad,
+)
 from saliency_audit.methods.sobel import sobel
-from saliency_audit.methods.vargrad import vargrad
 from saliency_audit.types import SaliencyMethod
 
 METHODS: dict[str, SaliencyMethod] = {

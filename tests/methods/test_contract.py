@@ -230,7 +230,7 @@ def test_files_and_registry_agree():
     folder = Path(saliency_audit.methods.__file__).parent
     files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
 
-    assert files == {name.replace("-", "_") for name in METHODS}
+    assert files == {m.function.__module__.rpartition(".")[2] for m in METHODS.values()}
 
 
 def test_every_method_has_a_test():

@@ -1,11 +1,8 @@
 import pytest
 import torch
 
+from saliency_audit.methods import smoothgrad, smoothgrad_abs, smoothgrad_squared, vargrad
 from saliency_audit.methods.gradient import gradient
-from saliency_audit.methods.smoothgrad import smoothgrad
-from saliency_audit.methods.smoothgrad_abs import smoothgrad_abs
-from saliency_audit.methods.smoothgrad_squared import smoothgrad_squared
-from saliency_audit.methods.vargrad import vargrad
 
 LINEAR_TARGETS = torch.tensor([0, 1, 2, 1])
 
