@@ -24,8 +24,7 @@ from saliency_audit.metrics.pointing_game import pointing_game
 from saliency_audit.metrics.preservation import preservation
 from saliency_audit.metrics.retrieval import retrieval_rate
 from saliency_audit.metrics.robust_accuracy import robust_accuracy
-from saliency_audit.metrics.sanity_cascade import sanity_cascade
-from saliency_audit.metrics.sanity_independent import sanity_independent
+from saliency_audit.metrics.sanity import sanity_cascade, sanity_independent
 from saliency_audit.metrics.scalar_agreement import scalar_agreement
 from saliency_audit.metrics.sparsity_gini import sparsity_gini
 from saliency_audit.metrics.sparsity_hoyer import sparsity_hoyer

@@ -12,8 +12,7 @@ from torch import nn
 from saliency_audit.audits import explain
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import View
-from saliency_audit.metrics.sanity_cascade import sanity_cascade
-from saliency_audit.metrics.sanity_independent import sanity_independent
+from saliency_audit.metrics.sanity import sanity_cascade, sanity_independent
 from saliency_audit.metrics.ssim import ssim
 from saliency_audit.models import Classifier, randomised, weight_layers
 
