@@ -3,24 +3,26 @@
 from math import inf
 
 from saliency_audit.metrics.confidence_change import confidence_change
-from saliency_audit.metrics.cosine import cosine
 from saliency_audit.metrics.gradient_bound_share import gradient_bound_share
 from saliency_audit.metrics.l2_distance import l2_distance
 from saliency_audit.metrics.linf_distance import linf_distance
 from saliency_audit.metrics.logit_change import logit_change
 from saliency_audit.metrics.loss_change import loss_change
 from saliency_audit.metrics.loss_gradient_change import loss_gradient_change
-from saliency_audit.metrics.mass_center_shift import mass_center_shift
-from saliency_audit.metrics.mass_in_target import mass_in_target
-from saliency_audit.metrics.mse import mse
-from saliency_audit.metrics.pearson import pearson
 from saliency_audit.metrics.prediction_kept import prediction_kept
 from saliency_audit.metrics.prob_change import prob_change
 from saliency_audit.metrics.registry import METRICS as METRICS
 from saliency_audit.metrics.retrieval import retrieval
-from saliency_audit.metrics.spearman import spearman
+from saliency_audit.metrics.similarity import (
+    cosine,
+    mass_center_shift,
+    mass_in_target,
+    mse,
+    pearson,
+    spearman,
+    topk_intersection,
+)
 from saliency_audit.metrics.ssim import ssim
-from saliency_audit.metrics.topk_intersection import topk_intersection
 from saliency_audit.metrics.view import Measured as Measured
 from saliency_audit.metrics.view import View as View
 from saliency_audit.types import Check

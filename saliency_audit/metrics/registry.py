@@ -8,7 +8,6 @@ from torch import Tensor
 from saliency_audit.metrics.accuracy import accuracy, clean_accuracy
 from saliency_audit.metrics.aopc import aopc
 from saliency_audit.metrics.class_evidence import class_evidence
-from saliency_audit.metrics.cosine import cosine
 from saliency_audit.metrics.deletion import deletion
 from saliency_audit.metrics.deletion_gap import deletion_gap
 from saliency_audit.metrics.density_perturbation import density_perturbation
@@ -26,6 +25,7 @@ from saliency_audit.metrics.retrieval import retrieval_rate
 from saliency_audit.metrics.robust_accuracy import robust_accuracy
 from saliency_audit.metrics.sanity import sanity_cascade, sanity_independent
 from saliency_audit.metrics.scalar_agreement import scalar_agreement
+from saliency_audit.metrics.similarity import cosine
 from saliency_audit.metrics.sparsity_gini import sparsity_gini
 from saliency_audit.metrics.sparsity_hoyer import sparsity_hoyer
 from saliency_audit.metrics.stability import stability

@@ -10,7 +10,7 @@ from torch import Tensor
 from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined, magnitude
 from saliency_audit.metrics.hog import cell_side, hog
-from saliency_audit.metrics.spearman import average_ranks
+from saliency_audit.metrics.similarity import average_ranks
 from saliency_audit.metrics.ssim import ssim
 from saliency_audit.metrics.view import Measured, View, shared
 from saliency_audit.models import (

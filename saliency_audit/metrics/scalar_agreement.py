@@ -1,6 +1,6 @@
 """Does the map of the logit show what predictions depend on?"""
 
-from saliency_audit.metrics.cosine import cosine
+from saliency_audit.metrics.similarity import cosine
 from saliency_audit.metrics.view import Measured, View
 
 

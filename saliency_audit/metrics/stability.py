@@ -5,7 +5,7 @@ import torch
 from saliency_audit.errors import InputError
 from saliency_audit.maps import magnitude
 from saliency_audit.metrics.gaze_overlap import overlap
-from saliency_audit.metrics.spearman import spearman
+from saliency_audit.metrics.similarity import spearman
 from saliency_audit.metrics.view import Measured, View
 
 

@@ -15,14 +15,17 @@ from saliency_audit.metrics import CHECKS
 from saliency_audit.metrics.confidence_change import confidence_change
 from saliency_audit.metrics.l2_distance import l2_distance
 from saliency_audit.metrics.linf_distance import linf_distance
-from saliency_audit.metrics.mass_center_shift import mass_center_shift
-from saliency_audit.metrics.mass_in_target import mass_in_target
-from saliency_audit.metrics.mse import mse
-from saliency_audit.metrics.pearson import pearson
 from saliency_audit.metrics.retrieval import retrieval, revealed
-from saliency_audit.metrics.spearman import spearman
+from saliency_audit.metrics.similarity import (
+    mass_center_shift,
+    mass_in_target,
+    mse,
+    pearson,
+    pixel_count,
+    spearman,
+    topk_intersection,
+)
 from saliency_audit.metrics.ssim import ssim
-from saliency_audit.metrics.topk_intersection import pixel_count, topk_intersection
 
 topk = partial(topk_intersection, k=12)
 SIMILARITIES = {

@@ -7,7 +7,7 @@ from torch import nn
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import magnitude
 from saliency_audit.methods import METHODS
-from saliency_audit.metrics.cosine import cosine
+from saliency_audit.metrics.similarity import cosine
 from saliency_audit.models import Classifier, activations, input_gradient, reload, save
 from saliency_audit.seeding import generators
 from saliency_audit.tricks.logit_shift import logit_shift

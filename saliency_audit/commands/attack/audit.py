@@ -21,7 +21,7 @@ from saliency_audit.commands.rows import failure_rows
 from saliency_audit.data import ImageData, batches
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
-from saliency_audit.metrics.topk_intersection import pixel_count
+from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.models import SCALARS, Classifier
 from saliency_audit.types import Batch
 

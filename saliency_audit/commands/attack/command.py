@@ -262,7 +262,7 @@ def report(
 def _summary(done: Done, k: float) -> Any:
     from saliency_audit.commands.attack.verdict import attack_chances, attack_controls
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.metrics.topk_intersection import pixel_count
+    from saliency_audit.metrics.similarity import pixel_count
     from saliency_audit.stats.summary import summarise
 
     _, height, width = done.setup.model.input_shape

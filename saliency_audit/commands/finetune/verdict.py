@@ -14,7 +14,7 @@ from saliency_audit.commands.evaluate.verdict import (
     evaluate_chances,
 )
 from saliency_audit.metrics import CHECKS, METRICS
-from saliency_audit.metrics.topk_intersection import pixel_count
+from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
 from saliency_audit.types import CONTROLS, PROPORTIONS
 

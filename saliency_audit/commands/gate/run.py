@@ -258,7 +258,7 @@ def _beside(run: "GateRun", frame: "pd.DataFrame", work: Work) -> dict[str, Any]
     """Chance levels and controls of the summary of an audit."""
     from saliency_audit.commands.attack.verdict import attack_chances, attack_controls
     from saliency_audit.commands.evaluate.verdict import evaluate_chances
-    from saliency_audit.metrics.topk_intersection import pixel_count
+    from saliency_audit.metrics.similarity import pixel_count
 
     if run.kind == "metric":
         return {"chance": evaluate_chances(frame, work.setup.classes)}
