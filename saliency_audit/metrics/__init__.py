@@ -2,15 +2,17 @@
 
 from math import inf
 
-from saliency_audit.metrics.confidence_change import confidence_change
-from saliency_audit.metrics.gradient_bound_share import gradient_bound_share
-from saliency_audit.metrics.l2_distance import l2_distance
-from saliency_audit.metrics.linf_distance import linf_distance
-from saliency_audit.metrics.logit_change import logit_change
-from saliency_audit.metrics.loss_change import loss_change
-from saliency_audit.metrics.loss_gradient_change import loss_gradient_change
-from saliency_audit.metrics.prediction_kept import prediction_kept
-from saliency_audit.metrics.prob_change import prob_change
+from saliency_audit.metrics.changes import (
+    confidence_change,
+    gradient_bound_share,
+    l2_distance,
+    linf_distance,
+    logit_change,
+    loss_change,
+    loss_gradient_change,
+    prediction_kept,
+    prob_change,
+)
 from saliency_audit.metrics.registry import METRICS as METRICS
 from saliency_audit.metrics.retrieval import retrieval
 from saliency_audit.metrics.similarity import (

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from saliency_audit.maps import is_defined, magnitude
+from saliency_audit.metrics.changes import prediction_kept
 from saliency_audit.metrics.fill import fill_name, filled
 from saliency_audit.metrics.perturbation import logits
-from saliency_audit.metrics.prediction_kept import prediction_kept
 from saliency_audit.metrics.view import Measured, View
 
 

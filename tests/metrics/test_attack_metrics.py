@@ -12,9 +12,7 @@ import torch
 from saliency_audit.errors import InputError
 from saliency_audit.maps import mass_center
 from saliency_audit.metrics import CHECKS
-from saliency_audit.metrics.confidence_change import confidence_change
-from saliency_audit.metrics.l2_distance import l2_distance
-from saliency_audit.metrics.linf_distance import linf_distance
+from saliency_audit.metrics.changes import confidence_change, l2_distance, linf_distance
 from saliency_audit.metrics.retrieval import retrieval, revealed
 from saliency_audit.metrics.similarity import (
     mass_center_shift,

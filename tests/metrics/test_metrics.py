@@ -10,11 +10,13 @@ import torch
 import saliency_audit.metrics as package
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.accuracy import accuracy
-from saliency_audit.metrics.logit_change import logit_change
-from saliency_audit.metrics.loss_change import loss_change
-from saliency_audit.metrics.loss_gradient_change import loss_gradient_change
-from saliency_audit.metrics.prediction_kept import prediction_kept
-from saliency_audit.metrics.prob_change import prob_change
+from saliency_audit.metrics.changes import (
+    logit_change,
+    loss_change,
+    loss_gradient_change,
+    prediction_kept,
+    prob_change,
+)
 from saliency_audit.metrics.similarity import average_ranks, cosine, spearman
 
 
