@@ -1,4 +1,4 @@
-"""Measured quantities: one function a file, one line here."""
+"""Measured quantities: one topic a file, one line here."""
 
 from math import inf
 

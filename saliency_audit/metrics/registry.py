@@ -1,11 +1,11 @@
-"""What ``evaluate`` can be asked for: one function a file, one line here."""
+"""What ``evaluate`` can be asked for: one topic a file, one line here."""
 
 from collections.abc import Callable
 from math import inf
 
 from torch import Tensor
 
-from saliency_audit.metrics.accuracy import accuracy, clean_accuracy
+from saliency_audit.metrics.accuracy import accuracy, clean_accuracy, robust_accuracy
 from saliency_audit.metrics.aopc import aopc
 from saliency_audit.metrics.class_evidence import class_evidence
 from saliency_audit.metrics.deletion import deletion
@@ -14,20 +14,16 @@ from saliency_audit.metrics.density_perturbation import density_perturbation
 from saliency_audit.metrics.density_profile import density_profile
 from saliency_audit.metrics.discriminative import discriminative
 from saliency_audit.metrics.gaze_overlap import gaze_overlap
-from saliency_audit.metrics.gradient_norm_others import gradient_norm_others
-from saliency_audit.metrics.gradient_norm_target import gradient_norm_target
-from saliency_audit.metrics.infidelity import infidelity
+from saliency_audit.metrics.gradient_norm import gradient_norm_others, gradient_norm_target
 from saliency_audit.metrics.insertion import insertion
-from saliency_audit.metrics.max_sensitivity import max_sensitivity
 from saliency_audit.metrics.pointing_game import pointing_game
 from saliency_audit.metrics.preservation import preservation
 from saliency_audit.metrics.retrieval import retrieval_rate
-from saliency_audit.metrics.robust_accuracy import robust_accuracy
 from saliency_audit.metrics.sanity import sanity_cascade, sanity_independent
 from saliency_audit.metrics.scalar_agreement import scalar_agreement
+from saliency_audit.metrics.sensitivity import infidelity, max_sensitivity
 from saliency_audit.metrics.similarity import cosine
-from saliency_audit.metrics.sparsity_gini import sparsity_gini
-from saliency_audit.metrics.sparsity_hoyer import sparsity_hoyer
+from saliency_audit.metrics.sparsity import sparsity_gini, sparsity_hoyer
 from saliency_audit.metrics.stability import stability
 from saliency_audit.types import Check, Metric
 

@@ -13,8 +13,7 @@ from saliency_audit.metrics import View
 from saliency_audit.metrics.class_evidence import class_evidence
 from saliency_audit.metrics.gaze_overlap import gaze_overlap, overlap, top_odds
 from saliency_audit.metrics.pointing_game import pointing_game
-from saliency_audit.metrics.sparsity_gini import gini, sparsity_gini
-from saliency_audit.metrics.sparsity_hoyer import hoyer, sparsity_hoyer
+from saliency_audit.metrics.sparsity import gini, hoyer, sparsity_gini, sparsity_hoyer
 from saliency_audit.metrics.stability import stability
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators

@@ -12,10 +12,9 @@ from saliency_audit.attacks import ATTACKS
 from saliency_audit.audits import explain
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import View
+from saliency_audit.metrics.accuracy import robust_accuracy
 from saliency_audit.metrics.density_profile import density_profile
-from saliency_audit.metrics.gradient_norm_others import gradient_norm_others
-from saliency_audit.metrics.gradient_norm_target import gradient_norm_target
-from saliency_audit.metrics.robust_accuracy import robust_accuracy
+from saliency_audit.metrics.gradient_norm import gradient_norm_others, gradient_norm_target
 from saliency_audit.metrics.scalar_agreement import scalar_agreement
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators

@@ -11,8 +11,7 @@ from captum.metrics import sensitivity_max
 from saliency_audit.audits import explain
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import View
-from saliency_audit.metrics.infidelity import infidelity
-from saliency_audit.metrics.max_sensitivity import max_sensitivity
+from saliency_audit.metrics.sensitivity import infidelity, max_sensitivity
 from saliency_audit.models import Classifier, input_gradient
 from tests.conftest import Linear
 

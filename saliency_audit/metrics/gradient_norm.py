@@ -1,10 +1,24 @@
-"""How steep are the logits of the other classes?"""
+"""How steep are the logits of the explained class and of the others?"""
 
 import torch
 from torch import Tensor
 
 from saliency_audit.metrics.view import Measured, View
-from saliency_audit.models import Classifier, differentiating, in_batches
+from saliency_audit.models import Classifier, differentiating, in_batches, input_gradient
+
+
+def gradient_norm_target(view: View) -> list[Measured]:
+    r"""L2 norm :math:`\|\nabla_x f_y\|_2` over the pixels, whatever the run's scalar.
+
+    Args:
+        view: one batch of images.
+
+    Returns:
+        Values >= 0, logits per unit of pixel value ([0, 1]); 0 where the logit does not depend on
+        the image. Neither end is better. Source: P4 Table 3.
+    """
+    gradient = input_gradient(view.model, view.images, view.targets, batch_size=view.batch_size)
+    return [Measured(gradient.flatten(1).double().norm(dim=1))]
 
 
 def gradient_norm_others(view: View) -> list[Measured]:
