@@ -8,16 +8,18 @@ from torch import Tensor
 from saliency_audit.metrics.accuracy import accuracy, clean_accuracy, robust_accuracy
 from saliency_audit.metrics.aopc import aopc
 from saliency_audit.metrics.class_evidence import class_evidence
-from saliency_audit.metrics.deletion import deletion
-from saliency_audit.metrics.deletion_gap import deletion_gap
-from saliency_audit.metrics.density_perturbation import density_perturbation
+from saliency_audit.metrics.deletion import (
+    deletion,
+    deletion_gap,
+    density_perturbation,
+    discriminative,
+    insertion,
+    preservation,
+)
 from saliency_audit.metrics.density_profile import density_profile
-from saliency_audit.metrics.discriminative import discriminative
 from saliency_audit.metrics.gaze_overlap import gaze_overlap
 from saliency_audit.metrics.gradient_norm import gradient_norm_others, gradient_norm_target
-from saliency_audit.metrics.insertion import insertion
 from saliency_audit.metrics.pointing_game import pointing_game
-from saliency_audit.metrics.preservation import preservation
 from saliency_audit.metrics.retrieval import retrieval_rate
 from saliency_audit.metrics.sanity import sanity_cascade, sanity_independent
 from saliency_audit.metrics.scalar_agreement import scalar_agreement

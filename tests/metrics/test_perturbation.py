@@ -12,14 +12,16 @@ from torch import nn
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import View
 from saliency_audit.metrics.aopc import aopc
-from saliency_audit.metrics.deletion import deletion
-from saliency_audit.metrics.deletion_gap import deletion_gap
-from saliency_audit.metrics.density_perturbation import density_perturbation
-from saliency_audit.metrics.discriminative import discriminative
+from saliency_audit.metrics.deletion import (
+    deletion,
+    deletion_gap,
+    density_perturbation,
+    discriminative,
+    insertion,
+    preservation,
+)
 from saliency_audit.metrics.fill import filled
-from saliency_audit.metrics.insertion import insertion
 from saliency_audit.metrics.perturbation import most_relevant_first
-from saliency_audit.metrics.preservation import preservation
 from saliency_audit.metrics.retrieval import retrieval_rate, revealed
 from saliency_audit.models import Classifier
 
