@@ -1,9 +1,10 @@
 """Random numbers that depend on the seed, the image and the purpose, and on nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import torch
+from torch import Tensor
 
 
 def generators(
@@ -25,6 +26,32 @@ def generators(
     False
     """
     return [torch.Generator(device).manual_seed(seed_of(seed, purpose, image)) for image in images]
+
+
+def random_numbers(
+    draw: Callable[..., Tensor],
+    shape: Sequence[int],
+    generators: Sequence[torch.Generator],
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Random numbers for each image from its own generator, on the generator's device.
+
+    Args:
+        draw: what draws those of one image, such as `torch.rand` and `torch.randn`.
+        shape: of all images together, ``(n, ...)``.
+        generators: n, one per image.
+        dtype: of the answer; None leaves them as they are drawn.
+
+    >>> a, b = random_numbers(torch.rand, (2, 3), generators(0, ["cat.png", "dog.png"], "fill"))
+    >>> bool((random_numbers(torch.rand, (1, 3), generators(0, ["dog.png"], "fill")) == b).all())
+    True
+    """
+    numbers = [
+        draw(shape[1:], generator=generator, device=generator.device)
+        for _, generator in zip(range(shape[0]), generators, strict=True)
+    ]
+    stacked = torch.stack(numbers)
+    return stacked if dtype is None else stacked.to(dtype)
 
 
 def seed_of(*parts: object) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,6 +23,7 @@ from saliency_audit.budget import (
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.maps import is_defined
 from saliency_audit.models import Classifier, surrogate
+from saliency_audit.seeding import random_numbers
 
 Explain = Callable[..., Tensor]
 """``explain(images, graph=...)``: maps ``(n, h, w)``, magnitude, adding up to 1."""
@@ -236,8 +238,4 @@ def _logits_of(model: Classifier, pixels: Tensor) -> Iterator[list[Tensor]]:
 
 def _signs(images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Plus or minus one for each value, from each image's own generator."""
-    signs = [
-        torch.randint(2, image.shape, generator=generator, device=image.device) * 2 - 1
-        for image, generator in zip(images, generators, strict=True)
-    ]
-    return torch.stack(signs).to(images.dtype)
+    return random_numbers(partial(torch.randint, 2), images.shape, generators, images.dtype) * 2 - 1

@@ -9,6 +9,7 @@ from torch import Tensor
 from saliency_audit.budget import Norm, lengths, per_image, project, rounded
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
+from saliency_audit.seeding import random_numbers
 
 BISECTIONS = 24
 
@@ -50,12 +51,7 @@ def random(
     del model, explain, aim, targets, steps, step_size
     if eps is None:
         raise InputError("random needs a budget; give --eps, such as --eps 8/255")
-    noise = torch.stack(
-        [
-            torch.randn(image.shape, generator=generator, device=image.device)
-            for image, generator in zip(images, generators, strict=True)
-        ]
-    ).to(images.dtype)
+    noise = random_numbers(torch.randn, images.shape, generators, images.dtype)
     size = torch.as_tensor(eps, device=images.device).to(images.dtype).expand(len(images))
     if norm == "linf":
         moved = project(images + per_image(size, images) * noise.sign(), images, eps=eps, norm=norm)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saliency_audit.methods.smoothgrad import gaussian, noise_scale
+from saliency_audit.methods.smoothgrad import noise_scale
 from saliency_audit.models import Classifier, gradients_at
+from saliency_audit.seeding import random_numbers
 
 
 def gradient_shap(
@@ -55,9 +56,10 @@ def gradient_shap(
     ways: list[Tensor] = []
 
     def point(_: int) -> Tensor:
-        ways.append(pixels + sigma * gaussian(pixels, generators) - start)
-        share = [torch.rand(1, generator=one, device=images.device) for one in generators]
-        return start + torch.stack(share).to(images.dtype).view(-1, 1, 1, 1) * ways[-1]
+        noise = random_numbers(torch.randn, pixels.shape, generators, pixels.dtype)
+        ways.append(pixels + sigma * noise - start)
+        share = random_numbers(torch.rand, (len(pixels), 1, 1, 1), generators, pixels.dtype)
+        return start + share * ways[-1]
 
     total = torch.zeros_like(images)
     for gradients in gradients_at(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier
+from saliency_audit.seeding import random_numbers
 
 
 def random(
@@ -39,8 +40,4 @@ def random(
     del model, targets, scalar, batch_size
     if graph:
         raise UnsupportedError("the random map does not depend on the image and cannot be attacked")
-    draws = [
-        torch.rand((1, *image.shape[1:]), generator=generator, device=image.device)
-        for image, generator in zip(images, generators, strict=True)
-    ]
-    return torch.stack(draws).to(images.dtype)
+    return random_numbers(torch.rand, images[:, :1].shape, generators, images.dtype)

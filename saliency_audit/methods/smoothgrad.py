@@ -6,15 +6,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.models import Classifier, gradients_at
-
-
-def gaussian(images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Standard normal numbers in the shape of the images, each image's from its own generator."""
-    noise = [
-        torch.randn(image.shape, generator=generator, device=image.device)
-        for image, generator in zip(images, generators, strict=True)
-    ]
-    return torch.stack(noise).to(images.dtype)
+from saliency_audit.seeding import random_numbers
 
 
 def noise_scale(images: Tensor, noise_level: float) -> Tensor:
@@ -64,7 +56,9 @@ def of_noisy_copies(total: Callable[[Iterator[Tensor], Tensor], Tensor]) -> Call
         sigma = noise_scale(pixels, noise_level)
 
         def noisy(_: int) -> Tensor:
-            return pixels + sigma * gaussian(pixels, generators)
+            return pixels + sigma * random_numbers(
+                torch.randn, pixels.shape, generators, pixels.dtype
+            )
 
         gradients = gradients_at(
             model, noisy, samples, targets, scalar=scalar, graph=graph, batch_size=batch_size

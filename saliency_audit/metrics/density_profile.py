@@ -7,6 +7,7 @@ import torch
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.seeding import random_numbers
 
 
 def density_profile(
@@ -42,12 +43,9 @@ def density_profile(
     if not levels or not levels[0] > 0:
         raise InputError(f"--sigma is {levels[0] if levels else 'empty'}; give numbers above 0")
     images = view.images
-    noise = torch.stack(
-        [
-            torch.randn(image.shape, generator=generator, device=image.device, dtype=torch.float32)
-            for image, generator in zip(images, view.generators("density-profile"), strict=True)
-        ]
-    ).to(images.dtype)
+    noise = random_numbers(
+        torch.randn, images.shape, view.generators("density-profile"), images.dtype
+    )
     noisy = torch.cat([images + sigma * noise for sigma in levels])
     seen = logits(view.model, noisy, view.batch_size).view(len(levels), len(images), -1)
     classes = view.targets.view(-1, 1)

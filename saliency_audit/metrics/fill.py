@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.view import View, shared
+from saliency_audit.seeding import random_numbers
 
 BLUR, SIGMA, SIDE = 11, 5.0, 224
 """Window and standard deviation of the blur, pixels, for images of this side (RISE)."""
@@ -98,12 +99,7 @@ def _dataset_mean(view: View) -> Tensor:
 
 
 def _noise(view: View) -> Tensor:
-    return torch.stack(
-        [
-            torch.rand(image.shape, generator=generator, device=image.device, dtype=torch.float32)
-            for image, generator in zip(view.images, view.generators("fill"), strict=True)
-        ]
-    )
+    return random_numbers(torch.rand, view.images.shape, view.generators("fill"))
 
 
 _FILLS: dict[str, Callable[[View], Tensor]] = {

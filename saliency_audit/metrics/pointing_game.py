@@ -5,6 +5,7 @@ import torch
 from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined, magnitude
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.seeding import random_numbers
 
 
 def pointing_game(view: View) -> list[Measured]:
@@ -33,12 +34,7 @@ def pointing_game(view: View) -> list[Measured]:
     marked = view.annotations.flatten(1)
     inside = (marked > 0).double()
     there = marked.isfinite().all(1) & inside.any(1)
-    lots = torch.stack(
-        [
-            torch.rand(shown.shape[1], generator=generator, device=shown.device)
-            for generator in view.generators("pointing-game")
-        ]
-    )
+    lots = random_numbers(torch.rand, shown.shape, view.generators("pointing-game"))
     largest = shown == shown.amax(1, keepdim=True)
     chosen = lots.where(largest, -1.0).argmax(1, keepdim=True)
     hit = inside.gather(1, chosen).squeeze(1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined
 from saliency_audit.metrics.view import Measured, View, shared
+from saliency_audit.seeding import random_numbers
 
 
 def noise_in_parts(
@@ -32,11 +33,8 @@ def noise_in_parts(
     order = list(rows) * count
     for start in range(0, len(order), view.batch_size):
         part = order[start : start + view.batch_size]
-        noise = [
-            draw(images.shape[1:], generator=draws[i], device=images.device, dtype=torch.float32)
-            for i in part
-        ]
-        yield part, torch.stack(noise).to(images.dtype)
+        shape = (len(part), *images.shape[1:])
+        yield part, random_numbers(draw, shape, [draws[i] for i in part], images.dtype)
 
 
 def infidelity(view: View, *, sigma: float = 0.1, perturbations: int = 50) -> list[Measured]:

@@ -1,8 +1,12 @@
 """Changes of training images that leave their class alone."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from saliency_audit.seeding import random_numbers
 
 
 def flip_crop(
@@ -23,11 +27,8 @@ def flip_crop(
         The images and the others, in their shapes. Source: P0 App. D, P4: pad by 4, crop, flip.
     """
     side = 2 * pad + 1
-    draws = [
-        torch.randint(2 * side * side, (1,), generator=generator, device=generator.device)
-        for generator in generators
-    ]
-    mirrored, top, left = torch.unravel_index(torch.cat(draws), (2, side, side))
+    lots = random_numbers(partial(torch.randint, 2 * side * side), images.shape[:1], generators)
+    mirrored, top, left = torch.unravel_index(lots, (2, side, side))
     height, width = images.shape[-2:]
     rows = top.unsqueeze(1) + torch.arange(height, device=images.device)
     columns = left.unsqueeze(1) + torch.arange(width, device=images.device)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saliency_audit.seeding import random_numbers
 from saliency_audit.training.reduction import reduced
 from saliency_audit.training.step import Loss, Step, at_least, squares, watched
 
@@ -61,11 +62,8 @@ def on_sphere(generators: list[torch.Generator], count: int, classes: int) -> Te
         count: vectors per image.
         classes: their dimension.
     """
-    drawn = [
-        torch.randn(count, classes, generator=generator, device=generator.device)
-        for generator in generators
-    ]
-    return F.normalize(torch.stack(drawn, dim=1), dim=2)
+    vectors = random_numbers(torch.randn, (len(generators), count, classes), generators)
+    return F.normalize(vectors.transpose(0, 1).contiguous(), dim=2)
 
 
 def squared_norms(logits: Tensor, pixels: Tensor, directions: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier, differentiating, in_eval_mode
+from saliency_audit.seeding import random_numbers
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Step:
 
     def noise(self, purpose: str) -> Tensor:
         """Standard normal numbers, ``(n, c, h, w)``, each image's its own."""
-        drawn = [
-            torch.randn(image.shape, generator=generator, device=image.device)
-            for image, generator in zip(self.images, self.generators(purpose), strict=True)
-        ]
-        return torch.stack(drawn).to(self.images.dtype)
+        images = self.images
+        return random_numbers(torch.randn, images.shape, self.generators(purpose), images.dtype)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from saliency_audit.data import ImageData, batches
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier, gradients_at
-from saliency_audit.seeding import generators
+from saliency_audit.seeding import generators, random_numbers
 from saliency_audit.training.step import at_least
 
 
@@ -61,11 +61,7 @@ def teacher_maps(
     draws = generators(seed, names, "teacher-maps", images.device)
 
     def noisy(_: int) -> Tensor:
-        noise = [
-            torch.randn(image.shape, generator=draw, device=image.device)
-            for image, draw in zip(images, draws, strict=True)
-        ]
-        return images + sigma * torch.stack(noise).to(images.dtype)
+        return images + sigma * random_numbers(torch.randn, images.shape, draws, images.dtype)
 
     maps = torch.zeros_like(images)
     with teacher.audited() as frozen:
