@@ -114,34 +114,18 @@ CHECKS: dict[str, Check] = {
     "linf-distance": Check(
         linf_distance, "largest change of a value of an image", None, (0, inf), "P2 S3"
     ),
-    "retrieval-clean-clean": Check(
-        retrieval,
-        "prediction survives when the clean image is shown through the clean image's map",
-        None,
-        (0, 1),
-        "P2 (retrieval rate)",
-    ),
-    "retrieval-clean-attacked": Check(
-        retrieval,
-        "prediction survives when the clean image is shown through the attacked image's map",
-        None,
-        (0, 1),
-        "P2 (retrieval rate)",
-    ),
-    "retrieval-attacked-clean": Check(
-        retrieval,
-        "prediction survives when the attacked image is shown through the clean image's map",
-        None,
-        (0, 1),
-        "P2 (retrieval rate)",
-    ),
-    "retrieval-attacked-attacked": Check(
-        retrieval,
-        "prediction survives when the attacked image is shown through the attacked image's map",
-        None,
-        (0, 1),
-        "P2 (retrieval rate)",
-    ),
+    **{
+        f"retrieval-{shown}-{through}": Check(
+            retrieval,
+            f"prediction survives when the {shown} image is shown through the {through} image's "
+            "map",
+            None,
+            (0, 1),
+            "P2 (retrieval rate)",
+        )
+        for shown in ("clean", "attacked")
+        for through in ("clean", "attacked")
+    },
     "surrogate-agreement": Check(
         cosine,
         "cosine of the gradient map with that of the smooth stand-in",
