@@ -64,6 +64,8 @@ def test_children_that_read_images_do_not_keep_it(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path), "fork"],
         stdout=subprocess.PIPE, text=True, start_new_session=True,
+        # Unbuffered, two processes print text and end of line in separate writes.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )  # fmt: skip
     try:
         assert {process.stdout.readline().strip() for _ in range(2)} == {
@@ -75,6 +77,7 @@ def test_children_that_read_images_do_not_keep_it(tmp_path):
         FolderLock(tmp_path).release()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         process.stdout.close()
 
 
