@@ -18,7 +18,7 @@ PACKAGE = Path(saliency_audit.__file__).parent
 SHARED = [
     *sorted((PACKAGE / "cli").rglob("*.py")),
     *sorted((PACKAGE / "report").rglob("*.py")),
-    PACKAGE / "commands" / "life.py",
+    *(PACKAGE / "commands" / name for name in ("life.py", "output.py", "setup.py")),
 ]
 """What serves every command, those that come too."""
 NAMES = {*METHODS, *METRICS, *CHECKS, *ATTACKS, *TRICKS, *OBJECTIVES}

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from saliency_audit.commands.life import Entry, Screen
+from saliency_audit.commands.life import Entry
+from saliency_audit.commands.setup import Screen
 from saliency_audit.options import Given, Option, fraction
 from saliency_audit.ranges import refuse_outside
 

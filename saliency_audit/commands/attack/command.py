@@ -7,17 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saliency_audit.commands.attack.options import OPTIONS
-from saliency_audit.commands.life import (
-    Answer,
-    Done,
-    Entry,
-    Job,
-    Setup,
-    check_kept,
-    check_not_in,
-    live,
-)
+from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.output import check_kept, check_not_in
+from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.commands.evaluate.options import OPTIONS
-from saliency_audit.commands.life import Answer, Done, Entry, Job, Setup, fingerprint, live
+from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saliency_audit.commands.finetune.plan import Plan
-from saliency_audit.commands.life import Setup
+from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes

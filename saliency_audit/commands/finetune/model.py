@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from saliency_audit.commands.finetune.plan import Plan
-from saliency_audit.commands.life import Setup
+from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given
 

@@ -19,16 +19,14 @@ from saliency_audit.commands.finetune.data import (
 )
 from saliency_audit.commands.finetune.model import to_train, try_audit
 from saliency_audit.commands.finetune.plan import Plan, planned
-from saliency_audit.commands.life import (
+from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
+from saliency_audit.commands.setup import (
     Screen,
     Setup,
-    check_apart,
     common_settings,
     facts,
     fingerprint,
-    hold,
     measure_clean_accuracy,
-    nothing_written_on_bad_input,
     prepare,
 )
 from saliency_audit.errors import AuditError, InputError

@@ -8,18 +8,10 @@ from rich.markup import escape
 
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Work, decide
-from saliency_audit.commands.life import (
-    Entry,
-    Screen,
-    Setup,
-    check_apart,
-    common_settings,
-    fingerprint,
-    hold,
-    nothing_written_on_bad_input,
-    prepare,
-)
+from saliency_audit.commands.life import Entry
 from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
+from saliency_audit.commands.setup import Screen, Setup, common_settings, fingerprint, prepare
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import launched
 from saliency_audit.visible import flat

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliency_audit.commands.life import Setup, facts, measure_clean_accuracy
+from saliency_audit.commands.setup import Setup, facts, measure_clean_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Container
