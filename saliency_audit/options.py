@@ -10,10 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-Kind = Literal["text", "whole", "number", "fraction", "flag", "switch", "path", "colour", "batch"]
+from saliency_audit.ranges import Range
+
+Kind = Literal[
+    "text", "whole", "number", "fraction", "flag", "switch", "path", "colour", "batch", "fill"
+]
 """What is written: any text; a whole number; a number; a number or a fraction such as 8/255; a flag
 that is on when given; one that can be given as --no-... too; a file or folder; a number for each
-channel; ``auto`` or a number of images."""
+channel; ``auto`` or a number of images; a word or a pixel value."""
+NUMBERS = ("whole", "number", "fraction", "colour", "batch")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Option:
         written: how it is written, where that is not its name.
         shown: whether the help tells the default.
         metavar: what the help calls its value; by kind where empty.
+        parameter: of the function that takes it, where that has another name.
+        range: where its number may lie; none goes without.
     """
 
     name: str
@@ -43,11 +50,21 @@ class Option:
     written: str = ""
     shown: bool = True
     metavar: str = ""
+    parameter: str = ""
+    range: Range | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.kind in NUMBERS) <= (self.range is not None), f"{self.name} needs a range"
 
     @property
     def flag(self) -> str:
         """How it is written on the command line."""
-        return self.written or f"--{self.name.replace('_', '-')}"
+        return self.written.partition("/")[0] or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def key(self) -> str:
+        """The parameter that it is."""
+        return self.parameter or self.name
 
 
 class Given(SimpleNamespace):

@@ -7,7 +7,6 @@ import typer
 
 from saliency_audit import __version__
 from saliency_audit.cli import console
-from saliency_audit.cli.bounded import Bounded
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors, tell
 from saliency_audit.cli.typed import typed
@@ -30,9 +29,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _entry in (FOOL, ATTACK, EVALUATE, FINETUNE, GATE):
-    app.command(_entry.name, cls=Bounded)(typed(_entry, console))
-app.command("list", cls=Bounded)(catalog)
+ENTRIES = (FOOL, ATTACK, EVALUATE, FINETUNE, GATE)
+for _entry in ENTRIES:
+    app.command(_entry.name)(typed(_entry, console))
+app.command("list")(catalog)
 
 
 def _version(wanted: bool) -> None:

@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
+from saliency_audit.catalogue.attack_presets import PRESETS
+from saliency_audit.catalogue.attacks import ATTACKS
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
+from saliency_audit.catalogue.metrics import CHECKS, METRICS
+from saliency_audit.catalogue.objectives import OBJECTIVES
+from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
+from saliency_audit.catalogue.tricks import TRICKS
 from saliency_audit.cli.console import results
-
-if TYPE_CHECKING:
-    from saliency_audit.types import Check
+from saliency_audit.commands.options import Taker
 
 
 class Kind(StrEnum):
@@ -34,27 +41,19 @@ def catalog(
 
     Example: saliency-audit list saliency
     """
-    from saliency_audit.attacks import ATTACKS, PRESETS
-    from saliency_audit.methods import METHODS
-    from saliency_audit.metrics import CHECKS, METRICS
-    from saliency_audit.metrics.presets import PRESETS as METRIC_PRESETS
-    from saliency_audit.training import OBJECTIVES
-    from saliency_audit.training.presets import PRESETS as TRAINING_PRESETS
-    from saliency_audit.tricks import TRICKS
-
     if kind in (None, Kind.SALIENCY):
         _show(
             "saliency",
             ("differentiable", "control"),
             {
-                name: (entry.summary, _yes(entry.differentiable), _yes(entry.control))
+                name: (_with_options(entry), _yes(entry.differentiable), _yes(entry.control))
                 for name, entry in METHODS.items()
             },
         )
     if kind in (None, Kind.TRICKS):
-        _show("tricks", ("source",), {n: (e.summary, e.source) for n, e in TRICKS.items()})
+        _show("tricks", ("source",), {n: (_with_options(e), e.source) for n, e in TRICKS.items()})
     if kind in (None, Kind.ATTACKS):
-        _show("attacks", ("source",), {n: (e.summary, e.source) for n, e in ATTACKS.items()})
+        _show("attacks", ("source",), {n: (_with_options(e), e.source) for n, e in ATTACKS.items()})
     if kind in (None, Kind.ATTACKS, Kind.PRESETS):
         _show(
             "presets of attack",
@@ -78,12 +77,18 @@ def catalog(
                 title,
                 (),
                 {
-                    name: (f"{entry.summary}\n[dim]{_details(entry)}[/]",)
+                    name: (
+                        f"{entry.summary}\n[dim]{_details(entry)}{_flags(METRICS.get(name))}[/]",
+                    )
                     for name, entry in checks.items()
                 },
             )
     if kind in (None, Kind.OBJECTIVES):
-        _show("objectives", ("source",), {n: (e.summary, e.source) for n, e in OBJECTIVES.items()})
+        _show(
+            "objectives",
+            ("source",),
+            {n: (_with_options(e), e.source) for n, e in OBJECTIVES.items()},
+        )
     if kind in (None, Kind.OBJECTIVES, Kind.PRESETS):
         _show(
             "presets of finetune",
@@ -106,12 +111,23 @@ def _show(title: str, columns: tuple[str, ...], rows: Mapping[str, Any]) -> None
     results.print()
 
 
-def _details(check: "Check") -> str:
+def _details(check: Check) -> str:
     """Direction, range, chance level and source in a line."""
     better = {True: "higher is better", False: "lower is better", None: "neither end is better"}
     low, high = check.bounds
     chance = f"; chance {check.chance}" if check.chance else ""
     return escape(f"{better[check.higher_is_better]}; {low:g} to {high:g}{chance}; {check.source}")
+
+
+def _with_options(entry: Any) -> str:
+    """What it is, and below that what can be set of it."""
+    flags = _flags(entry).removeprefix("; ")
+    return f"{entry.summary}\n[dim]{flags}[/]" if flags else str(entry.summary)
+
+
+def _flags(entry: Taker | None) -> str:
+    flags = [option.flag for option in entry.options] if entry else []
+    return f"; {', '.join(flags)}" if flags else ""
 
 
 def _yes(value: bool) -> str:

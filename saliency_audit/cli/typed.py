@@ -22,6 +22,7 @@ TYPES: dict[str, type] = {
     "switch": bool,
     "path": Path,
     "batch": str,
+    "fill": str,
 }
 
 
@@ -51,7 +52,6 @@ def batch_size(text: str) -> str:
         images = int(text)
     except ValueError:
         raise typer.BadParameter(f"'{text}' is neither auto nor a number of images") from None
-    refuse_outside("batch_size", images, said="--batch-size")
     return str(images)
 
 
@@ -80,6 +80,8 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
 
     def called(context: typer.Context, **values: Any) -> None:
         plain = {key: _plain(value) for key, value in values.items()}
+        for option in entry.options:
+            _refuse_outside(option, plain[option.name])
         said = {
             key
             for key in plain
@@ -116,13 +118,26 @@ def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
     else:
         if parser is not None:
             said["parser"] = parser
-        info = typer.Option(option.flag, rich_help_panel=option.panel, **said)
+        info = typer.Option(option.written or option.flag, rich_help_panel=option.panel, **said)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
         annotation=Annotated[kind, info],
     )
+
+
+def _refuse_outside(option: Option, value: Any) -> None:
+    """Refuse a number beyond the option's range.
+
+    Raises:
+        InputError: it is.
+    """
+    if option.kind == "batch" and value != "auto":
+        value = int(value)
+    # A word or a pixel value is told apart by who takes it.
+    if option.range is not None and option.kind != "fill":
+        refuse_outside(value, option.range, said=option.flag)
 
 
 def _one_of(option: Option) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, halve_on_oom
 from saliency_audit.seeding import generators
-from saliency_audit.types import SaliencyMethod
 
 OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
 """Scalars of which one is minus the other."""

@@ -1,11 +1,34 @@
 """Options that several commands share, declared once."""
 
+import os
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from saliency_audit.catalogue.methods import MAPS, METHODS
+from saliency_audit.errors import InputError
 from saliency_audit.options import Given, Option
+from saliency_audit.ranges import COUNT, MANY, SIDE, Range
 
-MODEL, DATA, RUN, MAPS = "Model", "Images", "Run", "Saliency maps"
+MODEL, DATA, RUN = "Model", "Images", "Run"
+
+
+class Taker(Protocol):
+    """An entry of a catalogue."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What a user can set of it."""
+
+
+def options_of(entries: Mapping[str, Taker]) -> tuple[Option, ...]:
+    """The options of all entries, each once."""
+    found: dict[str, Option] = {}
+    for entry in entries.values():
+        for option in entry.options:
+            found.setdefault(option.name, option)
+    return tuple(found.values())
+
 
 ARGUMENT = Option(
     "model",
@@ -20,15 +43,23 @@ OF_MODEL = (
         panel=MODEL,
         help="Architecture of a state dict: torchvision:NAME, timm:NAME or package.module:factory.",
     ),
-    Option("size", "whole", panel=MODEL, help="Side of the model's input, pixels."),
-    Option("channels", "whole", panel=MODEL, help="Channels of the model's input."),
+    Option("size", "whole", range=SIDE, panel=MODEL, help="Side of the model's input, pixels."),
+    Option(
+        "channels",
+        "whole",
+        range=Range(1, 4096),
+        panel=MODEL,
+        help="Channels of the model's input.",
+    ),
     Option(
         "mean",
         "colour",
+        range=Range(-1e6, 1e6),
         panel=MODEL,
         help="Subtracted from images in [0,1]: 0.5, or one per channel: 0.485,0.456,0.406.",
     ),
-    Option("std", "colour", panel=MODEL, help="Divided by."),
+    # Less is 0 or infinite in the arithmetic of the network.
+    Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, help="Divided by."),
     Option(
         "trust_pickle",
         "flag",
@@ -54,12 +85,18 @@ OF_FILES = (
     Option(
         "resize",
         "whole",
+        range=SIDE,
         panel=DATA,
         help="Shorter side before the centre crop; default 256/224 of the size.",
     ),
 )
 _MAX_SAMPLES = Option(
-    "max_samples", "whole", default=24, panel=DATA, help="Most images, drawn with the seed."
+    "max_samples",
+    "whole",
+    range=COUNT,
+    default=24,
+    panel=DATA,
+    help="Most images, drawn with the seed.",
 )
 SALIENCY = Option(
     "saliency",
@@ -91,9 +128,7 @@ OF_MAPS = (
         help="Explained class.",
     ),
     Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
-    Option("samples", "whole", panel=MAPS, help="Noisy copies of the SmoothGrad family."),
-    Option("noise_level", "number", panel=MAPS, help="Their noise over the image's range."),
-    Option("ig_steps", "whole", panel=MAPS, help="Points of integrated gradients."),
+    *options_of(METHODS),
 )
 OF_RUN = (
     Option("device", default="auto", panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
@@ -107,12 +142,27 @@ OF_RUN = (
     Option(
         "batch_size",
         "batch",
+        range=MANY,
         default="auto",
         panel=RUN,
         help="Most images the model sees at once, noisy copies included.",
     ),
-    Option("seed", "whole", default=0, panel=RUN, help="Of every random draw."),
-    Option("workers", "whole", default=0, panel=RUN, help="Processes that read images."),
+    Option(
+        "seed",
+        "whole",
+        range=Range(0, 2**63 - 1),
+        default=0,
+        panel=RUN,
+        help="Of every random draw.",
+    ),
+    Option(
+        "workers",
+        "whole",
+        range=Range(0, max(64, 4 * (os.cpu_count() or 1))),
+        default=0,
+        panel=RUN,
+        help="Processes that read images.",
+    ),
     Option(
         "output_dir",
         "path",
@@ -132,7 +182,71 @@ def of_images(max_samples: int) -> tuple[Option, ...]:
     return (_DATA, *OF_FILES, replace(_MAX_SAMPLES, default=max_samples))
 
 
+def given_to(options: Iterable[Option], given: Given, *, of: str = "it") -> dict[str, Any]:
+    """Those of the options that were given, by the parameters that they are.
+
+    Args:
+        options: that may have been given.
+        given: what was.
+        of: whose they are, for messages.
+
+    Raises:
+        InputError: several values of an option that takes one here.
+    """
+    values = {option: getattr(given, option.name) for option in options}
+    return {
+        option.key: _as_taken(option, value, of)
+        for option, value in values.items()
+        if value is not None and value != []
+    }
+
+
+def _as_taken(option: Option, value: Any, of: str) -> Any:
+    if not isinstance(value, list):
+        return value
+    if option.many:
+        return tuple(value)
+    if len(value) > 1:
+        raise InputError(
+            f"{of} takes one {option.flag}, and {len(value)} are given; leave the rest"
+        )
+    return value[0]
+
+
 def of_methods(given: Given) -> dict[str, Any]:
     """The options of saliency methods that were given, by the names that the methods have."""
-    values = {"samples": given.samples, "noise_level": given.noise_level, "steps": given.ig_steps}
-    return {name: value for name, value in values.items() if value is not None}
+    return given_to(options_of(METHODS), given)
+
+
+def refuse_idle(
+    given: Given, kind: str, entries: Mapping[str, Taker], chosen: Collection[str]
+) -> None:
+    """Refuse an option that nothing of what was chosen takes.
+
+    Args:
+        given: the options.
+        kind: the option that chooses, such as ``--metric``.
+        entries: of a catalogue.
+        chosen: names in it.
+
+    Raises:
+        InputError: names the option and what it is for.
+    """
+    for option in options_of(entries):
+        value = getattr(given, option.name, None)
+        if value in (None, []) or (option.default is not None and option.name not in given.said):
+            continue
+        takers = [
+            name
+            for name, entry in entries.items()
+            if option.name in {own.name for own in entry.options}
+        ]
+        if not set(takers) & set(chosen):
+            raise InputError(
+                f"{option.flag} is for {kind} {_either(takers)}, not {', '.join(chosen)}; "
+                "leave it or ask for that"
+            )
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

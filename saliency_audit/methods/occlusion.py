@@ -6,6 +6,7 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor
 
+from saliency_audit.errors import InputError
 from saliency_audit.methods._captum import captum_quiet, refuse_graph
 from saliency_audit.models import Classifier, in_batches
 
@@ -46,12 +47,23 @@ def occlusion(
 
     Raises:
         UnsupportedError: ``graph`` was asked for.
+        InputError: a window larger than the image, or windows that leave pixels out.
     """
     del generators
     refuse_graph("occlusion", graph)
     channels, height, width = images.shape[1:]
     side = window or max(1, round(min(height, width) / 8))
     step = stride or max(1, side // 2)
+    if side > min(height, width):
+        raise InputError(
+            f"--occlusion-window is {side}; images have {height}x{width} pixels, so give "
+            f"{min(height, width)} or less"
+        )
+    if step > side:
+        raise InputError(
+            f"--occlusion-stride is {step} and the window has {side} pixels; give {side} or less, "
+            "or some pixels are never covered"
+        )
     start = model.mean.to(images.dtype)
     if baseline is not None:
         start = torch.full_like(start, baseline)

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.report.page import SMALL, Page, shorten
-from saliency_audit.types import CONTROLS
 
 Style = Mapping[str, Any]
 

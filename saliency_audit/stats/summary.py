@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saliency_audit.types import PROPORTIONS
+from saliency_audit.catalogue.metrics import PROPORTIONS
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageBatch, ImageData, in_order
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.models import Classifier, in_eval_mode
@@ -19,7 +20,6 @@ from saliency_audit.training.augment import flip_crop
 from saliency_audit.training.optimise import optimizer, schedule
 from saliency_audit.training.recipe import Recipe, check_recipe
 from saliency_audit.training.step import Loss, Step
-from saliency_audit.types import Objective
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

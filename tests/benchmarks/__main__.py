@@ -193,14 +193,14 @@ def attack(
             if name == "structured":
                 reference = reference.flip(2)
             goal = entry.goal.function
-            criterion = entry.goal.criterion
+            criterion = entry.goal.chooses
             if name == "topk":
                 goal, criterion = (partial(f, k=1000) for f in (goal, criterion))
             bound = {"reference": reference}
             entry.function(
                 model,
                 explain,
-                Aim(partial(goal, **bound), criterion and partial(criterion, **bound)),
+                Aim(partial(goal, **bound), partial(criterion, **bound)),
                 clean[chosen],
                 targets[chosen],
                 # Small enough that the search never finds all there is and stops early.

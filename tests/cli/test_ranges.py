@@ -1,89 +1,60 @@
 """Every number of every command and of a policy has a range, and beyond it is told in one line."""
 
 from math import isfinite
-from typing import get_args
 
 import pytest
-import typer
 
-from saliency_audit.cli import app
-from saliency_audit.cli.bounded import Bounded
-from saliency_audit.cli.typed import Colour
+from saliency_audit.catalogue.attacks import ATTACKS
+from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.cli import ENTRIES
 from saliency_audit.commands.gate.policy import read_policy
-from saliency_audit.commands.gate.policy_values import (
-    ATTACK,
-    CHECK,
-    DATA,
-    KEYS,
-    RUN,
-    metric_options,
-    trick_options,
-)
+from saliency_audit.commands.gate.policy_values import CHECK, DATA, RUN, options_of_check
 from saliency_audit.errors import InputError
-from saliency_audit.metrics import METRICS
-from saliency_audit.ranges import RANGES
-from saliency_audit.tricks import TRICKS
+from saliency_audit.options import NUMBERS, Option
 
-COMMANDS = typer.main.get_command(app).commands
 ONE = '[[check]]\nmetric = "accuracy"\nat_least = 0.5\n'
 
 
-def numeric(hint):
-    """Whether a value of this type is a number, or holds one."""
-    return hint in (int, float, Colour) or any(map(numeric, get_args(hint)))
-
-
 def options():
-    """Command, parameter and spelling of each option that takes numbers."""
-    for command, made in COMMANDS.items():
-        hints = made.callback.__annotations__
-        for param in made.params:
-            # The one number that may also be a word.
-            if numeric(hints.get(param.name)) or param.name == "batch_size":
-                yield command, param.name, param.opts[0]
+    """Command and each of its options that takes numbers."""
+    for entry in ENTRIES:
+        yield from ((entry.name, option) for option in entry.options if option.kind in NUMBERS)
 
 
 def keys():
-    """Table of a policy and key of each number."""
-    tables = {"[data]": DATA, "[run]": RUN, "[[check]]": CHECK, "attack": ATTACK}
-    tables |= {name: metric_options(name) for name in METRICS}
-    tables |= {name: trick_options(name) for name in TRICKS}
-    for table, known in tables.items():
-        yield from ((table, key) for key, hint in known.items() if numeric(hint))
+    """Each number of a policy."""
+    tables = [DATA, RUN, CHECK]
+    for kind, registry in (("metric", METRICS), ("trick", TRICKS), ("attack", ATTACKS)):
+        tables += [options_of_check(kind, name) for name in registry]
+    for table in tables:
+        yield from (option for option in table.values() if option.kind in NUMBERS)
 
 
-def test_every_command_looks_its_numbers_up():
-    assert all(isinstance(command, Bounded) for command in COMMANDS.values())
+def test_a_number_without_a_range_cannot_be_declared():
+    for kind in NUMBERS:
+        with pytest.raises(AssertionError, match="needs a range"):
+            Option("free", kind)
     assert len(list(options())) > 100
 
 
-@pytest.mark.parametrize("name", sorted({name for _, name, _ in options()}))
-def test_every_numeric_option_has_both_ends(name):
-    assert name in RANGES, f"give {name} a range in saliency_audit/ranges.py"
-    assert isfinite(RANGES[name].low)
-    assert RANGES[name].low < RANGES[name].high < 2**63
+@pytest.mark.parametrize("option", [*keys(), *(o for _, o in options())], ids=lambda o: o.name)
+def test_every_number_has_both_ends(option):
+    assert isfinite(option.range.low)
+    assert option.range.low < option.range.high < 2**63
 
 
-@pytest.mark.parametrize("key", sorted({key for _, key in keys()}))
-def test_every_number_of_a_policy_has_both_ends(key):
-    assert key in RANGES, f"give {key} a range in saliency_audit/ranges.py"
-
-
-def test_a_key_has_the_range_of_its_option():
-    for option, inside in KEYS.items():
-        for key in inside:
-            assert RANGES[key] == RANGES[option]
-
-
-@pytest.mark.parametrize(("command", "name", "option"), list(options()))
-def test_above_and_below_are_refused_in_one_line(run, command, name, option):
-    bounds = RANGES[name]
+@pytest.mark.parametrize(
+    ("command", "option"), list(options()), ids=lambda one: getattr(one, "name", one)
+)
+def test_above_and_below_are_refused_in_one_line(run, command, option):
+    bounds = option.range
     whole = isinstance(bounds.high, int)
     for value in (bounds.high + 1 if whole else bounds.high * 2, bounds.low - 1):
-        ran = run(command, f"{option}={value}")
+        ran = run(command, f"{option.flag}={value}")
         assert ran.code == 2
         assert len(ran.err.splitlines()) == 1
-        assert f"error: {option} is " in ran.err
+        assert f"error: {option.flag} is " in ran.err
         assert f"give {bounds}" in ran.err
 
 

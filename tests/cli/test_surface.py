@@ -9,15 +9,15 @@ import time
 import pytest
 
 from saliency_audit.attacks import ATTACKS, PRESETS
+from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
+from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.cli import app, main
 from saliency_audit.commands.attack.options import OPTIONS as OF_ATTACK
 from saliency_audit.commands.evaluate.options import OPTIONS as OF_EVALUATE
 from saliency_audit.commands.fool.options import OPTIONS as OF_FOOL
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
-from saliency_audit.metrics.presets import PRESETS as METRIC_PRESETS
 from saliency_audit.training import OBJECTIVES
-from saliency_audit.training.presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.tricks import TRICKS
 
 COMMANDS = {

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from saliency_audit.cli import app, console
-from saliency_audit.cli.bounded import Bounded
 from saliency_audit.cli.typed import typed
 from saliency_audit.commands.life import Answer, Entry, Job, live
 from saliency_audit.commands.options import ARGUMENT, OF_MAPS, OF_MODEL, OF_RUN, of_images
@@ -19,6 +18,7 @@ from saliency_audit.commands.rows import Subject
 from saliency_audit.data import batches
 from saliency_audit.errors import InputError
 from saliency_audit.options import Option, place_of_report
+from saliency_audit.ranges import ANY
 from saliency_audit.report.html import write_html
 from saliency_audit.types import COLUMNS, Batch
 
@@ -26,7 +26,9 @@ from saliency_audit.types import COLUMNS, Batch
 
 OPTIONS = (
     ARGUMENT,
-    Option("at_most", "number", default=1.0, help="Exit with 1 if the images are brighter."),
+    Option(
+        "at_most", "number", default=1.0, range=ANY, help="Exit with 1 if the images are brighter."
+    ),
     Option("why", default="", help="What is said then."),
     *(*OF_MAPS, *of_images(6), *OF_MODEL, *OF_RUN),
 )
@@ -87,7 +89,7 @@ FEW = ("--batch-size", 2)
 def bright(run, monkeypatch):
     """``bright("--seed", 1)`` as a user would run the command."""
     monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-    app.command(COMMAND.name, cls=Bounded)(typed(COMMAND, console))
+    app.command(COMMAND.name)(typed(COMMAND, console))
     return partial(run, COMMAND.name, *FEW)
 
 

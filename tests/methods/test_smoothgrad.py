@@ -1,8 +1,13 @@
 import pytest
 import torch
 
-from saliency_audit.methods import smoothgrad, smoothgrad_abs, smoothgrad_squared, vargrad
 from saliency_audit.methods.gradient import gradient
+from saliency_audit.methods.smoothgrad import (
+    smoothgrad,
+    smoothgrad_abs,
+    smoothgrad_squared,
+    vargrad,
+)
 
 LINEAR_TARGETS = torch.tensor([0, 1, 2, 1])
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageData, from_tensors
 from saliency_audit.data.images import Unreadable
 from saliency_audit.errors import AuditError, InputError
@@ -16,7 +17,6 @@ from saliency_audit.models import Classifier
 from saliency_audit.training import OBJECTIVES, Recipe
 from saliency_audit.training.loop import options_of, train
 from saliency_audit.training.step import Loss, Step
-from saliency_audit.types import Objective
 
 SHAPE = (1, 6, 6)
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from saliency_audit.catalogue.training_presets import PRESETS
 from saliency_audit.errors import lookup
 from saliency_audit.models import Classifier, surrogate
 from saliency_audit.seeding import generators
 from saliency_audit.training import OBJECTIVES, Step
 from saliency_audit.training.optimise import optimizer, schedule
-from saliency_audit.training.presets import PRESETS
 from saliency_audit.training.teacher_maps import teacher_maps
 
 RECIPE = {

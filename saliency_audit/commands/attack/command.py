@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saliency_audit.catalogue.attack_presets import PRESETS
+from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.commands.attack.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
-from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
 from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
@@ -20,17 +22,6 @@ Move saliency maps through the image, with every prediction unchanged, and say w
 
 Example: saliency-audit attack --saliency gradient --measure gradient --max-samples 8
 """
-ON_MAPS = {"topk", "mass-center", "target-region", "structured"}
-TAKERS = {
-    "loss": {"pgd"},
-    "random_start": {"pgd"},
-    "target_map": {"structured", "target-region"},
-    "surrogate": ON_MAPS,
-    "beta": ON_MAPS,
-    "beta_growth": ON_MAPS,
-}
-"""Options that only some attacks have."""
-NAMES = ("topk", "mass-center", "target-region", "structured", "pgd", "random")
 
 
 @dataclass(frozen=True)
@@ -64,29 +55,16 @@ def chosen(given: Given) -> Chosen:
     Raises:
         InputError: the preset has no budget in the norm that was asked for.
     """
-    from saliency_audit.attacks import PRESETS
     from saliency_audit.commands.attack.audit import ATTACKS_BY_DEFAULT
 
     preset = PRESETS[given.preset] if given.preset else None
     norm = given.norm or (preset.norm if preset else "linf")
     if preset and preset.norm != norm and not given.eps:
         raise InputError(f"--preset {given.preset} has no budget in {norm}; add --eps")
+    search = given_to((o for o in options_of(ATTACKS) if o is not TARGET_MAP), given)
     # A beta that is asked for shall not grow.
-    grows = given.beta_growth
-    if given.beta is not None and grows is None:
-        grows = False
-    search = {
-        "steps": given.steps,
-        "step_size": given.step_size,
-        "rule": given.search,
-        "momentum": given.momentum,
-        "restarts": given.restarts,
-        "smooth": given.surrogate,
-        "beta": given.beta,
-        "beta_growth": grows,
-        "loss": given.loss,
-        "from_random": given.random_start,
-    }
+    if "beta" in search:
+        search.setdefault("beta_growth", False)
     return Chosen(
         attacks=list(given.attack or (preset.attacks if preset else ()) or ATTACKS_BY_DEFAULT),
         norm=norm,
@@ -94,10 +72,7 @@ def chosen(given: Given) -> Chosen:
         k=given.k if given.k is not None else preset.k if preset else 0.02,
         saliency=given.saliency or (list(preset.saliency) if preset and preset.saliency else None),
         scalars=given.scalar or [preset.scalar if preset else "logit"],
-        search={
-            **(preset.search if preset else {}),
-            **{name: value for name, value in search.items() if value is not None},
-        },
+        search={**(preset.search if preset else {}), **search},
         methods={**(preset.methods if preset else {}), **of_methods(given)},
     )
 
@@ -124,12 +99,7 @@ def check(given: Given) -> None:
     for number in given.eps or ():
         check_range(number, picked.norm)
     check_not_in(given.data, place_of_report(given, "attack") / "images")
-    for name, takers in TAKERS.items():
-        if getattr(given, name) is not None and not takers & set(picked.attacks):
-            raise InputError(
-                f"--{name.replace('_', '-')} is for --attack {' or '.join(sorted(takers))}, not "
-                f"{', '.join(picked.attacks)}"
-            )
+    refuse_idle(given, "--attack", ATTACKS, picked.attacks)
     if given.beta is not None and (given.beta_growth or given.surrogate == "none"):
         other = "--beta-growth" if given.beta_growth else "--surrogate none"
         raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
@@ -196,7 +166,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         answer=partial(answer, k=picked.k, fail_on=given.fail_on),
         report=partial(report, path=path, k=picked.k, seed=given.seed),
         files=["images/manifest.csv"],
-        pictures=[*NAMES, "worst-case", *PICTURES, *(f"transfer-{name}" for name in NAMES)],
+        pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
         reads={"--target-map": picture},
         # A folder of images that is read by itself must not mix two runs.
         clear=["images/"],

@@ -1,35 +1,50 @@
 """What a user can set of ``attack``."""
 
+from saliency_audit.catalogue.attack_presets import PRESETS
+from saliency_audit.catalogue.attacks import ATTACKS
+from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.commands.options import (
     ARGUMENT,
-    MAPS,
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
     SCALARS,
     of_images,
+    options_of,
 )
 from saliency_audit.options import Option
+from saliency_audit.ranges import BUDGET, PIXELS
 
+EPS = Option(
+    "eps",
+    "fraction",
+    range=BUDGET,
+    many=True,
+    shown=False,
+    help="Budget, images being in [0, 1]; repeatable: 8/255. Default: 8/255, none for structured.",
+)
+NORM = Option(
+    "norm", choices=("linf", "l2"), shown=False, help="Norm of the budget. Default: linf."
+)
+K = Option(
+    "k",
+    "fraction",
+    range=PIXELS,
+    shown=False,
+    help="Most salient pixels: a share below 1, or a count. Default: 0.02.",
+)
 OPTIONS = (
     ARGUMENT,
     Option(
         "attack",
-        choices=("topk", "mass-center", "target-region", "structured", "pgd", "random"),
+        choices=tuple(ATTACKS),
         many=True,
         shown=False,
         help="Attack, repeatable; see `saliency-audit list attacks`. The control, random, "
         "always runs. Default: topk.",
     ),
-    Option(
-        "eps",
-        "fraction",
-        many=True,
-        shown=False,
-        help="Budget, images being in [0, 1]; repeatable: 8/255. Default: 8/255, none for "
-        "structured.",
-    ),
-    Option("norm", choices=("linf", "l2"), shown=False, help="Norm of the budget. Default: linf."),
+    EPS,
+    NORM,
     Option(
         "measure",
         many=True,
@@ -37,32 +52,10 @@ OPTIONS = (
         help="Saliency method measured under the attacks, repeatable. Default: all that the "
         "model's format allows.",
     ),
-    Option(
-        "k",
-        "fraction",
-        shown=False,
-        help="Most salient pixels: a share below 1, or a count. Default: 0.02.",
-    ),
-    Option(
-        "target_map",
-        "path",
-        shown=False,
-        help="Picture that structured wants as the map, and whose bright half is the region of"
-        " target-region. Default: another image's map, the least salient quarter.",
-    ),
+    K,
     Option(
         "preset",
-        choices=(
-            "ghorbani",
-            "dombrowski",
-            "relex-topk",
-            "relex-structured",
-            "relex-pgd",
-            "moreau-l2",
-            "p3-pgd",
-            "p4-mnist",
-            "p4-cifar",
-        ),
+        choices=tuple(PRESETS),
         shown=False,
         help="Every number of a paper's setting; other options override it. See "
         "`saliency-audit list presets`.",
@@ -72,71 +65,7 @@ OPTIONS = (
         choices=("fragile", "shifted"),
         help="Exit with 1 if any map is fragile (or, for shifted, moved at all).",
     ),
-    Option(
-        "steps",
-        "whole",
-        panel="Search",
-        shown=False,
-        help="Steps of the search. Default: 20, structured 100.",
-    ),
-    Option(
-        "step_size",
-        "fraction",
-        panel="Search",
-        shown=False,
-        help="Pixel units. Default: 2.5 eps / steps; 0.3 / steps without eps.",
-    ),
-    Option(
-        "search",
-        choices=("sign", "normalised", "adam"),
-        panel="Search",
-        shown=False,
-        help="Step by the sign, the normalised gradient, or Adam. Default: sign for linf, "
-        "normalised for l2, adam for structured.",
-    ),
-    Option(
-        "momentum", "number", panel="Search", shown=False, help="Of MI-FGSM, such as 1. Default: 0."
-    ),
-    Option(
-        "restarts",
-        "whole",
-        panel="Search",
-        shown=False,
-        help="Starts; all but the first at random points of the budget. Default: 1.",
-    ),
-    Option(
-        "surrogate",
-        choices=("exact-forward", "softplus", "none"),
-        panel="Search",
-        shown=False,
-        help="Smooth stand-in for second derivatives: same output, softplus in both directions"
-        " (as in the papers), or none for networks that are smooth already. Default: "
-        "exact-forward.",
-    ),
-    Option("beta", "number", panel="Search", shown=False, help="Its sharpness. Default: 30."),
-    Option(
-        "beta_growth",
-        "switch",
-        panel="Search",
-        written="--beta-growth/--no-beta-growth",
-        shown=False,
-        help="Sharpness from 10 to 100 in the course of the search. Default: for structured.",
-    ),
-    Option(
-        "loss",
-        choices=("xent", "cw"),
-        panel="Search",
-        shown=False,
-        help="pgd: cross-entropy or the margin of Carlini and Wagner. Default: xent.",
-    ),
-    Option(
-        "random_start",
-        "switch",
-        panel="Search",
-        written="--random-start/--no-random-start",
-        shown=False,
-        help="pgd: start at a random point of the budget. Default: yes.",
-    ),
+    *options_of(ATTACKS),
     Option(
         "saliency",
         many=True,

@@ -33,7 +33,7 @@ def search_options(attack: str, overrides: Known) -> dict[str, Any]:
     entry = ATTACKS[attack]
     return {
         "steps": STEPS,
-        **entry.options,
+        **entry.defaults,
         **known_to(entry.function, overrides),
     }
 
@@ -137,7 +137,7 @@ def run_job(
             )
             goal, criterion = (
                 partial(function, reference=reference[chosen], **known_to(function, goal_options))
-                for function in (entry.goal.function, entry.goal.criterion or entry.goal.function)
+                for function in (entry.goal.function, entry.goal.chooses)
             )
             aim = Aim(goal, criterion, entry.goal.floor, log)
         count = len(seeds)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saliency_audit.attacks import ATTACKS
+from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.commands.attack.jobs import WORST_CASE, control_of
 from saliency_audit.setting import parts_of
 
@@ -26,11 +26,7 @@ ATTACK_WORDS = {
 }
 
 SIMILARITY = "topk-intersection"
-AIMS = {
-    "structured": "pearson-to-target",
-    "target-region": "mass-in-target",
-    "mass-center": "mass-center-shift",
-}
+AIMS = {name: entry.aim for name, entry in ATTACKS.items() if entry.aim}
 """What says how near a map has come to what the attack wants."""
 
 VERDICT_COLUMNS = (

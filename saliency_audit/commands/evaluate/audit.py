@@ -8,6 +8,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.batch import Beside, Judged, measured
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
@@ -17,7 +19,7 @@ from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import SCALARS, Classifier, resolve_randomisation, weight_layers
-from saliency_audit.types import CONTROLS, Batch, CurvePoint, SaliencyMethod
+from saliency_audit.types import Batch, CurvePoint
 
 METRICS_BY_DEFAULT = ("deletion", "preservation", "sanity-cascade", "scalar-agreement")
 SALIENCY_BY_DEFAULT = ("gradient", "smoothgrad", "integrated-gradients", "gradcam")
@@ -215,8 +217,9 @@ def _possible(
             del kept[name]
         elif "labels" in metric.needs and not labelled:
             tell(f"{name} needs labels and the images have none: undefined")
-    if judge is not None and "discriminative" not in metrics:
-        raise InputError("--judge is for --metric discriminative; add that or leave --judge")
+    takers = [name for name, entry in METRICS.items() if "judge" in entry.takes]
+    if judge is not None and not set(takers) & set(metrics):
+        raise InputError(f"--judge is for --metric {takers[0]}; add that or leave --judge")
     return kept
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.attacks import ATTACKS
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.explain import explain, predict
 from saliency_audit.commands.rows import Subject, map_example
 from saliency_audit.data import ImageBatch
@@ -16,7 +17,7 @@ from saliency_audit.errors import AuditError, InputError, UnsupportedError
 from saliency_audit.metrics import METRICS, Measured, View
 from saliency_audit.models import Classifier, halve_on_oom
 from saliency_audit.seeding import generators
-from saliency_audit.types import CurvePoint, Example, Row, SaliencyMethod
+from saliency_audit.types import CurvePoint, Example, Row
 
 
 class Beside(TypedDict, total=False):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.columns import methods
 from saliency_audit.report.charts import (
     CONTROL_STYLES,
@@ -20,7 +22,6 @@ from saliency_audit.report.charts import (
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL, shorten
 from saliency_audit.report.wording import is_number, with_interval
-from saliency_audit.types import CONTROLS, Check
 
 TOGETHER = 6
 """Methods beyond which each gets a panel, or a page, of its own."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.setting import parts_of
-from saliency_audit.types import CONTROLS
 
 BETTER = {True: "higher is better", False: "lower is better", None: "neither end is better"}
 

@@ -2,126 +2,59 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.metric_presets import PRESETS
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.commands.evaluate.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
-from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
-    from saliency_audit.types import SaliencyMethod
+    from saliency_audit.catalogue.entries import SaliencyMethod
 
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
 Example: saliency-audit evaluate --metric deletion --max-samples 16
 """
-PARAMETERS = {
-    "steps": ("steps",),
-    "fill": ("fill",),
-    "reduce": ("reduce",),
-    "points": ("points",),
-    "regions": ("counts",),
-    "unit": ("unit",),
-    "randomise": ("randomise",),
-    "draws": ("draws",),
-    "stages": ("stages",),
-    "k": ("k",),
-    "pixels": ("pixels",),
-    "top": ("top",),
-    "radius": ("radius",),
-    "sigma": ("sigmas", "sigma"),
-    "perturbations": ("perturbations",),
-    "explain_class": ("classes",),
-    "eps": ("eps",),
-    "norm": ("norm",),
-    "attack_steps": ("attack_steps",),
-    "restarts": ("restarts",),
-}
-"""Options of metrics, by the names that metrics have for them."""
 NEEDS = ("other", "annotations")
 """Options without which some metrics have nothing to work on."""
 
 
 def chosen(given: Given) -> dict[str, dict[str, Any]]:
-    """The metrics with their options.
+    """The metrics, each with its options: of the preset, and over them those that were given.
 
     Raises:
-        InputError: an option that does nothing for any of them.
+        InputError: an option or the preset does nothing for any of them.
     """
-    beside = {need: getattr(given, need) for need in NEEDS}
-    names = given.metric or _by_default(given.preset, beside)
-    return _options_by_metric(
-        names,
-        {
-            f"--{name.replace('_', '-')}": _values(parameters, getattr(given, name))
-            for name, parameters in PARAMETERS.items()
-        },
-        given.preset,
-    )
+    names = given.metric or _by_default(given)
+    preset = PRESETS[given.preset].options if given.preset else {}
+    if preset and not set(preset) & set(names):
+        raise InputError(
+            f"--preset {given.preset} is for {', '.join(preset)}; add --metric {next(iter(preset))}"
+        )
+    refuse_idle(given, "--metric", METRICS, names)
+    return {
+        name: {**preset.get(name, {}), **given_to(METRICS[name].options, given, of=name)}
+        for name in names
+    }
 
 
-def _values(parameters: Sequence[str], value: Any) -> dict[str, Any]:
-    """An option as its parameters take it: several values at once, or the first of them."""
-    if not isinstance(value, list):
-        return dict.fromkeys(parameters, value)
-    one = dict.fromkeys(parameters[1:], value[0] if value else None)
-    return {parameters[0]: tuple(value) or None, **one}
-
-
-def _by_default(preset: str | None, beside: Mapping[str, Any]) -> Sequence[str]:
+def _by_default(given: Given) -> Sequence[str]:
     """The metrics of a run that names none: those of the preset for which all is given."""
     from saliency_audit.commands.evaluate.audit import METRICS_BY_DEFAULT
-    from saliency_audit.metrics import METRICS
-    from saliency_audit.metrics.presets import PRESETS
 
-    if preset is None:
+    if given.preset is None:
         return METRICS_BY_DEFAULT
-    missing = {need for need, given in beside.items() if given is None}
-    return [name for name in PRESETS[preset].options if not missing & set(METRICS[name].needs)]
-
-
-def _options_by_metric(
-    names: Sequence[str],
-    given: Mapping[str, Mapping[str, Any]],
-    preset: str | None,
-) -> dict[str, dict[str, Any]]:
-    """The options of each metric: of the preset, and over them those of the command line.
-
-    Raises:
-        InputError: an option or the preset does nothing for any of the metrics.
-    """
-    from saliency_audit.metrics import METRICS
-    from saliency_audit.metrics.presets import PRESETS
-
-    known = {name: set(signature(METRICS[name].function).parameters) for name in names}
-    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
-    if preset is not None:
-        options = PRESETS[preset].options
-        if not set(options) & set(names):
-            raise InputError(
-                f"--preset {preset} is for {', '.join(options)}; add --metric {next(iter(options))}"
-            )
-        chosen |= {name: dict(options.get(name, {})) for name in names}
-    for option, values in given.items():
-        wanted = {parameter: value for parameter, value in values.items() if value is not None}
-        takers = [name for name in names if known[name] & set(wanted)]
-        if wanted and not takers:
-            of = [
-                n for n, m in METRICS.items() if set(wanted) & set(signature(m.function).parameters)
-            ]
-            raise InputError(
-                f"{option} is for {', '.join(of)}, which is not measured; add --metric "
-                f"{of[0]} or leave {option}"
-            )
-        for name in takers:
-            chosen[name] |= {key: value for key, value in wanted.items() if key in known[name]}
-    return chosen
+    missing = {need for need in NEEDS if getattr(given, need) is None}
+    named = PRESETS[given.preset].options
+    return [name for name in named if not missing & set(METRICS[name].needs)]
 
 
 def check(given: Given) -> None:
@@ -131,8 +64,6 @@ def check(given: Given) -> None:
         InputError: it is.
     """
     from saliency_audit.errors import lookup
-    from saliency_audit.methods import METHODS
-    from saliency_audit.metrics import METRICS
     from saliency_audit.models import SCALARS
 
     for name in given.metric or ():
@@ -141,12 +72,9 @@ def check(given: Given) -> None:
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, given.scalar)
     metrics = chosen(given)
-    if given.sigma and len(given.sigma) > 1 and "infidelity" in metrics:
-        raise InputError(
-            f"infidelity takes one --sigma, and {len(given.sigma)} are given; leave the rest"
-        )
-    for need in NEEDS:
-        takers = [name for name, entry in METRICS.items() if need in entry.needs]
+    refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
+    for need in (*NEEDS, "judge"):
+        takers = [n for n, entry in METRICS.items() if need in (*entry.needs, *entry.takes)]
         if getattr(given, need) is not None and not set(takers) & set(metrics):
             raise InputError(
                 f"--{need} is for {', '.join(takers)}; add --metric {takers[0]} or leave --{need}"

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.columns import BETTER, Column, columns, methods
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL, VERDICT_COLOURS, shorten
 from saliency_audit.report.wording import fitting_interval
-from saliency_audit.types import CONTROLS, Check
 
 Item = TypeVar("Item")
 

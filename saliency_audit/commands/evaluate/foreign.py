@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.data import ImageData, saved_maps
 from saliency_audit.data.images import Unreadable
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier
-from saliency_audit.types import SaliencyMethod
 
 
 def maps_from_files(

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.importable import importable, namesake
 from saliency_audit.models import Classifier
 from saliency_audit.models.files import one_line
 from saliency_audit.regular import refuse_irregular
-from saliency_audit.types import SaliencyMethod
 
 Function = Callable[..., Any]
 EXPECTED = ("model", "inputs", "targets")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.charts import draw_curves, draw_models
 from saliency_audit.commands.evaluate.figures import draw_verdicts, numbered
 from saliency_audit.commands.evaluate.gallery import draw_gallery, draw_perturbed, draw_randomised
@@ -28,7 +29,7 @@ from saliency_audit.report.sections import (
     write_tables,
 )
 from saliency_audit.setting import parts_of
-from saliency_audit.types import Check, Example
+from saliency_audit.types import Example
 
 PICTURES = ("verdicts", "maps", "perturbed", "randomised")
 """How the names of pictures begin that are not named after a check."""

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.charts import (
     AXES,
     HIGH,
@@ -26,7 +28,6 @@ from saliency_audit.commands.evaluate.columns import methods
 from saliency_audit.report.charts import draw_legend, draw_lines, legend_height
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL
-from saliency_audit.types import CONTROLS, Check
 
 SANITY = ("sanity-cascade", "sanity-independent")
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER, columns, methods, of_models
 from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
 from saliency_audit.report.wording import images, interval_of, is_number, number, with_interval
 from saliency_audit.setting import parts_of
-from saliency_audit.types import Check
 
 
 def metric_table(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:

@@ -106,7 +106,7 @@ def _directions(checks: list[str]) -> str:
 
 
 def _table(names: list[str], found: "list[Column]") -> Table:
-    from saliency_audit.types import CONTROLS
+    from saliency_audit.catalogue.methods import CONTROLS
 
     rows: list[Sequence[Cell]] = []
     widths = [max(len(_number(line)) for line in column.lines.values()) for column in found]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.setting import parts_of
-from saliency_audit.types import CONTROLS
 
 BETTER, SAME, WORSE, UNDEFINED = (
     "better than random",

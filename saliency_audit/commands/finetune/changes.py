@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
 from saliency_audit.report.charts import Style, bare, draw_sample
 from saliency_audit.report.figures import framed
 from saliency_audit.report.page import MARGIN, SMALL, VERDICT_COLOURS, Page
 from saliency_audit.report.wording import fitting_interval, is_number, number
 from saliency_audit.setting import parts_of
-from saliency_audit.types import Check
 
 _BEFORE: Style = {"color": "#8c8c8c", "marker": "o", "markerfacecolor": "white"}
 _AFTER: Style = {"color": "#0072b2", "marker": "D"}

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.charts import draw_curves
 from saliency_audit.commands.evaluate.columns import controls_last
 from saliency_audit.commands.evaluate.figures import numbered, of_pages, pages_of
 from saliency_audit.report.figures import Cell, PanelRow, draw_maps
 from saliency_audit.setting import parts_of
-from saliency_audit.types import CONTROLS, Check, Example
+from saliency_audit.types import Example
 
 _METHODS = 4  # of a page that is still readable
 _CONTROL = "random"

@@ -1,169 +1,33 @@
 """What a user can set of ``finetune``."""
 
-from saliency_audit.commands.options import ARGUMENT, DATA, MAPS, OF_FILES, OF_MODEL, OF_RUN, SCALAR
-from saliency_audit.options import Option
-
-OPTIONS = (
+from saliency_audit.catalogue.methods import MAPS
+from saliency_audit.catalogue.objectives import OBJECTIVES
+from saliency_audit.commands.options import (
     ARGUMENT,
-    Option(
-        "objective",
-        panel="Objective",
-        shown=False,
-        help="What to train for; see `saliency-audit list objectives`.",
-    ),
-    Option(
-        "preset",
-        panel="Objective",
-        shown=False,
-        help="Objective and recipe as in a paper; see `saliency-audit list objectives`.",
-    ),
-    Option(
-        "weight",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="Of the regulariser; default by objective.",
-    ),
-    Option(
-        "eps",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="pgd, adversarial, harmonise: budget, pixel values such as 8/255.",
-    ),
-    Option(
-        "steps", "whole", panel="Objective", help="pgd (default 7), adversarial (1): of the search."
-    ),
-    Option(
-        "step_size",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="pgd, adversarial: of the search, pixel values.",
-    ),
-    Option(
-        "norm", choices=("linf", "l2"), panel="Objective", help="pgd: of the budget, default linf."
-    ),
-    Option("loss", panel="Objective", help="pgd: xent (default) or cw."),
-    Option("kappa", "fraction", panel="Objective", shown=False, help="pgd: cap of cw."),
-    Option(
-        "random_start",
-        "switch",
-        panel="Objective",
-        written="--random-start/--no-random-start",
-        shown=False,
-        help="pgd: begin at a random point (default) or at the image.",
-    ),
-    Option(
-        "attack_momentum",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="pgd, adversarial: of MI-FGSM; default 0.",
-    ),
-    Option(
-        "penalty",
-        panel="Objective",
-        help="adversarial: norm of the map, l1, l2 (default), linf, group, elastic, weighted.",
-    ),
-    Option(
-        "eps2",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="adversarial: second weight of elastic; default 0.05.",
-    ),
-    Option(
-        "group",
-        "whole",
-        panel="Objective",
-        help="adversarial: side of group's squares, pixels; default 14.",
-    ),
-    Option(
-        "joint_channels",
-        "flag",
-        panel="Objective",
-        shown=False,
-        help="adversarial: colours of a square are one group.",
-    ),
-    Option(
-        "replay",
-        "whole",
-        panel="Objective",
-        help="adversarial: free training, so many steps with each batch; default 1.",
-    ),
-    Option(
-        "clamp",
-        "flag",
-        panel="Objective",
-        shown=False,
-        help="adversarial: cut moved images to [0,1].",
-    ),
-    Option(
-        "mu",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="score-matching: of the squared trace; default 1e-3.",
-    ),
-    Option(
-        "sigma",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="score objectives (default 0.01), noise (0.1): of the noise.",
-    ),
-    Option(
-        "draws",
-        "whole",
-        panel="Objective",
-        help="score objectives: noisy copies of an image; default 1.",
-    ),
-    Option("trace", panel="Objective", help="score objectives: taylor (default) or hutchinson."),
-    Option(
-        "antithetic",
-        "flag",
-        panel="Objective",
-        shown=False,
-        help="score objectives: pairs of opposite noise.",
-    ),
-    Option(
-        "tau",
-        "fraction",
-        panel="Objective",
-        shown=False,
-        help="anti-score-matching: cap of the trace; default 1000.",
-    ),
-    Option(
-        "of",
-        panel="Objective",
-        help="gradient-norm: of the label's logit (default) or of the loss.",
-    ),
-    Option(
-        "reduction",
-        panel="Objective",
-        help="gradient-norm, jacobian, interpretation: squared, per-sample, minibatch.",
-    ),
-    Option(
-        "projections",
-        "whole",
-        panel="Objective",
-        help="jacobian: random directions of an image, default 1; 0 is exact.",
-    ),
-    Option(
-        "teacher",
-        panel="Teacher and annotations",
-        help="interpretation: model whose maps are to be had; default the model before training.",
-    ),
+    DATA,
+    OF_FILES,
+    OF_MODEL,
+    OF_RUN,
+    SCALAR,
+    options_of,
+)
+from saliency_audit.options import Option
+from saliency_audit.ranges import BUDGET, COUNT, MANY, NOISE, POSITIVE, SHARE, Range
+
+OF_TEACHER = (
     Option(
         "teacher_samples",
         "whole",
+        parameter="samples",
+        range=MANY,
         panel="Teacher and annotations",
         help="interpretation: noisy copies of a map, default 50.",
     ),
     Option(
         "teacher_sigma",
         "fraction",
+        parameter="sigma",
+        range=NOISE,
         panel="Teacher and annotations",
         shown=False,
         help="interpretation: their noise, default 0.15.",
@@ -171,6 +35,7 @@ OPTIONS = (
     Option(
         "threshold",
         "fraction",
+        range=Range(-1e6, 1e6),
         panel="Teacher and annotations",
         shown=False,
         help="interpretation: keep what is so many deviations above the mean, default 1.",
@@ -182,37 +47,58 @@ OPTIONS = (
         panel="Teacher and annotations",
         help="interpretation: the control, maps shuffled.",
     ),
-    Option(
-        "annotations",
-        "path",
-        panel="Teacher and annotations",
-        help="harmonise, adversarial --penalty weighted: what people marked on training "
-        "images, a folder of maps or a CSV of boxes.",
-    ),
+)
+"""Of the maps that are trained towards."""
+OF_RECIPE = (
     Option(
         "epochs",
         "whole",
+        range=MANY,
         panel="Training",
         help="Backward passes over the training images; default 1.",
     ),
-    Option("max_steps", "whole", panel="Training", help="End after so many steps."),
+    Option("max_steps", "whole", range=COUNT, panel="Training", help="End after so many steps."),
     Option(
         "train_batch_size",
         "whole",
+        parameter="batch_size",
+        range=MANY,
         panel="Training",
         help="Images of a step, over all processes; default 64.",
     ),
     Option(
         "accumulate",
         "whole",
+        range=MANY,
         default=1,
         panel="Training",
         help="Parts of a step that go through the model one by one.",
     ),
-    Option("lr", "fraction", panel="Training", shown=False, help="Learning rate; default 0.01."),
+    Option(
+        "lr",
+        "fraction",
+        range=POSITIVE,
+        panel="Training",
+        shown=False,
+        help="Learning rate; default 0.01.",
+    ),
     Option("optimizer", choices=("sgd", "adam", "adamw"), panel="Training", help="Default sgd."),
-    Option("momentum", "fraction", panel="Training", shown=False, help="Of sgd; default 0.9."),
-    Option("weight_decay", "fraction", panel="Training", shown=False, help="Default 0."),
+    Option(
+        "momentum",
+        "fraction",
+        range=NOISE,
+        panel="Training",
+        shown=False,
+        help="Of sgd; default 0.9.",
+    ),
+    Option(
+        "weight_decay",
+        "fraction",
+        range=Range(0, 1e6),
+        panel="Training",
+        shown=False,
+        help="Default 0.",
+    ),
     Option(
         "schedule",
         choices=("constant", "cosine", "step"),
@@ -234,6 +120,9 @@ OPTIONS = (
         help="Use the statistics of batch normalisation as they are, so that the loss and the "
         "regulariser are of one function; default unless --from-scratch.",
     ),
+)
+"""How the training goes."""
+OF_ACTIVATION = (
     Option(
         "surrogate",
         choices=("auto", "none", "softplus"),
@@ -242,8 +131,45 @@ OPTIONS = (
         "objectives, which mean nothing with ReLU.",
     ),
     Option(
-        "beta", "fraction", panel="Training", shown=False, help="Sharpness of softplus; default 10."
+        "beta",
+        "fraction",
+        range=POSITIVE,
+        panel="Training",
+        shown=False,
+        help="Sharpness of softplus; default 10.",
     ),
+)
+"""What is trained in place of ReLU."""
+OPTIONS = (
+    ARGUMENT,
+    Option(
+        "objective",
+        panel="Objective",
+        shown=False,
+        help="What to train for; see `saliency-audit list objectives`.",
+    ),
+    Option(
+        "preset",
+        panel="Objective",
+        shown=False,
+        help="Objective and recipe as in a paper; see `saliency-audit list objectives`.",
+    ),
+    *options_of(OBJECTIVES),
+    Option(
+        "teacher",
+        panel="Teacher and annotations",
+        help="interpretation: model whose maps are to be had; default the model before training.",
+    ),
+    *OF_TEACHER,
+    Option(
+        "annotations",
+        "path",
+        panel="Teacher and annotations",
+        help="harmonise, adversarial --penalty weighted: what people marked on training "
+        "images, a folder of maps or a CSV of boxes.",
+    ),
+    *OF_RECIPE,
+    *OF_ACTIVATION,
     Option(
         "from_scratch",
         "flag",
@@ -254,12 +180,14 @@ OPTIONS = (
     Option(
         "checkpoint_every",
         "whole",
+        range=COUNT,
         panel="Training",
         help="Steps between checkpoints and accuracies; default an epoch.",
     ),
     Option(
         "min_accuracy",
         "fraction",
+        range=SHARE,
         default=0.0,
         panel="Training",
         help="Stop, with the last checkpoint, if the validation accuracy, 0 to 1, falls below.",
@@ -278,12 +206,25 @@ OPTIONS = (
         help="Images to validate and audit on; default the test images that belong to --data, "
         "or a tenth of it that is not trained on.",
     ),
-    Option("max_train", "whole", panel=DATA, help="Most training images, drawn with the seed."),
-    Option("max_val", "whole", panel=DATA, help="Most validation images, drawn with the seed."),
+    Option(
+        "max_train",
+        "whole",
+        range=COUNT,
+        panel=DATA,
+        help="Most training images, drawn with the seed.",
+    ),
+    Option(
+        "max_val",
+        "whole",
+        range=COUNT,
+        panel=DATA,
+        help="Most validation images, drawn with the seed.",
+    ),
     *OF_FILES,
     Option(
         "max_samples",
         "whole",
+        range=COUNT,
         default=32,
         panel="Audit before and after",
         help="Most validation images whose maps are audited, drawn with the seed.",
@@ -307,6 +248,7 @@ OPTIONS = (
     Option(
         "audit_eps",
         "fraction",
+        range=BUDGET,
         panel="Audit before and after",
         shown=False,
         help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5.",

@@ -1,39 +1,23 @@
 """What the options of ``finetune`` mean: objective, recipe, teacher."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.objectives import OBJECTIVES
+from saliency_audit.catalogue.training_presets import PRESETS
+from saliency_audit.commands.finetune.options import OF_ACTIVATION, OF_RECIPE, OF_TEACHER
+from saliency_audit.commands.options import given_to, refuse_idle
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.options import Given
 
 if TYPE_CHECKING:
+    from saliency_audit.catalogue.entries import Objective
     from saliency_audit.training import Recipe
-    from saliency_audit.types import Objective
 
 ACTIVATION: dict[str, Any] = {"surrogate": "auto", "beta": 10.0}
 """Activation that is trained, unless told otherwise."""
-
-
-OF_OBJECTIVE = (
-    *("weight", "eps", "steps", "step_size", "norm", "loss", "kappa", "random_start"),
-    *("attack_momentum", "penalty", "eps2", "group", "joint_channels", "replay", "clamp", "mu"),
-    *("sigma", "draws", "trace", "antithetic", "tau", "of", "reduction", "projections"),
-)
-"""Options of objectives; their parameters have the same names."""
-OF_TEACHER = {
-    "teacher_samples": "samples",
-    "teacher_sigma": "sigma",
-    "threshold": "threshold",
-    "permute": "permute",
-}
-"""Options of the teacher's maps, and the parameters they are."""
-OF_RECIPE = (
-    *("epochs", "max_steps", "train_batch_size", "accumulate", "lr", "optimizer", "momentum"),
-    *("weight_decay", "schedule", "augment", "freeze_bn", "surrogate", "beta"),
-)
-"""Options of the training."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +51,8 @@ def planned(given: Given) -> Plan:
     Raises:
         InputError: no objective, an unknown name, or an option that would do nothing.
     """
-    from saliency_audit.training import OBJECTIVES, Recipe
+    from saliency_audit.training import Recipe
     from saliency_audit.training.loop import options_of
-    from saliency_audit.training.presets import PRESETS
     from saliency_audit.training.teacher_maps import write_targets
 
     preset = None if given.preset is None else lookup("preset", PRESETS, given.preset)
@@ -81,23 +64,21 @@ def planned(given: Given) -> Plan:
         raise InputError(
             f"--preset {given.preset} is of --objective {preset.objective}, not {name}; leave one"
         )
-    options = options_of(objective) | dict(preset.options if preset else {})
-    asked = _asked(_said(given, OF_OBJECTIVE), options, _objectives_with, name)
-    options |= asked
+    refuse_idle(given, "--objective", OBJECTIVES, [name])
+    asked = given_to(objective.options, given)
+    options = options_of(objective) | dict(preset.options if preset else {}) | asked
     _refuse_without_effect(asked, options)
-    teachers = _options_of_maps(write_targets) | dict(preset.teacher if preset else {})
-    if "targets" in objective.needs:
-        teachers |= _asked(_said(given, OF_TEACHER), teachers, lambda option: "", name)
-    else:
-        for option, value in (
-            *((option, value) for option, (_, value) in _said(given, OF_TEACHER).items()),
-            ("--teacher", given.teacher),
-        ):
-            if value is not None:
-                raise InputError(f"{option} is for --objective interpretation; leave it for {name}")
-    said = {name: getattr(given, name) for name in OF_RECIPE}
-    said["batch_size"] = said.pop("train_batch_size")
-    said = {key: value for key, value in said.items() if value is not None}
+    # A flag that is not given says nothing.
+    of_teacher = given_to(OF_TEACHER, given.but(permute=given.permute or None))
+    if "targets" not in objective.needs and (of_teacher or given.teacher is not None):
+        flags = [option.flag for option in OF_TEACHER if option.key in of_teacher]
+        takers = " or ".join(n for n, entry in OBJECTIVES.items() if "targets" in entry.needs)
+        raise InputError(
+            f"{[*flags, '--teacher'][0]} is for --objective {takers}, not {name}; "
+            "leave it or ask for that"
+        )
+    teachers = _options_of_maps(write_targets) | dict(preset.teacher if preset else {}) | of_teacher
+    said = given_to((*OF_RECIPE, *OF_ACTIVATION), given)
     fine = {"freeze_bn": not given.from_scratch}
     recipe = ACTIVATION | fine | dict(preset.recipe if preset else {}) | said
     surrogate, beta = str(recipe.pop("surrogate")), float(recipe.pop("beta"))
@@ -108,39 +89,6 @@ def planned(given: Given) -> Plan:
     return Plan(
         name, objective, options, teachers, Recipe(**recipe), surrogate, beta, "beta" in said
     )
-
-
-def _said(given: Given, names: Iterable[str]) -> dict[str, tuple[str, Any]]:
-    """Options as they are written, each with its parameter and its value; flags only where on."""
-    parameters = {name: OF_TEACHER.get(name, name) for name in names}
-    flags = {"permute": given.permute or None}
-    return {
-        f"--{name.replace('_', '-')}": (parameter, flags.get(name, getattr(given, name)))
-        for name, parameter in parameters.items()
-    }
-
-
-def _asked(
-    given: Mapping[str, tuple[str, Any]],
-    known: Mapping[str, Any],
-    others: Callable[[str], str],
-    name: str,
-) -> dict[str, Any]:
-    """What was given, by parameter.
-
-    Raises:
-        InputError: it would do nothing.
-    """
-    chosen = {}
-    for option, (parameter, value) in given.items():
-        if value is None:
-            continue
-        if parameter not in known:
-            raise InputError(
-                f"{option} is for --objective {others(parameter)}; leave it for {name}"
-            )
-        chosen[parameter] = value
-    return chosen
 
 
 ONLY_WITH = {
@@ -172,14 +120,7 @@ def _refuse_without_effect(given: Mapping[str, Any], options: Mapping[str, Any])
         raise InputError("--step-size is for --steps 2 or more, or --replay; leave it")
 
 
-def _objectives_with(parameter: str) -> str:
-    from saliency_audit.training import OBJECTIVES
-    from saliency_audit.training.loop import options_of
-
-    return " or ".join(n for n, entry in OBJECTIVES.items() if parameter in options_of(entry))
-
-
 def _options_of_maps(function: Callable[..., Any]) -> dict[str, Any]:
     """The options of a teacher's maps and what they are unless they are given."""
-    own = ("samples", "sigma", "threshold", "permute")
-    return {name: signature(function).parameters[name].default for name in own}
+    own = signature(function).parameters
+    return {option.key: own[option.key].default for option in OF_TEACHER}

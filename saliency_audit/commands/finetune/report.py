@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.tables import failure_tables, metric_table
 from saliency_audit.commands.finetune.changes import draw_changes
 from saliency_audit.commands.finetune.maps import draw_before_after, draw_both
@@ -19,7 +20,7 @@ from saliency_audit.report.sections import (
     write_page,
     write_tables,
 )
-from saliency_audit.types import Check, Example
+from saliency_audit.types import Example
 
 PICTURES = ("changes", "training", "before-after")
 """How the names of pictures begin that are not named after a check."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
 from saliency_audit.report.table import Table
 from saliency_audit.report.wording import images, interval_of, is_number, number
-from saliency_audit.types import Check
 
 
 def change_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.methods import CONTROLS
+from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.audit import TOP
 from saliency_audit.commands.evaluate.verdict import (
     FEWEST,
@@ -16,7 +18,6 @@ from saliency_audit.commands.evaluate.verdict import (
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
-from saliency_audit.types import CONTROLS, PROPORTIONS
 
 BETTER, WORSE, CHANGED, SAME = "better", "worse", "changed", "no difference shown"
 

@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.tricks import TRICKS
 from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
-from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -17,7 +19,6 @@ HELP = """Make saliency maps show any picture without changing a prediction, and
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
 """
-TRICKS = ("logit-shift", "loss-sine")
 
 
 def check(given: Given) -> None:
@@ -28,7 +29,6 @@ def check(given: Given) -> None:
     """
     from saliency_audit.commands.picture import load_picture
     from saliency_audit.errors import lookup
-    from saliency_audit.methods import METHODS
     from saliency_audit.models import SCALARS
 
     if given.strength <= 0 or given.eps <= 0:
@@ -39,6 +39,8 @@ def check(given: Given) -> None:
         lookup("saliency method", METHODS, name)
     for name in given.scalar or ():
         lookup("scalar", SCALARS, name)
+    refuse_idle(given, "--trick", TRICKS, given.trick or TRICKS)
+    refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     load_picture(given.picture, (8, 8))
 
 
@@ -48,11 +50,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
 
-    options: dict[str, dict[str, Any]] = {
-        "logit-shift": {"shift": given.shift},
-        "loss-sine": {"form": given.form, "eps": given.eps},
-    }
-    tricks = {name: options[name] for name in given.trick or TRICKS}
+    tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or TRICKS}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
     return Job(
         settings={

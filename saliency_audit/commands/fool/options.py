@@ -1,5 +1,6 @@
 """What a user can set of ``fool``."""
 
+from saliency_audit.catalogue.tricks import PICTURE, STRENGTH, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
     OF_MAPS,
@@ -8,6 +9,7 @@ from saliency_audit.commands.options import (
     SALIENCY,
     SCALARS,
     of_images,
+    options_of,
 )
 from saliency_audit.options import Option
 
@@ -15,32 +17,14 @@ OPTIONS = (
     ARGUMENT,
     Option(
         "trick",
-        choices=("logit-shift", "loss-sine"),
+        choices=tuple(TRICKS),
         many=True,
         shown=False,
         help="Manipulation, repeatable. Default: both.",
     ),
-    Option(
-        "shift",
-        default="linear",
-        choices=("linear", "cancel", "head"),
-        help="logit-shift: a linear function; one that also cancels the true gradient at each "
-        "image; or one vector added to the head's weights.",
-    ),
-    Option(
-        "form",
-        default="per-class",
-        choices=("per-class", "dummy-class", "wrapper"),
-        help="loss-sine: a ripple on each logit; one more class; or the paper's wrapped loss.",
-    ),
-    Option("eps", "fraction", default=0.001, help="loss-sine: size of the ripple, nats."),
-    Option("picture", "path", help="Image the maps shall show; a bundled one without it."),
-    Option(
-        "strength",
-        "fraction",
-        default=10.0,
-        help="Norm of the picture's gradient over the median norm of the true one.",
-    ),
+    *options_of(TRICKS),
+    PICTURE,
+    STRENGTH,
     Option(
         "fail_on",
         choices=("forged", "disturbed"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.verdict import attack_verdicts
 from saliency_audit.commands.evaluate.verdict import FEWEST, evaluate_chances
 from saliency_audit.commands.fool.forgery import bounds
@@ -24,7 +25,6 @@ from saliency_audit.commands.gate.outcome import (
 from saliency_audit.commands.gate.policy import PolicyCheck
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
-from saliency_audit.types import PROPORTIONS
 
 _WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
 _KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}

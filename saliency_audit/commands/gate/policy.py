@@ -7,32 +7,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from saliency_audit.attacks import ATTACKS
+from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.commands.attack.audit import check_attack
 from saliency_audit.commands.attack.verdict import ATTACK_WORDS
 from saliency_audit.commands.fool.verdict import FOOL_WORDS
 from saliency_audit.commands.gate.policy_values import (
-    ATTACK,
     CHECK,
     DATA,
     LIMITS,
     RUN,
     checked,
     in_policy_words,
-    metric_options,
-    trick_options,
+    options_of_check,
 )
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import SCALARS
+from saliency_audit.options import Option
 from saliency_audit.setting import eps_text
 from saliency_audit.tricks import TRICKS
 
 KINDS = ("metric", "trick", "attack")
-SEARCH = {"search": "rule", "surrogate": "smooth"}
-"""What options of an attack's search are called inside, where that differs."""
-_NOT_SEARCH = ("eps", "norm", "k", "target_map")
 OWNERS = {check: name for name, metric in METRICS.items() for check in metric.checks}
 """The metric that measures each check."""
 
@@ -77,11 +73,8 @@ class PolicyCheck:
     @property
     def search(self) -> dict[str, Any]:
         """Options of an attack's search, by the names they have inside."""
-        return {
-            SEARCH.get(key, key): value
-            for key, value in self.options.items()
-            if key not in _NOT_SEARCH
-        }
+        known = {o.name: o.key for o in ATTACKS[self.name].options if o is not TARGET_MAP}
+        return {known[key]: value for key, value in self.options.items() if key in known}
 
     @property
     def title(self) -> str:
@@ -137,7 +130,9 @@ def read_policy(text: str, name: str) -> Policy:
     content = _parsed(text, name)
     lines = _Lines(text)
     with _at(name, lines, "", content):
-        tables = checked("the policy", dict.fromkeys(content, ""), dict.fromkeys(_TABLES, str))
+        tables = checked(
+            "the policy", dict.fromkeys(content, ""), {key: Option(key) for key in _TABLES}
+        )
     for table in tables:
         wanted = list if table == "check" else dict
         if not isinstance(content[table], wanted):
@@ -233,8 +228,8 @@ def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyChec
     """Refuse a model or annotations that no check looks at."""
     measured = {check.metric for check in checks if check.kind == "metric"}
     takers = {
-        "judge": {"discriminative"},
-        **{need: {name for name, m in METRICS.items() if need in m.needs} for need in _NEEDS},
+        need: {name for name, m in METRICS.items() if need in (*m.needs, *m.takes)}
+        for need in (*_NEEDS, "judge")
     }
     for key in given:
         if key in takers and not takers[key] & measured:
@@ -261,7 +256,7 @@ def _checks(
     if name in ("pgd", "random") and kind == "attack":
         raise InputError(f'attack "{name}" aims at no map; write metric = "robust-accuracy"')
     lookup(kind, registries[kind], name)
-    options = option_types(kind, name)
+    options = options_by_key(kind, name)
     values = checked(f"a [[check]] of {name}", table, {**CHECK, **options})
     methods = values.get("saliency", ())
     for method in methods:
@@ -304,11 +299,9 @@ def _checks(
     return checks
 
 
-def option_types(kind: str, name: str) -> dict[str, Any]:
-    """Options of what a check measures, by type."""
-    if kind == "metric":
-        return metric_options(OWNERS[name])
-    return trick_options(name) if kind == "trick" else ATTACK
+def options_by_key(kind: str, name: str) -> dict[str, Option]:
+    """Options of what a check measures."""
+    return options_of_check(kind, OWNERS[name] if kind == "metric" else name)
 
 
 def _option(key: str, value: Any) -> Any:

@@ -1,82 +1,56 @@
 """Which keys a policy has, of which type: what is wrong is said with the nearest name."""
 
 import re
-from collections.abc import Callable, Container, Mapping
-from inspect import Parameter, signature
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from math import isfinite
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+from saliency_audit.catalogue.attacks import ATTACKS
+from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.tricks import PICTURE, STRENGTH, TRICKS
+from saliency_audit.commands.attack.options import EPS, NORM, K
+from saliency_audit.commands.evaluate.options import ANNOTATIONS, JUDGE, OTHER
+from saliency_audit.commands.options import OF_MAPS, OF_MODEL, OF_RUN, of_images
 from saliency_audit.errors import InputError, lookup
-from saliency_audit.metrics import METRICS
-from saliency_audit.ranges import number_text, refuse_outside
-from saliency_audit.tricks import TRICKS
+from saliency_audit.options import Option
+from saliency_audit.ranges import ANY, WEIGHT, number_text, refuse_outside
 
-Softness = Literal["fail", "warn"]
+_SOFT = tuple(
+    Option(name, choices=("fail", "warn"), help="Of a check that is not passed.")
+    for name in ("level", "inconclusive")
+)
+_SCALAR = Option("scalar", help="Explained number.")
+_ON_IMAGES = ("size", "channels", "mean", "std")
 
-DATA: dict[str, Any] = {
-    "data": str,
-    "max_samples": int,
-    "classes": str,
-    "resize": int,
-    "size": int,
-    "channels": int,
-    "mean": tuple[float, ...],
-    "std": tuple[float, ...],
-    "annotations": str,
-}
+
+def _named(*options: Option) -> dict[str, Option]:
+    return {option.name: option for option in options}
+
+
+DATA = _named(*of_images(1), *(o for o in OF_MODEL if o.name in _ON_IMAGES), ANNOTATIONS)
 """Keys of ``[data]``; each is the option of the command line of that name."""
-RUN: dict[str, Any] = {
-    "seed": int,
-    "batch_size": Literal["auto"] | int,
-    "device": str,
-    "precision": Literal["fp32", "bf16"],
-    "target": Literal["predicted", "label"],
-    "layer": str,
-    "samples": int,
-    "noise_level": float,
-    "ig_steps": int,
-    "scalar": str,
-    "other": str,
-    "judge": str,
-    "level": Softness,
-    "inconclusive": Softness,
-}
+RUN = _named(
+    *(o for o in OF_RUN if o.name in ("seed", "batch_size", "device", "precision")),
+    *(*OF_MAPS, _SCALAR, OTHER, JUDGE, *_SOFT),
+)
 """Keys of ``[run]``: options of the command line, and what holds for every check."""
-LIMITS: dict[str, Any] = {
-    "at_least": float,
-    "at_most": float,
-    "better_than": Literal["random", "chance"],
-    "no_worse_than": Literal["baseline"],
-}
-CHECK: dict[str, Any] = {
-    "metric": str,
-    "trick": str,
-    "attack": str,
-    "saliency": tuple[str, ...],
-    "scalar": str,
+LIMITS = _named(
+    Option("at_least", "fraction", range=ANY),
+    Option("at_most", "fraction", range=ANY),
+    Option("better_than", choices=("random", "chance")),
+    Option("no_worse_than", choices=("baseline",)),
+)
+CHECK = {
+    **_named(
+        *(Option(kind) for kind in ("metric", "trick", "attack")),
+        Option("saliency", many=True),
+        _SCALAR,
+    ),
     **LIMITS,
-    "tolerance": float,
-    "verdict": tuple[str, ...],
-    "level": Softness,
-    "inconclusive": Softness,
+    **_named(Option("tolerance", "fraction", range=WEIGHT), Option("verdict", many=True), *_SOFT),
 }
 """Keys of every ``[[check]]``, beside the options of what it measures."""
-ATTACK: dict[str, Any] = {
-    "eps": float,
-    "norm": Literal["linf", "l2"],
-    "k": float,
-    "target_map": str,
-    "steps": int,
-    "step_size": float,
-    "search": Literal["sign", "normalised", "adam"],
-    "momentum": float,
-    "restarts": int,
-    "surrogate": Literal["exact-forward", "softplus", "none"],
-    "beta": float,
-    "beta_growth": bool,
-}
-"""Options of an attack, by the names they have on the command line."""
 KEYS = {"regions": ("counts",), "sigma": ("sigmas", "sigma"), "explain_class": ("classes",)}
 """Keys of options that have another name on the command line."""
 
@@ -84,31 +58,17 @@ KEYS = {"regions": ("counts",), "sigma": ("sigmas", "sigma"), "explain_class": (
 _SHOWN = 200  # characters of a value in a message
 
 
-def metric_options(metric: str) -> dict[str, Any]:
-    """Options of a metric by type: the keyword-only parameters of its function.
+def options_of_check(kind: str, name: str) -> dict[str, Option]:
+    """Options of a metric, trick or attack by their keys.
 
-    >>> metric_options("sparsity-gini")
-    {}
+    >>> list(options_of_check("metric", "aopc"))
+    ['counts', 'unit', 'fill', 'reduce']
     """
-    options = _keywords(METRICS[metric].function)
-    # On the command line all is text; in TOML a pixel value is a number.
-    return {key: float | str if key == "fill" else kind for key, kind in options.items()}
-
-
-def trick_options(trick: str) -> dict[str, Any]:
-    """Options of a trick by type, and the picture that maps are forged into."""
-    options = _keywords(TRICKS[trick].function)
-    options.pop("batch_size")
-    return {**options, "picture": str}
-
-
-def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(function)
-    return {
-        name: hints[name]
-        for name, parameter in signature(function).parameters.items()
-        if parameter.kind is Parameter.KEYWORD_ONLY
-    }
+    if kind == "metric":
+        return {option.key: option for option in METRICS[name].options}
+    if kind == "trick":
+        return _named(*TRICKS[name].options, STRENGTH, PICTURE)
+    return _named(replace(EPS, many=False), NORM, K, *ATTACKS[name].options)
 
 
 def in_policy_words(text: str, known: Container[str]) -> str:
@@ -129,13 +89,13 @@ def in_policy_words(text: str, known: Container[str]) -> str:
     return re.sub(r"--([a-z][a-z-]*)", key_of, text)
 
 
-def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a table, each of the type that its key has.
+def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
+    """The values of a table, each as its key wants it.
 
     Args:
         where: the table, for the message.
         given: keys and values.
-        known: keys and types.
+        known: what may stand there.
 
     Raises:
         InputError: an unknown key, a value of another type, or one beyond its range.
@@ -145,56 +105,63 @@ def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> d
     """
     values = {}
     for key, value in given.items():
-        lookup(f"key of {where}", known, key)
+        option: Option = lookup(f"key of {where}", known, key)
         try:
-            values[key] = coerced(value, known[key])
+            values[key] = as_wanted(value, option)
         except ValueError as error:
             raise InputError(f"{key} is {_shown(value)}; {error}") from error
-        refuse_outside(key, values[key], said=key)
+        if option.range is not None:
+            refuse_outside(values[key], option.range, said=key)
     return values
 
 
-def coerced(value: Any, hint: Any) -> Any:
-    """A TOML value as the type that is asked for.
-
-    Args:
-        value: as TOML has it.
-        hint: int, float (fractions such as "8/255" too), str, bool, a ``Literal``, a tuple of one
-            of these (a single value stands for one of them), or a union.
+def as_wanted(value: Any, option: Option) -> Any:
+    """A TOML value as an option wants it; a single value stands for several.
 
     Raises:
         ValueError: says what to give instead.
 
-    >>> coerced("8/255", float), coerced(20, tuple[int, ...])
+    >>> as_wanted("8/255", STRENGTH), as_wanted(20, METRICS["aopc"].options[0])
     (0.03137254901960784, (20,))
     """
-    if get_origin(hint) in (Union, UnionType):
-        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-        problems = []
-        for kind in kinds:
-            try:
-                return coerced(value, kind)
-            except ValueError as error:
-                problems.append(str(error))
-        raise ValueError(" or ".join(problems))
-    if get_origin(hint) is tuple:
+    if option.many or option.kind == "colour":
         items = value if isinstance(value, list) else [value]
-        return tuple(coerced(item, get_args(hint)[0]) for item in items)
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if value not in choices:
+        return tuple(_one(item, option) for item in items)
+    return _one(value, option)
+
+
+def _one(value: Any, option: Option) -> Any:
+    if option.choices:
+        if value not in option.choices:
             try:
-                lookup("choice", dict.fromkeys(choices), str(value))
+                lookup("choice", dict.fromkeys(option.choices), str(value))
             except InputError as error:
                 raise ValueError(f"that is an {error}") from error
         return value
-    if hint is float:
+    if option.kind == "batch" and value == "auto":
+        return value
+    if option.kind == "fill" and isinstance(value, str):
+        return value
+    if option.kind in ("number", "fraction", "colour", "fill"):
         return _number(value)
-    wanted = {int: "a whole number", str: 'text, such as "this"', bool: "true or false"}[hint]
+    wanted, what = _WANTED[option.kind]
     # A bool is an int to Python, and no number to anyone else.
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"give {wanted}")
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise ValueError(f"give {what}")
     return value
+
+
+_TEXT = (str, 'text, such as "this"')
+_WHOLE = (int, "a whole number")
+_BOOLEAN = (bool, "true or false")
+_WANTED: Mapping[str, tuple[type, str]] = {
+    "text": _TEXT,
+    "path": _TEXT,
+    "whole": _WHOLE,
+    "batch": _WHOLE,
+    "flag": _BOOLEAN,
+    "switch": _BOOLEAN,
+}
 
 
 def _number(value: Any) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from saliency_audit.commands.attack.audit import attack
 from saliency_audit.commands.evaluate.audit import evaluate
 from saliency_audit.commands.fool.audit import fool
-from saliency_audit.commands.gate.policy import PolicyCheck, option_types
+from saliency_audit.commands.gate.policy import PolicyCheck, options_by_key
 from saliency_audit.commands.gate.policy_values import in_policy_words
 from saliency_audit.data import ImageData
 from saliency_audit.errors import InputError, UnsupportedError
@@ -106,7 +106,7 @@ def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
     """
     given, default = dict[int, str](), dict[int, str]()
     for check in checks:
-        text = in_policy_words(str(error), option_types(check.kind, check.name))
+        text = in_policy_words(str(error), options_by_key(check.kind, check.name))
         key = text.partition(" ")[0]
         if key in check.options:
             given[check.lines.get(key, check.line)] = text
@@ -125,7 +125,7 @@ def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in beside.items()
-        if name != "judge" or "discriminative" in metrics
+        if name != "judge" or any("judge" in METRICS[one].takes for one in metrics)
     }
 
 

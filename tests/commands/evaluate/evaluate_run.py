@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.entries import Check
 from saliency_audit.stats.paired import between_models, differences, relative_drop
 from saliency_audit.stats.summary import summarise
-from saliency_audit.types import COLUMNS, Check, Example
+from saliency_audit.types import COLUMNS, Example
 from tests.commands.attack.attack_run import blobs
 
 CONTROLS = ("random", "sobel")

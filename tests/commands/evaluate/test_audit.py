@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from saliency_audit import audits
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.evaluate.verdict import BETTER, SAME, UNDEFINED, WORSE
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError, UnsupportedError
@@ -14,7 +15,6 @@ from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import Classifier
 from saliency_audit.stats.paired import differences
 from saliency_audit.stats.summary import summarise
-from saliency_audit.types import SaliencyMethod
 
 CHEAP = {"samples": 4, "steps": 4}
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from saliency_audit.types import Check, Example
+from saliency_audit.catalogue.entries import Check
+from saliency_audit.types import Example
 
 WORDS = {"better": "gained", "worse": "lost", "no difference shown": "the same to all appearance"}
 CHECKS = {

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from saliency_audit import audits
+from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.finetune.before_and_after import (
     FINETUNED,
     before_and_after,
@@ -23,7 +24,6 @@ from saliency_audit.metrics import CHECKS
 from saliency_audit.models import Classifier
 from saliency_audit.stats.paired import between_models
 from saliency_audit.stats.summary import summarise
-from saliency_audit.types import CONTROLS
 
 COUNT, SLOW = 20, 9
 
@@ -223,7 +223,7 @@ def test_a_map_is_of_the_model_that_made_it_though_the_other_could_not(data, mon
             raise RuntimeError("not of this network")
         return gradient.function(model, images, *given, **options)
 
-    faulty = replace(gradient, function=only_after, differentiable=False)
+    faulty = replace(gradient, code=only_after, differentiable=False)
     monkeypatch.setitem(METHODS, "gradient", faulty)
     saliency = ["gradient", "input-x-gradient"]
     batches = run(classifier(0, "net"), classifier(1), data, saliency=saliency, max_samples=2)

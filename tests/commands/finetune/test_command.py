@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images
+from saliency_audit.catalogue.training_presets import PRESETS
 from saliency_audit.commands.finetune.options import OPTIONS
 from saliency_audit.commands.finetune.plan import planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.options import Given
 from saliency_audit.training.checkpoint import read_checkpoint
-from saliency_audit.training.presets import PRESETS
 
 FOLDER = Path("saliency-audit-report/finetune")
 FEW = ("--max-steps", 4, "--max-samples", 2, "--max-val", 20, "--max-train", 200)
@@ -334,7 +334,7 @@ def broken_lines(pictures):
         (("--objective", "scorematching"), "Did you mean 'score-matching'"),
         (("--preset", "p9"), "unknown preset 'p9'"),
         (("--preset", "p0", "--objective", "pgd"), "--preset p0 is of --objective score-matching"),
-        (("--objective", "pgd", "--mu", 1), "--mu is for --objective score-matching; leave it"),
+        (("--objective", "pgd", "--mu", 1), "--mu is for --objective score-matching, not pgd"),
         (("--objective", "pgd", "--eps", -1), "--eps is -1"),
         (("--objective", "pgd", "--eps", 8), "for 8 of 255 levels give 8/255"),
         (("--objective", "adversarial", "--penalty", "l1", "--eps", 2), "give 2/255"),

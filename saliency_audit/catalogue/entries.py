@@ -1,0 +1,219 @@
+"""What is known of a capability: where its code is, what it takes, what its numbers mean."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from math import inf
+from typing import Any, Literal
+
+from saliency_audit.options import Option
+
+Code = str | Callable[..., Any]
+"""Where a function is within this package, ``methods.gradient:gradient``, or the function."""
+
+
+def function_of(code: Code) -> Callable[..., Any]:
+    """The function, imported when it is asked for: what is known of it needs no torch."""
+    return _imported(code) if isinstance(code, str) else code
+
+
+@cache
+def _imported(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"saliency_audit.{module}"), name)
+    return found
+
+
+class Coded:
+    """What stands for a function."""
+
+    code: Code
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return function_of(self.code)
+
+
+@dataclass(frozen=True)
+class SaliencyMethod(Coded):
+    """A saliency method and what the rest of the tool must know about it.
+
+    Attributes:
+        code: ``(model, images, targets, *, scalar, graph, generators, batch_size, **options)
+            -> (n, c, h, w)`` or ``(n, 1, h, w)``.
+        summary: one line, for ``saliency-audit list``.
+        differentiable: whether ``graph=True`` works.
+        signed: whether maps have both signs; decides the colours they are drawn in.
+        control: depends on no model; every other method is compared with it.
+        stochastic: uses the generators.
+        parity: what the map of -s is, given that of s: 1 the same, -1 its negative, 0 neither.
+            Spares computing the map of the loss where that of the log-probability is known.
+        recorded: maps were made elsewhere and cannot be made again.
+        options: what a user can set of it.
+    """
+
+    code: Code
+    summary: str
+    differentiable: bool = True
+    signed: bool = True
+    control: bool = False
+    stochastic: bool = False
+    parity: Literal[-1, 0, 1] = 0
+    recorded: bool = False
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A measured quantity, by the name it has in every file, policy and option.
+
+    Attributes:
+        code: computes it, batch first, one value per image; None where only a `Metric` does.
+        summary: one line, for ``saliency-audit list``.
+        higher_is_better: direction; None where neither end is better.
+        bounds: smallest and largest value it can take.
+        source: paper and equation.
+        chance: what a map without information gets: a number, ``1/classes``, the name of the key
+            of ``setting`` that holds it (``top``), or nothing where it is not known beforehand.
+        proportion: whether it is 0 or 1 for each image.
+        axes: of its curve, what stands along and what stands up; empty for what has none.
+    """
+
+    code: Code | None
+    summary: str
+    higher_is_better: bool | None
+    bounds: tuple[float, float]
+    source: str
+    chance: str = ""
+    proportion: bool = False
+    axes: tuple[str, str] | tuple[()] = ()
+
+    @property
+    def function(self) -> Any:
+        """The function itself, if there is one."""
+        return None if self.code is None else function_of(self.code)
+
+
+@dataclass(frozen=True)
+class Metric(Coded):
+    """What `evaluate` can be asked for: one function that measures one or several checks.
+
+    Attributes:
+        code: ``(view, **options) -> list[Measured]``; its keyword-only parameters are the
+            options of the command and of a policy.
+        of: "map" reads the maps alone, "method" explains again (no map from a file will do),
+            "model" reads no map of the run.
+        checks: what it measures, by name. The one of the metric's own name is its answer.
+        verdict: how the answer becomes a word: "random" compares it with the random map on the
+            same images, "half" asks whether it is below one half (of a map that does not depend
+            on the model at all), None gives none.
+        needs: of the view, what may be missing: "labels", "other", "annotations".
+        takes: of the view, what it can do without: "judge".
+        answer: what the setting of the answer holds; the others are stages on the way to it.
+        options: what a user can set of it.
+    """
+
+    code: Code
+    of: Literal["map", "method", "model"]
+    checks: Mapping[str, Check]
+    verdict: Literal["random", "half"] | None = None
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    answer: str = ""
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trick(Coded):
+    """A manipulation of the model that keeps its predictions.
+
+    Attributes:
+        code: builds the manipulated network.
+        summary: one line, for ``saliency-audit list``.
+        source: paper and section.
+        options: what a user can set of it, beside strength and picture.
+    """
+
+    code: Code
+    summary: str
+    source: str
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Goal(Coded):
+    """What an attack wants of a map, apart from how it searches.
+
+    Attributes:
+        code: ``(map, reference, **options) -> (n,)``, lower is more of it; differentiable.
+            ``map`` is ``(n, h, w)``, magnitude, adding up to 1.
+        wants: what the reference is: the "clean" map, a "region" (``(n, h, w)`` in [0, 1]), or
+            another "map" that adds up to 1.
+        criterion: likewise, not differentiable: what the best image is chosen by; None means
+            ``code``.
+        floor: least value of the criterion, at which nothing is left to search for.
+    """
+
+    code: Code
+    wants: Literal["clean", "region", "map"] = "clean"
+    criterion: Code | None = None
+    floor: float = -inf
+
+    @property
+    def chooses(self) -> Callable[..., Any]:
+        """The function that the best image is chosen by."""
+        return function_of(self.criterion or self.code)
+
+
+@dataclass(frozen=True)
+class Attack(Coded):
+    """A change of the image within a budget.
+
+    Attributes:
+        code: the search, ``(model, explain, aim, images, targets, *, eps, steps, step_size,
+            generators, **options) -> images``.
+        summary: one line, for ``saliency-audit list``.
+        source: paper and section.
+        goal: None for what does not aim at maps.
+        aim: the check that says how near a map has come to what is wanted; empty where that is to
+            be unlike the clean one.
+        sentence: what it does, after its name.
+        defaults: of the search, where they differ from its own.
+        budgeted: whether it needs a budget.
+        options: what a user can set of it, beside the budget.
+    """
+
+    code: Code
+    summary: str
+    source: str
+    goal: Goal | None = None
+    aim: str = ""
+    sentence: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    budgeted: bool = True
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Objective(Coded):
+    """What a classifier can be trained for.
+
+    Attributes:
+        code: ``(step, **options) -> Loss``; its keyword-only parameters are the options of
+            the command.
+        summary: one line, for ``saliency-audit list``.
+        source: paper and equation.
+        needs: of the step, what may be missing: "annotations", "targets" (a teacher's maps).
+        smooth: whether it means nothing for piecewise linear networks, so that activations are
+            replaced by softplus unless told otherwise.
+        options: what a user can set of it.
+    """
+
+    code: Code
+    summary: str
+    source: str
+    needs: tuple[str, ...] = ()
+    smooth: bool = False
+    options: tuple[Option, ...] = ()

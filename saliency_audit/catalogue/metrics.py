@@ -1,0 +1,760 @@
+"""What `evaluate` can be asked for, and every quantity that any command measures."""
+
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from saliency_audit.catalogue.entries import Check, Metric
+from saliency_audit.options import Option
+from saliency_audit.ranges import (
+    BUDGET,
+    INDEX,
+    MANY,
+    NOISE,
+    PIXELS,
+    POSITIVE,
+    SHARE,
+    SIDE,
+    Range,
+)
+
+
+def _check(
+    summary: str,
+    better: bool | None,
+    bounds: tuple[float, float],
+    source: str,
+    *,
+    code: str | None = None,
+    **more: Any,
+) -> Check:
+    return Check(code, summary, better, bounds, source, **more)
+
+
+def _similarities(of: str, drawn: str) -> dict[str, Check]:
+    """The checks of a sanity check: the answer and the other ways to compare two maps."""
+    source = "Adebayo et al. 2018; P1 C.2.6"
+    between = "between the map and that of the model with layers drawn at random"
+    return {
+        of: _check(
+            f"rank correlation of magnitudes {between}",
+            False,
+            (-1, 1),
+            source,
+            chance="0",
+            axes=(f"{drawn} drawn at random, from the output on", _RANKS),
+        ),
+        f"{of}-signed": _check(
+            f"rank correlation of signed maps {between}", None, (-1, 1), source, chance="0"
+        ),
+        f"{of}-ssim": _check(f"structural similarity {between}", None, (-1, 1), source),
+        f"{of}-hog": _check(
+            f"rank correlation of gradient histograms {between}", None, (-1, 1), source
+        ),
+    }
+
+
+_REPLACED, _PROBABILITY = "share of pixels replaced", "probability of the explained class"
+_RANKS = "rank correlation of magnitudes with the given model's map"
+_REPLACING, _SANITY, _OTHER = "Replacing pixels", "Sanity checks", "Other metrics"
+STEPS = Option(
+    "steps",
+    "whole",
+    range=MANY,
+    panel=_REPLACING,
+    help="Points of deletion, preservation, insertion; default 32.",
+)
+FILL = Option(
+    "fill",
+    "fill",
+    range=SHARE,
+    panel=_REPLACING,
+    help="What replaces pixels: image-mean, dataset-mean, zero, model-mean (the colour "
+    "that becomes 0), a value in [0,1], blur, noise. Default by metric.",
+)
+REDUCE = Option(
+    "reduce",
+    choices=("mean", "std"),
+    panel=_REPLACING,
+    help="A pixel's relevance: mean magnitude over channels, or P0's spread over them.",
+)
+POINTS = Option(
+    "points",
+    "whole",
+    range=Range(2, MANY.high),
+    panel=_REPLACING,
+    help="Shares of pixels of discriminative, density-perturbation; default 25.",
+)
+REGIONS = Option(
+    "regions",
+    "whole",
+    parameter="counts",
+    range=PIXELS,
+    many=True,
+    panel=_REPLACING,
+    shown=False,
+    help="aopc: how many regions, repeatable; default 20, 50, 100.",
+)
+UNIT = Option(
+    "unit",
+    choices=("region", "pixel"),
+    panel=_REPLACING,
+    help="aopc: squares of 9 pixels at 224, or pixels.",
+)
+RANDOMISE = Option(
+    "randomise",
+    choices=("auto", "reinit", "shuffle"),
+    panel=_SANITY,
+    help="The layer's own initialisation, or its weights in another order; auto takes the "
+    "first where the format allows it.",
+)
+DRAWS = Option("draws", "whole", range=MANY, panel=_SANITY, help="Of random weights; default 2.")
+STAGES = Option(
+    "stages",
+    "whole",
+    range=Range(0, MANY.high),
+    panel=_SANITY,
+    help="How many numbers of layers are tried; 0 tries all; default 10.",
+)
+SSIM_WINDOW = Option(
+    "ssim_window",
+    "whole",
+    parameter="window",
+    range=Range(3, SIDE.high),
+    panel=_SANITY,
+    help="Side of the windows of the structural similarity, pixels, odd; default 7.",
+)
+SSIM_RANGE = Option(
+    "ssim_range",
+    "number",
+    range=POSITIVE,
+    panel=_SANITY,
+    help="Range of values that the structural similarity takes maps to have; default 1.",
+)
+K = Option(
+    "k", "fraction", range=PIXELS, panel=_OTHER, help="stability: share of the pixels; default 0.4."
+)
+PIXELS_COMPARED = Option(
+    "pixels",
+    choices=("all", "nonzero"),
+    panel=_OTHER,
+    help="stability: of all pixels, or of those where the first map is not 0.",
+)
+TOP = Option(
+    "top",
+    "number",
+    range=SHARE,
+    many=True,
+    panel=_OTHER,
+    shown=False,
+    help="gaze-overlap: share of the pixels, repeatable; default 0.05, 0.1.",
+)
+RADIUS = Option(
+    "radius",
+    "fraction",
+    range=Range(0, BUDGET.high, above=True),
+    panel=_OTHER,
+    help="max-sensitivity: largest change of a pixel value; default 0.02.",
+)
+SIGMAS = Option(
+    "sigma",
+    "number",
+    parameter="sigmas",
+    range=NOISE,
+    many=True,
+    panel=_OTHER,
+    shown=False,
+    help="Noise of density-profile (repeatable) and infidelity, pixel values.",
+)
+SIGMA = replace(SIGMAS, parameter="", many=False)
+PERTURBATIONS = Option(
+    "perturbations",
+    "whole",
+    range=MANY,
+    panel=_OTHER,
+    help="Noisy images of max-sensitivity (default 10), infidelity (50).",
+)
+EXPLAIN_CLASS = Option(
+    "explain_class",
+    "whole",
+    parameter="classes",
+    range=INDEX,
+    many=True,
+    panel=_OTHER,
+    shown=False,
+    help="class-evidence: class to explain, repeatable; default the three runners-up.",
+)
+EPS = Option(
+    "eps", "fraction", range=BUDGET, panel=_OTHER, help="robust-accuracy: budget; default 8/255."
+)
+NORM = Option(
+    "norm",
+    choices=("linf", "l2"),
+    panel=_OTHER,
+    help="robust-accuracy: of the budget, default linf.",
+)
+ATTACK_STEPS = Option(
+    "attack_steps",
+    "whole",
+    range=MANY,
+    panel=_OTHER,
+    help="robust-accuracy: of one start; default 20.",
+)
+RESTARTS = Option(
+    "restarts", "whole", range=MANY, panel=_OTHER, help="robust-accuracy: starts; default 1."
+)
+CURVE = (STEPS, FILL, REDUCE)
+SHARES = (POINTS, FILL, REDUCE)
+OF_SANITY = (RANDOMISE, DRAWS, STAGES, SSIM_WINDOW, SSIM_RANGE)
+
+
+METRICS: dict[str, Metric] = {
+    "discriminative": Metric(
+        "metrics.deletion:discriminative",
+        "map",
+        {
+            "discriminative": _check(
+                "area under the accuracy as the least salient pixels are replaced",
+                True,
+                (0, 1),
+                "P0 section 5.2.1",
+                axes=(_REPLACED, "accuracy"),
+            )
+        },
+        verdict="random",
+        needs=("labels",),
+        takes=("judge",),
+        options=SHARES,
+    ),
+    "deletion": Metric(
+        "metrics.deletion:deletion",
+        "map",
+        {
+            "deletion": _check(
+                "area under the class probability as the most salient pixels are replaced",
+                False,
+                (0, 1),
+                "P2 S3.3; RISE (Petsiuk et al. 2018)",
+                axes=(_REPLACED, _PROBABILITY),
+            )
+        },
+        verdict="random",
+        options=CURVE,
+    ),
+    "preservation": Metric(
+        "metrics.deletion:preservation",
+        "map",
+        {
+            "preservation": _check(
+                "area under the class probability as the least salient pixels are replaced",
+                True,
+                (0, 1),
+                "P2 S3.3",
+                axes=(_REPLACED, _PROBABILITY),
+            )
+        },
+        verdict="random",
+        options=CURVE,
+    ),
+    "insertion": Metric(
+        "metrics.deletion:insertion",
+        "map",
+        {
+            "insertion": _check(
+                "area under the class probability as salient pixels return to the blurred image",
+                True,
+                (0, 1),
+                "RISE (Petsiuk et al. 2018)",
+                axes=("share of pixels returned", _PROBABILITY),
+            )
+        },
+        verdict="random",
+        options=(STEPS, REDUCE),
+    ),
+    "deletion-gap": Metric(
+        "metrics.deletion:deletion_gap",
+        "map",
+        {
+            "deletion-gap": _check(
+                "preservation minus deletion, in which what replacing alone does cancels",
+                True,
+                (-1, 1),
+                "ours, after symmetric relevance gain (Blücher et al. 2024)",
+                chance="0",
+                axes=(_REPLACED, "preservation minus deletion"),
+            )
+        },
+        verdict="random",
+        options=CURVE,
+    ),
+    "aopc": Metric(
+        "metrics.aopc:aopc",
+        "map",
+        {
+            "aopc": _check(
+                "mean drop of the class probability as the most salient regions are replaced",
+                True,
+                (-1, 1),
+                "P1 C.2.4; Samek et al. 2017",
+                axes=("regions replaced", "drop of the class probability"),
+            )
+        },
+        verdict="random",
+        options=(REGIONS, UNIT, FILL, REDUCE),
+    ),
+    "density-perturbation": Metric(
+        "metrics.deletion:density_perturbation",
+        "map",
+        {
+            "density-perturbation": _check(
+                "mean change of the class's logit as the least salient pixels are replaced; "
+                "reads logits, so whoever shifts them forges it",
+                True,
+                (-inf, inf),
+                "P0 section 4.2",
+                axes=(_REPLACED, "change of the class's logit"),
+            )
+        },
+        verdict="random",
+        options=SHARES,
+    ),
+    "sanity-cascade": Metric(
+        "metrics.sanity:sanity_cascade",
+        "method",
+        {
+            **_similarities("sanity-cascade", "layers"),
+            "sanity-cascade-map-norm": _check(
+                "norm of the randomised model's map over that of the given model's",
+                None,
+                (0, inf),
+                "ours: a vanishing map is no evidence",
+            ),
+            "sanity-cascade-logit-spread": _check(
+                "standard deviation of the randomised model's logits over the given model's",
+                None,
+                (0, inf),
+                "ours: a constant model is no evidence",
+            ),
+        },
+        verdict="half",
+        answer="randomised=mean",
+        options=OF_SANITY,
+    ),
+    "sanity-independent": Metric(
+        "metrics.sanity:sanity_independent",
+        "method",
+        _similarities("sanity-independent", "the layer"),
+        answer="randomised=each",
+        options=OF_SANITY,
+    ),
+    "sparsity-gini": Metric(
+        "metrics.sparsity:sparsity_gini",
+        "map",
+        {
+            "sparsity-gini": _check(
+                "Gini index of the magnitudes: 0 spread evenly, near 1 in few pixels",
+                None,
+                (0, 1),
+                "P1; Hurley & Rickard 2009",
+            )
+        },
+    ),
+    "sparsity-hoyer": Metric(
+        "metrics.sparsity:sparsity_hoyer",
+        "map",
+        {
+            "sparsity-hoyer": _check(
+                "Hoyer's sparseness of the magnitudes: 0 spread evenly, 1 in one pixel",
+                None,
+                (0, 1),
+                "Hoyer 2004",
+            )
+        },
+    ),
+    "stability": Metric(
+        "metrics.stability:stability",
+        "method",
+        {
+            "stability": _check(
+                "share of the most salient pixels that the map of another model has too",
+                True,
+                (0, 1),
+                "P1 B.7",
+                chance="k",
+            ),
+            "stability-jaccard": _check(
+                "the same pixels over those salient in either map", None, (0, 1), "P1 B.7"
+            ),
+            "stability-spearman": _check(
+                "rank correlation of the two maps' magnitudes", None, (-1, 1), "P1 B.7", chance="0"
+            ),
+        },
+        verdict="random",
+        needs=("other",),
+        options=(K, PIXELS_COMPARED),
+    ),
+    "gaze-overlap": Metric(
+        "metrics.gaze_overlap:gaze_overlap",
+        "map",
+        {
+            "gaze-overlap": _check(
+                "share of the most salient pixels that people looked at most",
+                True,
+                (0, 1),
+                "P1 C.3",
+                chance="top",
+            )
+        },
+        verdict="random",
+        needs=("annotations",),
+        options=(TOP,),
+    ),
+    "pointing-game": Metric(
+        "metrics.pointing_game:pointing_game",
+        "map",
+        {
+            "pointing-game": _check(
+                "1 if the most salient pixel lies in the annotated part",
+                True,
+                (0, 1),
+                "Zhang et al. 2018",
+                proportion=True,
+            ),
+            "pointing-game-chance": _check(
+                "share of the image that is annotated: what a random pixel gets",
+                None,
+                (0, 1),
+                "ours",
+            ),
+        },
+        verdict="random",
+        needs=("annotations",),
+    ),
+    "max-sensitivity": Metric(
+        "metrics.sensitivity:max_sensitivity",
+        "method",
+        {
+            "max-sensitivity": _check(
+                "largest relative change of the map under small noise on the image",
+                False,
+                (0, inf),
+                "Yeh et al. 2019",
+            )
+        },
+        options=(RADIUS, PERTURBATIONS),
+    ),
+    "infidelity": Metric(
+        "metrics.sensitivity:infidelity",
+        "map",
+        {
+            "infidelity": _check(
+                "squared error of predicting the scalar's change under noise from the map, scaled",
+                False,
+                (0, inf),
+                "Yeh et al. 2019",
+            )
+        },
+        verdict="random",
+        options=(SIGMA, PERTURBATIONS),
+    ),
+    "class-evidence": Metric(
+        "metrics.class_evidence:class_evidence",
+        "method",
+        {
+            "class-evidence": _check(
+                "1 if the image shown through a chosen class's map is classified as that class",
+                True,
+                (0, 1),
+                "P2 S3.6",
+                proportion=True,
+            )
+        },
+        verdict="random",
+        options=(EXPLAIN_CLASS,),
+    ),
+    "retrieval": Metric(
+        "metrics.retrieval:retrieval_rate",
+        "map",
+        {
+            "retrieval": _check(
+                "1 if the image shown through its map keeps its class",
+                True,
+                (0, 1),
+                "P2",
+                proportion=True,
+            )
+        },
+        verdict="random",
+        options=(FILL,),
+    ),
+    "accuracy": Metric(
+        "metrics.accuracy:clean_accuracy",
+        "model",
+        {
+            "accuracy": _check(
+                "1 if the predicted class is the label",
+                True,
+                (0, 1),
+                "P0 section 5",
+                chance="1/classes",
+                code="metrics.accuracy:accuracy",
+                proportion=True,
+            )
+        },
+        needs=("labels",),
+    ),
+    "robust-accuracy": Metric(
+        "metrics.accuracy:robust_accuracy",
+        "model",
+        {
+            "robust-accuracy": _check(
+                "1 if the class is right and stays so under PGD",
+                True,
+                (0, 1),
+                "P4 Table 1",
+                proportion=True,
+            )
+        },
+        needs=("labels",),
+        options=(EPS, NORM, ATTACK_STEPS, RESTARTS),
+    ),
+    "gradient-norm-target": Metric(
+        "metrics.gradient_norm:gradient_norm_target",
+        "model",
+        {
+            "gradient-norm-target": _check(
+                "L2 norm of the gradient of the explained class's logit, per unit of pixel value",
+                None,
+                (0, inf),
+                "P4 Table 3",
+            )
+        },
+    ),
+    "gradient-norm-others": Metric(
+        "metrics.gradient_norm:gradient_norm_others",
+        "model",
+        {
+            "gradient-norm-others": _check(
+                "mean L2 norm of the gradients of the other logits", None, (0, inf), "P4 Table 3"
+            )
+        },
+    ),
+    "density-profile": Metric(
+        "metrics.density_profile:density_profile",
+        "model",
+        {
+            "density-profile": _check(
+                "log-ratio of the implicit density of a noisy image to that of the image",
+                False,
+                (-inf, inf),
+                "P0 section 5.1.1",
+                axes=(
+                    "standard deviation of the noise, pixels in [0, 1]",
+                    "log-ratio of the density",
+                ),
+            ),
+            "density-profile-median": _check(
+                "median of the same over images", False, (-inf, inf), "P0 section 5.1.1"
+            ),
+            "density-profile-log-mean": _check(
+                "logarithm of the mean density ratio: what P0 plots, ruled by its outliers",
+                False,
+                (-inf, inf),
+                "P0 section 5.1.1",
+            ),
+        },
+        options=(SIGMAS,),
+    ),
+    "scalar-agreement": Metric(
+        "metrics.scalar_agreement:scalar_agreement",
+        "model",
+        {
+            "scalar-agreement": _check(
+                "cosine of the logit map with the centred-logit map; low = shifted logits",
+                True,
+                (-1, 1),
+                "P0 section 2",
+                code="metrics.similarity:cosine",
+            )
+        },
+    ),
+}
+
+CHECKS: dict[str, Check] = {
+    "prediction-kept": Check(
+        "metrics.changes:prediction_kept",
+        "1 if the predicted class is the same",
+        True,
+        (0, 1),
+        "P0 section 2",
+        proportion=True,
+    ),
+    "prob-change": Check(
+        "metrics.changes:prob_change",
+        "largest change of a class probability",
+        False,
+        (0, 1),
+        "P0 section 2",
+    ),
+    "logit-change": Check(
+        "metrics.changes:logit_change",
+        "largest change of a logit, the size of a shift",
+        None,
+        (0, inf),
+        "P0 section 2",
+    ),
+    "loss-change": Check(
+        "metrics.changes:loss_change",
+        "change of the cross-entropy, nats",
+        False,
+        (0, inf),
+        "P0 B.1",
+    ),
+    "loss-gradient-change": Check(
+        "metrics.changes:loss_gradient_change",
+        "relative L2 change of its gradient",
+        None,
+        (0, inf),
+        "P0 B.1",
+    ),
+    "gradient-bound-share": Check(
+        "metrics.changes:gradient_bound_share",
+        "L1 change of the loss gradient over its bound",
+        None,
+        (0, 1),
+        "P0 App. B.1",
+    ),
+    "cosine": Check(
+        "metrics.similarity:cosine", "cosine of two signed maps", None, (-1, 1), "the definition"
+    ),
+    "spearman": Check(
+        "metrics.similarity:spearman",
+        "rank correlation of two signed maps, channels averaged",
+        None,
+        (-1, 1),
+        "P2 S3.4, ties at average rank",
+    ),
+    "spearman-abs": Check(
+        "metrics.similarity:spearman",
+        "rank correlation of two maps' magnitudes",
+        True,
+        (-1, 1),
+        "P2 S3.4, ties at average rank",
+    ),
+    "topk-intersection": Check(
+        "metrics.similarity:topk_intersection",
+        "share of the k most salient pixels that two maps have in common",
+        True,
+        (0, 1),
+        "Ghorbani 2019; P2 S3.4",
+    ),
+    "pearson": Check(
+        "metrics.similarity:pearson",
+        "correlation of two maps' magnitudes",
+        True,
+        (-1, 1),
+        "P2 S3.4",
+    ),
+    "ssim": Check(
+        "metrics.ssim:ssim",
+        "structural similarity of two maps' magnitudes",
+        True,
+        (-1, 1),
+        "P2 S3.4; Wang 2004",
+    ),
+    "mse": Check(
+        "metrics.similarity:mse",
+        "mean squared difference of two maps that add up to 1",
+        False,
+        (0, inf),
+        "P2 S3.4",
+    ),
+    "mass-center-shift": Check(
+        "metrics.similarity:mass_center_shift",
+        "way of the map's centre of mass, pixels",
+        False,
+        (0, inf),
+        "Ghorbani 2019",
+    ),
+    "cosine-to-picture": Check(
+        "metrics.similarity:cosine",
+        "cosine of the map's magnitude with a wanted picture",
+        None,
+        (0, 1),
+        "P0 section 2",
+    ),
+    "spearman-to-picture": Check(
+        "metrics.similarity:spearman", "rank correlation of the same", None, (-1, 1), "P0 section 2"
+    ),
+    "attack-success": Check(
+        None,
+        "1 if the attack changed the predicted class within its budget",
+        None,
+        (0, 1),
+        "Madry et al. 2018",
+        proportion=True,
+    ),
+    "mse-to-target": Check(
+        "metrics.similarity:mse", "mse between a map and a wanted one", None, (0, inf), "P2 S2.2"
+    ),
+    "pearson-to-target": Check(
+        "metrics.similarity:pearson",
+        "correlation of a map with a wanted one",
+        None,
+        (-1, 1),
+        "P2 S2.2",
+    ),
+    "mass-in-target": Check(
+        "metrics.similarity:mass_in_target",
+        "share of the map's mass in a wanted region",
+        None,
+        (0, 1),
+        "Ghorbani 2019",
+    ),
+    "confidence-change": Check(
+        "metrics.changes:confidence_change",
+        "change of the predicted class's probability",
+        None,
+        (-1, 1),
+        "ours",
+    ),
+    "l2-distance": Check(
+        "metrics.changes:l2_distance",
+        "length of the change of an image, pixel units",
+        None,
+        (0, inf),
+        "P2 S3",
+    ),
+    "linf-distance": Check(
+        "metrics.changes:linf_distance",
+        "largest change of a value of an image",
+        None,
+        (0, inf),
+        "P2 S3",
+    ),
+    **{
+        f"retrieval-{shown}-{through}": Check(
+            "metrics.retrieval:retrieval",
+            f"prediction survives when the {shown} image is shown through the {through} image's "
+            "map",
+            None,
+            (0, 1),
+            "P2 (retrieval rate)",
+            proportion=True,
+        )
+        for shown in ("clean", "attacked")
+        for through in ("clean", "attacked")
+    },
+    "surrogate-agreement": Check(
+        "metrics.similarity:cosine",
+        "cosine of the gradient map with that of the smooth stand-in",
+        True,
+        (-1, 1),
+        "Dombrowski et al. 2019; ours",
+    ),
+    **{name: check for metric in METRICS.values() for name, check in metric.checks.items()},
+}
+"""By the name in every table."""
+
+PROPORTIONS = frozenset(name for name, check in CHECKS.items() if check.proportion)
+"""Those that are 0 or 1 for each image."""

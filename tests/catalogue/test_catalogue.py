@@ -1,0 +1,80 @@
+"""What is declared of a capability is what its function takes."""
+
+from inspect import signature
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from saliency_audit.catalogue.attack_presets import PRESETS as ATTACK_PRESETS
+from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.methods import CONTROLS, METHODS
+from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
+from saliency_audit.catalogue.metrics import CHECKS, METRICS
+from saliency_audit.catalogue.objectives import OBJECTIVES
+from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
+from saliency_audit.catalogue.tricks import TRICKS
+
+OF_METHODS = {"scalar", "graph", "generators", "batch_size", "layer"}
+"""What every method takes, and what the model says."""
+OF_ATTACKS = {"eps", "norm", "generators", "tick", "random_step", "keep_prediction"}
+OF_ATTACKS |= {"restore_class", "steps", "step_size"}
+"""What an attack is given by the budget, by its entry, or may take without offering it."""
+NOUNS = {
+    "method": (METHODS, OF_METHODS),
+    "metric": (METRICS, set()),
+    "trick": (TRICKS, {"strength", "batch_size"}),
+    "objective": (OBJECTIVES, set()),
+    "attack": (ATTACKS, OF_ATTACKS),
+}
+ENTRIES = [
+    pytest.param(entry, given, id=f"{noun} {name}")
+    for noun, (entries, given) in NOUNS.items()
+    for name, entry in entries.items()
+]
+
+
+def keywords(function):
+    return {n: p for n, p in signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(("entry", "given"), ENTRIES)
+def test_every_option_is_a_parameter_and_the_other_way_round(entry, given):
+    keys = {option.key for option in entry.options if option is not TARGET_MAP}
+    assert keys - given == set(keywords(entry.function)) - given
+    assert keys <= set(keywords(entry.function))
+
+
+@pytest.mark.parametrize(("entry", "given"), ENTRIES)
+def test_an_option_that_tells_a_default_tells_that_of_the_function(entry, given):
+    for option in entry.options:
+        if option.default is not None:
+            assert option.default == keywords(entry.function)[option.key].default
+
+
+@pytest.mark.parametrize(("entry", "given"), ENTRIES)
+def test_choices_are_those_of_the_function(entry, given):
+    hints = get_type_hints(entry.function)
+    for option in entry.options:
+        kinds = [hints.get(option.key), *get_args(hints.get(option.key))]
+        literal = next((kind for kind in kinds if get_origin(kind) is Literal), None)
+        if option.choices and literal:
+            assert set(get_args(literal)) <= set(option.choices)
+
+
+def test_presets_name_what_there_is():
+    for preset in ATTACK_PRESETS.values():
+        assert set(preset.attacks) <= set(ATTACKS)
+        assert set(preset.saliency or ()) <= set(METHODS)
+    for preset in METRIC_PRESETS.values():
+        for name, options in preset.options.items():
+            assert set(options) <= {option.key for option in METRICS[name].options}
+    for preset in TRAINING_PRESETS.values():
+        known = {option.key for option in OBJECTIVES[preset.objective].options}
+        assert set(preset.options) <= known
+
+
+def test_what_is_compared_with():
+    assert set(CONTROLS) == {"random", "sobel"}
+    for attack in ATTACKS.values():
+        assert attack.sentence.endswith(".")
+        assert attack.aim in {"", *CHECKS}
