@@ -19,6 +19,8 @@ COMMANDS = sorted(
 )
 DOWNLOADS = ("torchvision:", "timm:")
 QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
+TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
+"""Of the options that a method takes: they are refused where no such method was asked for."""
 STEPS = {"--steps": "4"}
 TRAINING = {"--max-samples": "2", "--max-steps": "2", "--max-val": "20", "--train-batch-size": "8"}
 
@@ -66,6 +68,8 @@ def test_command_runs(run, line):
     # As it stands, but on fewer images and points.
     steps = STEPS if words[0] == "attack" or "deletion" in words else {}
     fewer = {"finetune": TRAINING}.get(words[0], QUICK | steps)
+    if "--saliency" in words:
+        fewer = {o: value for o, value in fewer.items() if TAKER.get(o, words[0]) in words}
     for option, value in fewer.items() if words[0] not in ("gate", "list") else ():
         if option in words:
             words[words.index(option) + 1] = value
