@@ -9,6 +9,7 @@ from typing import Any
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.commands.attack.options import OPTIONS
+from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
@@ -185,16 +186,12 @@ def answer(done: Done, *, k: float, fail_on: str | None) -> Answer:
     summary = _summary(done, k)
     verdicts = attack_verdicts(summary, done.rows)
     predictions = attack_predictions(summary, done.rows)
-    refused = {"fragile", "undefined"} | ({"shifted"} if fail_on == "shifted" else set())
-    bad = verdicts["verdict"][verdicts["verdict"].isin(list(refused))]
-    found = ", ".join(f"{n} {word}" for word, n in bad.value_counts().items())
-    # Nothing judged is no pass either.
-    failed = fail_on and (verdicts.empty or len(bad))
+    refused = {"fragile": ("fragile",), "shifted": ("fragile", "shifted")}.get(fail_on or "", ())
     return Answer(
         attack_sentence(verdicts, predictions, images=done.clean.readable),
         {"verdicts": verdicts, "predictions": predictions},
         shown(verdicts, predictions),
-        refused=f"--fail-on {fail_on}: {found or 'no map was judged'}" if failed else None,
+        refused=refusal(fail_on, verdicts["verdict"], refused),
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.commands.attack.jobs import WORST_CASE, control_of
 from saliency_audit.setting import parts_of
+from saliency_audit.stats.undefined import why_undefined
 
 FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
 
@@ -20,9 +21,9 @@ ATTACK_WORDS = {
     "centre of mass or towards what was wanted, but not that far",
     STEADY: "not shown to move further than under noise of the same size: the intervals overlap, "
     "which on few images says little",
-    UNDEFINED: "no verdict: no interval, because there is a single image or the maps are constant, "
-    "zero or NaN; a budget of 0; or an attack that leaves some images without a map and moves the "
-    "others no further than noise",
+    UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
+    "or NaN on more than 5 % of them; a budget of 0; or an attack that leaves some images without "
+    "a map and moves the others no further than noise",
 }
 
 SIMILARITY = "topk-intersection"
@@ -268,7 +269,7 @@ def _worst(words: Iterable[str]) -> str:
 
 def _verdict(line: Line, noise: Line) -> str:
     ends = [line["mean"], line["ci_high"], noise["mean"], noise["ci_low"]]
-    if "eps=0;" in line["setting"]:
+    if "eps=0;" in line["setting"] or why_undefined(line["n"], line["n_undefined"]):
         return UNDEFINED
     if not np.isfinite(np.array(ends, dtype=float)).all():
         return UNDEFINED

@@ -9,6 +9,7 @@ from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.commands.evaluate.options import OPTIONS
+from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup, fingerprint
@@ -23,6 +24,7 @@ HELP = """Measure whether saliency maps tell what the model uses, beside random 
 
 Example: saliency-audit evaluate --metric deletion --max-samples 16
 """
+REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
 NEEDS = ("other", "annotations")
 """Options without which some metrics have nothing to work on."""
 
@@ -195,23 +197,8 @@ def answer(done: Done, *, fail_on: str | None) -> Answer:
         evaluate_sentence(verdicts, images=done.clean.readable),
         {"verdicts": verdicts},
         [*others_shown(summary), *verdicts_shown(verdicts, width=done.width)],
-        refused=_refused(fail_on, list(verdicts["verdict"])),
+        refused=refusal(fail_on, verdicts["verdict"], REFUSED.get(fail_on or "", ())),
     )
-
-
-def _refused(fail_on: str | None, words: list[str]) -> str | None:
-    """Why a verdict ends the run with 1; nothing judged is no pass either."""
-    if fail_on is None:
-        return None
-    refused = {"worse", "undefined"}
-    if fail_on == "not-distinguishable":
-        refused.add("not distinguishable")
-    judged = [word for word in words if word]
-    bad = [word for word in judged if word in refused]
-    if judged and not bad:
-        return None
-    found = ", ".join(f"{bad.count(word)} {word}" for word in dict.fromkeys(bad))
-    return f"--fail-on {fail_on}: {found or 'no map was judged'}"
 
 
 def report(

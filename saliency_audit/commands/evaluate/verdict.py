@@ -9,6 +9,7 @@ import pandas as pd
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.setting import parts_of
+from saliency_audit.stats.undefined import why_undefined
 
 BETTER, SAME, WORSE, UNDEFINED = (
     "better than random",
@@ -16,10 +17,6 @@ BETTER, SAME, WORSE, UNDEFINED = (
     "worse",
     "undefined",
 )
-MOST_UNDEFINED = 0.05
-"""Share of images without a value beyond which a 95 % interval says nothing about the images."""
-FEWEST = 8
-"""Images below which a bootstrap interval is too narrow to judge by."""
 
 EVALUATE_WORDS = {
     BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
@@ -124,8 +121,7 @@ def _is_answer(check: str, setting: str) -> bool:
 
 
 def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
-    images = line["n"] + line["n_undefined"]
-    if line["n"] < FEWEST or line["n_undefined"] > MOST_UNDEFINED * images:
+    if why_undefined(line["n"], line["n_undefined"]):
         return UNDEFINED
     if METRICS[line["check"]].verdict == "half":
         high = line["ci_high"]

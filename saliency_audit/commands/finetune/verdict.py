@@ -10,14 +10,13 @@ from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.audit import TOP
 from saliency_audit.commands.evaluate.verdict import (
-    FEWEST,
-    MOST_UNDEFINED,
     UNDEFINED,
     evaluate_chances,
 )
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
+from saliency_audit.stats.undefined import why_undefined
 
 BETTER, WORSE, CHANGED, SAME = "better", "worse", "changed", "no difference shown"
 
@@ -156,7 +155,7 @@ def _mean(lines: Sequence[Line], column: str) -> float:
 
 def _word(check: str, difference: Line, n: int, images: int) -> str:
     ends = sorted(difference.get(name, np.nan) for name in _DIFFERENCE[1:])
-    if n < FEWEST or images - n > MOST_UNDEFINED * images or not np.isfinite(ends).all():
+    if why_undefined(n, images - n) or not np.isfinite(ends).all():
         return UNDEFINED
     if ends[0] <= 0 <= ends[1]:
         return SAME

@@ -7,6 +7,7 @@ from typing import Any
 
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
@@ -104,15 +105,15 @@ def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str 
     promises = promises[promises["n"] + promises["n_undefined"] > 0]
     kept = all_kept(promises)
     verdicts = fool_verdicts(_summary(done), kept)
-    refused = {"forged", "undefined"} | ({"disturbed"} if fail_on == "disturbed" else set())
-    words = set(verdicts.loc[verdicts["scalar"] != "", "verdict"])
-    # Nothing judged, or a model that changed its predictions, is no pass either.
-    failed = fail_on and (not words or words & refused or not all(kept.values()))
+    words = list(verdicts.loc[verdicts["scalar"] != "", "verdict"])
+    # A model that changed its predictions shows nothing of its maps.
+    words += ["predictions changed" for stayed in kept.values() if not stayed]
+    refused = {"forged", "predictions changed"} | {fail_on or ""}
     return Answer(
         fool_sentence(verdicts, kept, images=done.clean.readable),
         {"verdicts": verdicts, "promises": promises},
         shown(verdicts, promises),
-        refused="" if failed else None,
+        refused=refusal(fail_on, words, refused),
     )
 
 

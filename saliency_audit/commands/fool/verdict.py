@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.stats.undefined import why_undefined
+
 FORGED, DISTURBED, UNMOVED, UNDEFINED = "forged", "disturbed", "unmoved", "undefined"
 
 FOOL_WORDS = {
@@ -14,8 +16,9 @@ FOOL_WORDS = {
     DISTURBED: "the map changed (mean cosine before/after < 0.9) but is not forged by the "
     "definition above; the picture may still be recognisable",
     UNMOVED: "the map stayed as it was (mean cosine before/after >= 0.9)",
-    UNDEFINED: "no verdict: maps are constant, zero or NaN, the method failed on some images, or "
-    "there are too few images for an interval",
+    UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
+    "or NaN, or a method that failed, on more than 5 % of them; or predictions that could not be "
+    "compared",
 }
 
 PROMISE_COLUMNS = ("trick", "check", "n", "n_undefined", "worst", "bound", "kept")
@@ -130,6 +133,8 @@ def _verdict(
 ) -> str:
     ends = [before["mean"], before["ci_high"], after["mean"], after["ci_low"], cosine["mean"]]
     if kept is None or not np.isfinite(np.array(ends, dtype=float)).all():
+        return UNDEFINED
+    if why_undefined(cosine["n"], cosine["n_undefined"]):
         return UNDEFINED
     if kept and after["mean"] >= 0.9 and after["ci_low"] > before["ci_high"]:
         return FORGED

@@ -9,7 +9,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.verdict import attack_verdicts
-from saliency_audit.commands.evaluate.verdict import FEWEST, evaluate_chances
+from saliency_audit.commands.evaluate.verdict import evaluate_chances
 from saliency_audit.commands.fool.forgery import bounds
 from saliency_audit.commands.fool.verdict import all_kept, fool_verdicts, kept_promises
 from saliency_audit.commands.gate.outcome import (
@@ -25,6 +25,7 @@ from saliency_audit.commands.gate.outcome import (
 from saliency_audit.commands.gate.policy import PolicyCheck
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
+from saliency_audit.stats.undefined import FEWEST, why_undefined
 
 _WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
 _KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}
@@ -259,10 +260,7 @@ def _difference(
 
 def _too_few(n: int, images: int, unreadable: int) -> str:
     """Why the images are not enough to judge by; empty if they are."""
-    if n < FEWEST:
-        counted = f"{n} image is" if n == 1 else f"{n} images are"
-        return f"{counted} too few to judge by; give {FEWEST} or more"
-    return _unread(images, unreadable)
+    return why_undefined(n, 0) or _unread(images, unreadable)
 
 
 def _unread(images: int, unreadable: int) -> str:
@@ -343,6 +341,8 @@ def _of_word(
 ) -> Outcome:
     accepted = check.value if isinstance(check.value, tuple) else ()
     missing = int(line["n_undefined"])
+    if word == UNDEFINED:
+        text = why_undefined(int(line["n"]), missing) or text
     status = PASSED if word in accepted else UNDEFINED if word == UNDEFINED else FAILED
     if status == PASSED and missing:
         status, text = UNDEFINED, f"on {missing} of {line['n'] + missing} images there is no map"

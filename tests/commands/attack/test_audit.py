@@ -44,7 +44,7 @@ def model():
 def data():
     pixels, labels, _ = bundled_images("test")
     return from_tensors(
-        torch.from_numpy(pixels[:6]).unsqueeze(1).float() / 255, torch.from_numpy(labels[:6])
+        torch.from_numpy(pixels[:8]).unsqueeze(1).float() / 255, torch.from_numpy(labels[:8])
     )
 
 
@@ -100,7 +100,7 @@ def test_the_map_is_moved_and_noise_does_not_move_it(rows):
 def test_every_measured_method_stands_under_every_attack(rows):
     for name, scalar in (("gradcam", "logit"), ("occlusion", "logit"), ("sobel", "")):
         for setting in (ATTACKED, NOISE):
-            assert len(values(rows, "cosine", setting, name, scalar)) == 6
+            assert len(values(rows, "cosine", setting, name, scalar)) == 8
 
 
 def test_the_budget_holds_and_distances_are_in_both_units(rows):
@@ -114,8 +114,8 @@ def test_the_budget_holds_and_distances_are_in_both_units(rows):
 
 def test_what_is_stated_is_what_the_files_show(model, data, tmp_path):
     rows = run(model, data, folder=tmp_path)
-    clean = torch.stack([data[i].image for i in range(6)])
-    names = [data[i].name for i in range(6)]
+    clean = torch.stack([data[i].image for i in range(8)])
+    names = [data[i].name for i in range(8)]
     paths = [tmp_path / "images" / audits.file_of(name, ATTACKED, "logit") for name in names]
     read = torch.stack(
         [torch.from_numpy(np.asarray(Image.open(path)) / 255).float()[None] for path in paths]
@@ -260,7 +260,7 @@ def test_maps_that_say_nothing_are_undefined(data):
 
 def test_what_a_stand_in_is_worth_is_measured(rows):
     agreement = values(rows, "surrogate-agreement", "surrogate=exact-forward;beta=30")
-    assert len(agreement) == 6
+    assert len(agreement) == 8
     assert (agreement > 0.2).all()
 
 
@@ -374,7 +374,7 @@ def test_several_scalars_each_have_their_noise(model, data):
 
 def test_budgets_that_are_written_alike_are_one(model, data):
     rows = run(model, data, eps=[EPS, EPS], search={"steps": 2})
-    assert len(values(rows, "cosine", ATTACKED)) == 6
+    assert len(values(rows, "cosine", ATTACKED)) == 8
 
 
 def test_a_method_that_refuses_the_network_is_left_out_of_all(data):

@@ -16,7 +16,7 @@ from torch import nn
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.report.folder import RunFolder
 
-FEW = ("--max-samples", 6, "--saliency", "gradient", "--saliency", "random", "--scalar", "logit")
+FEW = ("--max-samples", 8, "--saliency", "gradient", "--saliency", "random", "--scalar", "logit")
 FILES = {
     "results.csv",
     "summary.csv",
@@ -43,10 +43,10 @@ def test_no_model_and_no_data_audit_the_bundled_ones(run):
     ]
     assert forged["verdict"].tolist() == ["forged"]
     assert "forged" in ran.out
-    assert "without changing one prediction on 6 images" in ran.out
+    assert "without changing one prediction on 8 images" in ran.out
     assert "clean accuracy" in ran.err
     facts = json.loads((folder / "run.json").read_text())
-    assert facts["clean_accuracy_n"] == 6
+    assert facts["clean_accuracy_n"] == 8
     assert facts["model_passes"] > 0
     assert len(facts["model_sha256"]) == 64
     summary = pd.read_csv(folder / "summary.csv").set_index(["check", "saliency", "setting"])
@@ -147,7 +147,7 @@ def test_unreadable_images_become_rows(run):
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
     shift = (*FEW, "--trick", "logit-shift")
     assert run("fool", *shift, "--fail-on", "forged").code == 1
-    unmoved = ("--max-samples", 6, "--saliency", "gradient", "--scalar", "margin")
+    unmoved = ("--max-samples", 8, "--saliency", "gradient", "--scalar", "margin")
     assert run("fool", *unmoved, "--trick", "logit-shift", "--fail-on", "disturbed").code == 0
 
 

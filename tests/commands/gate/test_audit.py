@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saliency_audit.commands.evaluate.verdict import FEWEST
 from saliency_audit.commands.gate.audit import check_baseline, judge
 from saliency_audit.commands.gate.outcome import (
     GATE_WORDS,
@@ -20,6 +19,7 @@ from saliency_audit.commands.gate.policy import PolicyCheck, read_policy
 from saliency_audit.commands.gate.runs import alone, plan
 from saliency_audit.errors import InputError
 from saliency_audit.stats.summary import SUMMARY_COLUMNS, summarise
+from saliency_audit.stats.undefined import FEWEST
 from saliency_audit.types import COLUMNS
 
 IMAGES = 20
@@ -311,7 +311,7 @@ def fool_rows(after, *, kept=1.0, undefined=0):
         ({"after": 0.4}, "passed", "unmoved"),
         ({"after": 0.98}, "failed", "forged"),
         ({"after": 0.4, "kept": 0.0}, "undefined", "changed predictions"),
-        ({"after": 0.4, "undefined": 2}, "undefined", "on 2 of 20 images there is no map"),
+        ({"after": 0.4, "undefined": 2}, "undefined", "no value on 2 of 20 images"),
         ({"after": 0.4, "undefined": IMAGES}, "undefined", "undefined"),
     ],
 )
