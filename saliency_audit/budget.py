@@ -156,6 +156,8 @@ def check_range(eps: float, norm: str) -> None:
     """
     if norm == "linf" and eps > 1:
         raise InputError(
-            f"--eps {eps:g} is more than the whole range of an image, which is 0 to 1; for "
-            f"{eps:g} of 255 levels give {eps:g}/255"
+            option="eps",
+            value=eps,
+            fix="that is more than the whole range of an image, which is 0 to 1; for "
+            f"{eps:g} of 255 levels give {eps:g}/255",
         )

@@ -110,3 +110,27 @@ def fraction(text: str | float) -> float:
 def place_of_report(given: Given, command: str) -> Path:
     """The output folder of a run."""
     return given.output_dir or Path("saliency-audit-report") / command
+
+
+def word_or_number(value: str | float, option: Option) -> str | float:
+    """A word that an option knows, or a number in its range.
+
+    Raises:
+        ValueError: it is neither; the message says what there is.
+
+    >>> dark = Option("dark", "fill", choices=("zero",), range=Range(0, 1))
+    >>> word_or_number("zero", dark), word_or_number("0.5", dark)
+    ('zero', '0.5')
+    """
+    assert option.range is not None
+    if value in option.choices:
+        return value
+    try:
+        fits = option.range.holds(float(value))
+    except (TypeError, ValueError):
+        fits = False
+    if not fits or isinstance(value, bool):
+        low, high = option.range.low, option.range.high
+        words = ", ".join(option.choices)
+        raise ValueError(f"give {words}, or a pixel value from {low:g} to {high:g}")
+    return value

@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import log10
 
-from saliency_audit.errors import InputError
-
-_DIGITS = 40  # more than these nobody reads
+from saliency_audit.errors import InputError, as_written
 
 
 @dataclass(frozen=True)
@@ -17,6 +14,7 @@ class Range:
         low: the least.
         high: the most.
         above: whether ``low`` itself is too little.
+        below: whether ``high`` itself is too much.
 
     >>> Range(0, 1).holds(0), Range(0, 1, above=True).holds(0), Range(0, 1).holds(float("nan"))
     (True, False, False)
@@ -27,14 +25,17 @@ class Range:
     low: float
     high: float
     above: bool = False
+    below: bool = False
 
     def holds(self, value: float) -> bool:
         """Whether a number lies in it; NaN lies nowhere."""
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        least = self.low < value if self.above else self.low <= value
+        return least and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
         least = "more than" if self.above else "at least"
-        return f"{least} {number_text(self.low)} and at most {number_text(self.high)}"
+        most = "less than" if self.below else "at most"
+        return f"{least} {as_written(self.low)} and {most} {as_written(self.high)}"
 
 
 SIDE = Range(1, 16_384)
@@ -45,6 +46,8 @@ COUNT = Range(1, 10**9)
 """Of things."""
 INDEX = Range(0, 10**9)
 SHARE = Range(0, 1)
+INSIDE = Range(0, 1, above=True, below=True)
+"""Of shares that are neither nothing nor all."""
 PIXELS = Range(0, SIDE.high**2)
 BUDGET = Range(0, 1e5)
 """In L2 a whole image is no longer than that."""
@@ -54,25 +57,25 @@ WEIGHT = Range(0, 1e12)
 ANY = Range(-1e12, 1e12)
 
 
-def refuse_outside(value: object, allowed: Range, *, said: str) -> None:
+def refuse_outside(value: object, allowed: Range, *, option: str) -> None:
     """Refuse a number that is beyond what an option may have.
 
     Args:
         value: a number, several of them, or anything else, which is left alone.
         allowed: where it may lie. Other rules may say more: no use of the option goes beyond this.
-        said: how the user writes the option.
+        option: its name.
 
     Raises:
         InputError: names the option, the number and the range.
 
-    >>> refuse_outside(20000, SIDE, said="--size")
+    >>> refuse_outside(20000, SIDE, option="size")
     Traceback (most recent call last):
     ...
     saliency_audit.errors.InputError: --size is 20,000; give at least 1 and at most 16,384
     """
     for number in _numbers(value):
         if not allowed.holds(number):
-            raise InputError(f"{said} is {number_text(number)}; give {allowed}")
+            raise InputError(option=option, value=number, fix=f"give {allowed}")
 
 
 def _numbers(value: object) -> Iterable[float]:
@@ -83,15 +86,3 @@ def _numbers(value: object) -> Iterable[float]:
     if isinstance(value, list | tuple):
         return [number for item in value for number in _numbers(item)]
     return ()
-
-
-def number_text(value: float) -> str:
-    """A number as people write it; Python itself refuses to write very long ones.
-
-    >>> number_text(10**6), number_text(0.5), number_text(10**5000)
-    ('1,000,000', '0.5', 'a number of about 5,001 digits')
-    """
-    if isinstance(value, float):
-        return f"{value:g}"
-    digits = int(value.bit_length() * log10(2)) + 1
-    return f"{value:,}" if digits <= _DIGITS else f"a number of about {digits:,} digits"

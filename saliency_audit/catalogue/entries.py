@@ -113,6 +113,8 @@ class Metric(Coded):
         takes: of the view, what it can do without: "judge".
         answer: what the setting of the answer holds; the others are stages on the way to it.
         options: what a user can set of it.
+        check: ``(shape, classes, **options)``, refuses options that mean nothing on images of a
+            shape ``(c, h, w)`` and a model of so many classes; None where ranges say it all.
     """
 
     code: Code
@@ -123,6 +125,16 @@ class Metric(Coded):
     takes: tuple[str, ...] = ()
     answer: str = ""
     options: tuple[Option, ...] = ()
+    check: Code | None = None
+
+    def refuse(self, shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -> None:
+        """Refuse options before anything is measured.
+
+        Raises:
+            InputError: one of them means nothing.
+        """
+        if self.check is not None:
+            function_of(self.check)(shape, classes, **options)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from saliency_audit.options import Option
 from saliency_audit.ranges import (
     BUDGET,
     INDEX,
+    INSIDE,
     MANY,
     NOISE,
     PIXELS,
@@ -67,6 +68,7 @@ STEPS = Option(
 FILL = Option(
     "fill",
     "fill",
+    choices=("image-mean", "dataset-mean", "zero", "model-mean", "blur", "noise"),
     range=SHARE,
     panel=_REPLACING,
     help="What replaces pixels: image-mean, dataset-mean, zero, model-mean (the colour "
@@ -132,7 +134,7 @@ SSIM_RANGE = Option(
     help="Range of values that the structural similarity takes maps to have; default 1.",
 )
 K = Option(
-    "k", "fraction", range=PIXELS, panel=_OTHER, help="stability: share of the pixels; default 0.4."
+    "k", "fraction", range=INSIDE, panel=_OTHER, help="stability: share of the pixels; default 0.4."
 )
 PIXELS_COMPARED = Option(
     "pixels",
@@ -143,7 +145,7 @@ PIXELS_COMPARED = Option(
 TOP = Option(
     "top",
     "number",
-    range=SHARE,
+    range=INSIDE,
     many=True,
     panel=_OTHER,
     shown=False,
@@ -160,7 +162,7 @@ SIGMAS = Option(
     "sigma",
     "number",
     parameter="sigmas",
-    range=NOISE,
+    range=Range(0, NOISE.high, above=True),
     many=True,
     panel=_OTHER,
     shown=False,
@@ -301,6 +303,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=(REGIONS, UNIT, FILL, REDUCE),
+        check="metrics.aopc:refuse_aopc",
     ),
     "density-perturbation": Metric(
         "metrics.deletion:density_perturbation",
@@ -339,6 +342,7 @@ METRICS: dict[str, Metric] = {
         verdict="half",
         answer="randomised=mean",
         options=OF_SANITY,
+        check="metrics.sanity:refuse_sanity",
     ),
     "sanity-independent": Metric(
         "metrics.sanity:sanity_independent",
@@ -346,6 +350,7 @@ METRICS: dict[str, Metric] = {
         _similarities("sanity-independent", "the layer"),
         answer="randomised=each",
         options=OF_SANITY,
+        check="metrics.sanity:refuse_sanity",
     ),
     "sparsity-gini": Metric(
         "metrics.sparsity:sparsity_gini",
@@ -471,6 +476,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=(EXPLAIN_CLASS,),
+        check="metrics.class_evidence:refuse_classes",
     ),
     "retrieval": Metric(
         "metrics.retrieval:retrieval_rate",
@@ -517,6 +523,7 @@ METRICS: dict[str, Metric] = {
         },
         needs=("labels",),
         options=(EPS, NORM, ATTACK_STEPS, RESTARTS),
+        check="metrics.accuracy:refuse_robust",
     ),
     "gradient-norm-target": Metric(
         "metrics.gradient_norm:gradient_norm_target",

@@ -10,7 +10,8 @@ import typer
 
 from saliency_audit.commands.life import Entry
 from saliency_audit.commands.setup import Screen
-from saliency_audit.options import Given, Option, fraction
+from saliency_audit.errors import InputError
+from saliency_audit.options import Given, Option, fraction, word_or_number
 from saliency_audit.ranges import refuse_outside
 
 TYPES: dict[str, type] = {
@@ -100,10 +101,10 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
 
 def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
     kind: Any = TYPES.get(option.kind, Colour)
-    if option.choices:
+    if option.choices and option.kind != "fill":
         kind = _one_of(option)
     default = option.default
-    if option.choices and default is not None:
+    if option.choices and option.kind != "fill" and default is not None:
         default = kind(default)
     if option.many:
         kind = list[kind]
@@ -135,9 +136,13 @@ def _refuse_outside(option: Option, value: Any) -> None:
     """
     if option.kind == "batch" and value != "auto":
         value = int(value)
-    # A word or a pixel value is told apart by who takes it.
-    if option.range is not None and option.kind != "fill":
-        refuse_outside(value, option.range, said=option.flag)
+    if option.kind == "fill" and value is not None:
+        try:
+            word_or_number(value, option)
+        except ValueError as error:
+            raise InputError(option=option.name, value=value, fix=str(error)) from error
+    elif option.range is not None:
+        refuse_outside(value, option.range, option=option.name)
 
 
 def _one_of(option: Option) -> Any:

@@ -56,13 +56,15 @@ def occlusion(
     step = stride or max(1, side // 2)
     if side > min(height, width):
         raise InputError(
-            f"--occlusion-window is {side}; images have {height}x{width} pixels, so give "
-            f"{min(height, width)} or less"
+            option="occlusion_window",
+            value=side,
+            fix=f"images have {height}x{width} pixels, so give {min(height, width)} or less",
         )
     if step > side:
         raise InputError(
-            f"--occlusion-stride is {step} and the window has {side} pixels; give {side} or less, "
-            "or some pixels are never covered"
+            option="occlusion_stride",
+            value=step,
+            fix=f"the window has {side} pixels; give {side} or less, or some are never covered",
         )
     start = model.mean.to(images.dtype)
     if baseline is not None:

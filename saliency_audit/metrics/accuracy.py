@@ -1,5 +1,7 @@
 """Is the prediction right, and does it stay so under attack?"""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -60,15 +62,10 @@ def robust_accuracy(
         InputError: an option that means nothing.
         UnsupportedError: there is no attack.
     """
-    if norm not in ("linf", "l2"):
-        raise InputError(f"--norm is '{norm}'; give linf or l2")
-    if not eps >= 1 / 256:
-        raise InputError(
-            f"--eps is {eps:g}; images have 8 bits, so give 1/255 or more, such as 8/255"
-        )
-    for option, count in (("--attack-steps", attack_steps), ("--restarts", restarts)):
+    refuse_robust((), eps=eps, norm=norm)
+    for option, count in (("attack_steps", attack_steps), ("restarts", restarts)):
         if count < 1:
-            raise InputError(f"{option} is {count}; give at least 1")
+            raise InputError(option=option, value=count, fix="give at least 1")
     if view.attack is None:
         raise UnsupportedError("robust-accuracy needs an attack; `saliency-audit evaluate` has one")
     values = accuracy(view.logits, view.labels)
@@ -87,3 +84,27 @@ def robust_accuracy(
         values[rows] = accuracy(seen, view.labels[rows])
     setting = f"eps={eps_text(eps)};norm={norm};attack-steps={attack_steps};restarts={restarts}"
     return [Measured(values, setting=setting)]
+
+
+def refuse_robust(
+    shape: tuple[int, ...],
+    classes: int = 0,
+    *,
+    eps: float = 8 / 255,
+    norm: str = "linf",
+    **options: Any,
+) -> None:
+    """Refuse a budget that no image in 8 bits can use.
+
+    Raises:
+        InputError: it is.
+    """
+    del shape, classes, options
+    if norm not in ("linf", "l2"):
+        raise InputError(option="norm", value=norm, fix="give linf or l2")
+    if not eps >= 1 / 256:
+        raise InputError(
+            option="eps",
+            value=eps,
+            fix="images have 8 bits, so give 1/255 or more, such as 8/255",
+        )

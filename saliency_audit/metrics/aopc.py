@@ -1,5 +1,8 @@
 """How much does the class fade while the most salient regions go?"""
 
+from math import ceil
+from typing import Any
+
 import torch
 
 from saliency_audit.errors import InputError
@@ -11,10 +14,13 @@ REGION, SIDE = 9, 224
 """Side of a region, pixels, in images of this side (Samek et al. 2017)."""
 
 
+COUNTS = (20, 50, 100)
+
+
 def aopc(
     view: View,
     *,
-    counts: tuple[int, ...] = (20, 50, 100),
+    counts: tuple[int, ...] = COUNTS,
     unit: str = "region",
     fill: str = "noise",
     reduce: str = "mean",
@@ -43,18 +49,9 @@ def aopc(
         InputError: more regions than an image has, or another option that means nothing.
     """
     fill = fill_name(fill)
-    if unit not in ("region", "pixel"):
-        raise InputError(f"--unit is '{unit}'; give region or pixel")
-    side = max(1, round(REGION * min(view.images.shape[2:]) / SIDE)) if unit == "region" else 1
+    refuse_aopc(view.images.shape[1:], counts=counts, unit=unit)
+    side = _side(view.images.shape[1:], unit)
     order = most_relevant_first(view, reduce, side=side)
-    if not counts:
-        raise InputError("--regions is empty; give at least one number")
-    for count in counts:
-        if not 0 <= count <= order.units:
-            raise InputError(
-                f"--regions is {count}; an image has {order.units} {unit}s, so give 0 to "
-                f"{order.units}"
-            )
     most = max(counts)
     scores = curve(view, Path(order, "", fill), range(most + 1), probability(view))
     drops = scores[:, :1] - scores
@@ -69,3 +66,37 @@ def aopc(
         )
         for count in dict.fromkeys(counts)
     ]
+
+
+def refuse_aopc(
+    shape: tuple[int, ...],
+    classes: int = 0,
+    *,
+    counts: tuple[int, ...] = COUNTS,
+    unit: str = "region",
+    **options: Any,
+) -> None:
+    """Refuse options that mean nothing on images of a shape ``(c, h, w)``.
+
+    Raises:
+        InputError: more regions than such an image has, or another unit.
+    """
+    del classes, options
+    if unit not in ("region", "pixel"):
+        raise InputError(option="unit", value=unit, fix="give region or pixel")
+    side = _side(shape, unit)
+    units = ceil(shape[1] / side) * ceil(shape[2] / side)
+    if not counts:
+        raise InputError("--regions is empty; give at least one number", option="regions")
+    for count in counts:
+        if not 0 <= count <= units:
+            raise InputError(
+                option="regions",
+                value=count,
+                fix=f"an image has {units} {unit}s, so give 0 to {units}",
+            )
+
+
+def _side(shape: tuple[int, ...], unit: str) -> int:
+    """Of a region, pixels."""
+    return max(1, round(REGION * min(shape[1:]) / SIDE)) if unit == "region" else 1

@@ -1,5 +1,7 @@
 """Does the map of a chosen class hold what the model takes for that class?"""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,12 +33,7 @@ def class_evidence(view: View, *, classes: tuple[int, ...] = ()) -> list[Measure
         InputError: the model has no such class.
     """
     known = view.logits.shape[1]
-    for index in classes:
-        if not 0 <= index < known:
-            raise InputError(
-                f"--explain-class is {index}; the model has {known} classes, so give 0 to "
-                f"{known - 1}"
-            )
+    refuse_classes((), known, classes=classes)
     if classes:
         asked = {f"class={index}": torch.full_like(view.targets, index) for index in classes}
     else:
@@ -44,6 +41,24 @@ def class_evidence(view: View, *, classes: tuple[int, ...] = ()) -> list[Measure
         order = view.logits.argsort(dim=1, descending=True, stable=True)
         asked = {f"class=rank {rank + 1}": order[:, rank] for rank in range(1, ranks + 1)}
     return [Measured(_evidence(view, wanted), setting=name) for name, wanted in asked.items()]
+
+
+def refuse_classes(
+    shape: tuple[int, ...], known: int, *, classes: tuple[int, ...] = (), **options: Any
+) -> None:
+    """Refuse classes that the model does not have.
+
+    Raises:
+        InputError: names the first.
+    """
+    del shape, options
+    for index in classes:
+        if not 0 <= index < known:
+            raise InputError(
+                option="explain_class",
+                value=index,
+                fix=f"the model has {known} classes, so give 0 to {known - 1}",
+            )
 
 
 def _evidence(view: View, wanted: Tensor) -> Tensor:

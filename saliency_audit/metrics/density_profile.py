@@ -41,7 +41,9 @@ def density_profile(
     """
     levels = sorted(set(sigmas))
     if not levels or not levels[0] > 0:
-        raise InputError(f"--sigma is {levels[0] if levels else 'empty'}; give numbers above 0")
+        raise InputError(
+            option="sigma", value=levels[0] if levels else "", fix="give numbers above 0"
+        )
     images = view.images
     noise = random_numbers(
         torch.randn, images.shape, view.generators("density-profile"), images.dtype

@@ -32,7 +32,9 @@ def fill_name(fill: str) -> str:
         value = -1.0
     if not 0 <= value <= 1:
         raise InputError(
-            f"--fill is '{fill}'; give {', '.join(_FILLS)}, or a pixel value from 0 to 1"
+            option="fill",
+            value=fill,
+            fix=f"give {', '.join(_FILLS)}, or a pixel value from 0 to 1",
         )
     return f"{value:g}"
 

@@ -75,7 +75,7 @@ def relevance(saliency: Tensor, reduce: str) -> Tensor:
     if reduce == "mean":
         return saliency.double().abs().mean(1)
     if reduce != "std":
-        raise InputError(f"--reduce is '{reduce}'; give mean or std")
+        raise InputError(option="reduce", value=reduce, fix="give mean or std")
     if saliency.shape[1] == 1:
         return torch.full_like(saliency[:, 0], torch.nan, dtype=torch.float64)
     return saliency.double().std(1)
@@ -198,7 +198,7 @@ def even_counts(units: int, steps: int) -> list[int]:
     ([0, 2, 5, 8, 10], [0, 1, 2, 3])
     """
     if steps < 1:
-        raise InputError(f"--steps is {steps}; give at least 1")
+        raise InputError(option="steps", value=steps, fix="give at least 1")
     return sorted({round(units * step / steps) for step in range(steps + 1)})
 
 
@@ -212,7 +212,7 @@ def logarithmic_counts(units: int, points: int) -> list[int]:
     [0, 10, 100, 1000]
     """
     if points < 2:
-        raise InputError(f"--points is {points}; give at least 2")
+        raise InputError(option="points", value=points, fix="give at least 2")
     shares = [10 ** (-2 + 2 * point / (points - 1)) for point in range(points)]
     return sorted({0, *(int(share * units) for share in shares)})
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined, magnitude
 from saliency_audit.metrics.hog import cell_side, hog
 from saliency_audit.metrics.similarity import average_ranks
-from saliency_audit.metrics.ssim import ssim
+from saliency_audit.metrics.ssim import WINDOW, refuse_ssim, ssim
 from saliency_audit.metrics.view import Measured, View, shared
 from saliency_audit.models import (
     Randomisation,
@@ -126,12 +126,24 @@ def evenly_spaced(count: int, stages: int) -> list[int]:
     ([1, 34, 66, 99], [1, 2, 3], [3])
     """
     if stages < 0:
-        raise InputError(f"--stages is {stages}; give 0 for every layer, or a number above 0")
+        raise InputError(
+            option="stages", value=stages, fix="give 0 for every layer, or a number above 0"
+        )
     if stages == 0 or stages >= count:
         return list(range(1, count + 1))
     if stages == 1:
         return [count]
     return [1 + round(i * (count - 1) / (stages - 1)) for i in range(stages)]
+
+
+def refuse_sanity(shape: tuple[int, ...], classes: int, **options: Any) -> None:
+    """Refuse options that mean nothing on any image.
+
+    Raises:
+        InputError: of the structural similarity.
+    """
+    del shape, classes
+    refuse_ssim(options.get("window", WINDOW), options.get("ssim_range", 1.0))
 
 
 def check_draws(draws: int) -> None:
@@ -141,7 +153,7 @@ def check_draws(draws: int) -> None:
         InputError: ``draws`` is below 1.
     """
     if draws < 1:
-        raise InputError(f"--draws is {draws}; give at least 1")
+        raise InputError(option="draws", value=draws, fix="give at least 1")
 
 
 def mean_over_draws(values: Sequence[Tensor], draws: int) -> Tensor:

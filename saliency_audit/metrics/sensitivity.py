@@ -62,7 +62,7 @@ def infidelity(view: View, *, sigma: float = 0.1, perturbations: int = 50) -> li
     Raises:
         InputError: an option that means nothing.
     """
-    _check_noise("--sigma", sigma, perturbations)
+    _check_noise("sigma", sigma, perturbations)
     model, images, targets = view.model, view.images, view.targets
     rows = range(len(images))
 
@@ -115,7 +115,7 @@ def max_sensitivity(view: View, *, radius: float = 0.02, perturbations: int = 10
     Raises:
         InputError: an option that means nothing.
     """
-    _check_noise("--radius", radius, perturbations)
+    _check_noise("radius", radius, perturbations)
     images, saliency = view.images, view.saliency.double()
     values = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
     chosen = is_defined(saliency).nonzero().flatten().tolist()
@@ -136,6 +136,6 @@ def max_sensitivity(view: View, *, radius: float = 0.02, perturbations: int = 10
 
 def _check_noise(option: str, size: float, perturbations: int) -> None:
     if not size > 0:
-        raise InputError(f"{option} is {size:g}; give a number above 0")
+        raise InputError(option=option, value=size, fix="give a number above 0")
     if perturbations < 1:
-        raise InputError(f"--perturbations is {perturbations}; give at least 1")
+        raise InputError(option="perturbations", value=perturbations, fix="give at least 1")

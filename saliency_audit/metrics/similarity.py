@@ -1,5 +1,7 @@
 """How alike two maps are."""
 
+from math import isfinite
+
 import torch
 from torch import Tensor
 
@@ -142,7 +144,9 @@ def pixel_count(k: float, pixels: int) -> int:
     if 1 <= k <= pixels and k == int(k):
         return int(k)
     raise InputError(
-        f"--k is {k:.10g}; give a share between 0 and 1, or a number of pixels from 1 to {pixels}"
+        option="k",
+        value=int(k) if isfinite(k) and k == int(k) else k,
+        fix=f"give a share between 0 and 1, or a number of pixels from 1 to {pixels}",
     )
 
 

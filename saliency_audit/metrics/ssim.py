@@ -41,10 +41,7 @@ def ssim(
     >>> ssim(a, a)
     tensor([1.], dtype=torch.float64)
     """
-    if window < 3 or window % 2 == 0:
-        raise InputError(f"window is {window}; give an odd number from 3 on")
-    if data_range not in (1, 2):
-        raise InputError(f"ssim_range is {data_range:g}; give 1 for maps in [0, 1], 2 for [-1, 1]")
+    refuse_ssim(window, data_range)
     a, b = (_scaled(maps.double(), data_range) for maps in (saliency, reference))
     least = min(a.shape[1:])
     side = min(window, least if least % 2 else least - 1)
@@ -59,6 +56,20 @@ def ssim(
     value = value / ((squares_of_means + c1) * (variances + c2))
     value = value.mean((1, 2))
     return value.where(is_defined(saliency) & is_defined(reference), nan).clamp(-1, 1)
+
+
+def refuse_ssim(window: int, data_range: float) -> None:
+    """Refuse options that mean nothing.
+
+    Raises:
+        InputError: the window is even or below 3, or the range is neither 1 nor 2.
+    """
+    if window < 3 or window % 2 == 0:
+        raise InputError(option="ssim_window", value=window, fix="give an odd number from 3 on")
+    if data_range not in (1, 2):
+        raise InputError(
+            option="ssim_range", value=data_range, fix="give 1 for maps in [0, 1], 2 for [-1, 1]"
+        )
 
 
 def _scaled(maps: Tensor, data_range: float) -> Tensor:

@@ -39,9 +39,9 @@ def stability(view: View, *, k: float = 0.4, pixels: str = "all") -> list[Measur
         InputError: no other model, or an option that means nothing.
     """
     if not 0 < k < 1:
-        raise InputError(f"--k is {k:g}; for stability give a share between 0 and 1")
+        raise InputError(option="k", value=k, fix="for stability give a share between 0 and 1")
     if pixels not in ("all", "nonzero"):
-        raise InputError(f"--pixels is '{pixels}'; give all or nonzero")
+        raise InputError(option="pixels", value=pixels, fix="give all or nonzero")
     if view.other is None:
         raise InputError("--metric stability needs a second model; give --other MODEL")
     again = view.explain(

@@ -156,16 +156,16 @@ def _check(
     momentum: float,
     replay: int,
 ) -> None:
-    at_least("--eps", eps, 0)
+    at_least("eps", eps, 0)
     if penalty == "l1":
         # Its changes are those of the linf ball.
         check_range(eps, "linf")
-    at_least("--steps", steps, 1)
-    at_least("--group", group, 1)
-    at_least("--attack-momentum", momentum, 0)
-    at_least("--replay", replay, 1)
+    at_least("steps", steps, 1)
+    at_least("group", group, 1)
+    at_least("attack_momentum", momentum, 0)
+    at_least("replay", replay, 1)
     if step_size is not None:
-        at_least("--step-size", step_size, 0)
+        at_least("step_size", step_size, 0)
     if replay > 1 and steps > 1:
         raise InputError(f"--steps is {steps}, but --replay {replay} takes its own; give --steps 1")
     if replay > 1 and penalty == "weighted":

@@ -42,8 +42,8 @@ def anti_score_matching(
     Source: P0 section 5, weight and tau as there; P0's code has weight 1e-5, tau 1e4, sigma 1e-3.
     The threshold cuts each image's trace, not the mean, and from above.
     """
-    at_least("--weight", weight, 0)
-    at_least("--tau", tau, 0)
+    at_least("weight", weight, 0)
+    at_least("tau", tau, 0)
     with watched(step) as run:
         h = hessian_trace(step, run, trace=trace, sigma=sigma, draws=draws, antithetic=antithetic)
     return Loss(

@@ -37,7 +37,7 @@ def gradient_norm(
     for the loss. P4's code takes the unsquared Frobenius norm of the minibatch. The gradient is
     taken in eval mode, where it does not hang on the other images of the batch.
     """
-    at_least("--weight", weight, 0)
+    at_least("weight", weight, 0)
     lookup("--of", dict.fromkeys(("logit", "loss")), of)
     with watched(step) as run:
         values = step.model.explained(of, run.steady, step.labels)

@@ -33,7 +33,7 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     Source: P1 B.8. Its code writes 1 for the maximum of A. It is a heuristic rule: what would be
     the penalty of this change is negative on what people marked, and has no conjugate.
     """
-    at_least("--eps", eps, 0)
+    at_least("eps", eps, 0)
     if step.annotations is None:
         raise InputError("--objective harmonise needs --annotations; give what people marked")
     marked = step.annotations.unsqueeze(1)

@@ -29,7 +29,7 @@ def interpretation(step: Step, *, weight: float = 0.07, reduction: str = "miniba
     Raises:
         InputError: an option that means nothing.
     """
-    at_least("--weight", weight, 0)
+    at_least("weight", weight, 0)
     lookup("reduction", dict.fromkeys(("minibatch", "per-sample")), reduction)
     assert step.targets is not None
     with watched(step) as batch:

@@ -36,8 +36,8 @@ def jacobian(
     Raises:
         InputError: an option that means nothing.
     """
-    at_least("--weight", weight, 0)
-    at_least("--projections", projections, 0)
+    at_least("weight", weight, 0)
+    at_least("projections", projections, 0)
     with watched(step) as batch:
         classes = batch.steady.shape[1]
         if projections:

@@ -22,6 +22,6 @@ def noise(step: Step, *, sigma: float = 0.1) -> Loss:
     Source: the usual control of adversarial training; none of the papers trains on it. One draw
     per image and step.
     """
-    at_least("--sigma", sigma, 0)
+    at_least("sigma", sigma, 0)
     noisy = (step.images + sigma * step.noise("noise")).clamp(0, 1)
     return cross_entropy(replace(step, images=noisy))

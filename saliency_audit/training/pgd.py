@@ -56,12 +56,12 @@ def pgd(
     """
     lookup("norm", dict.fromkeys(get_args(Norm)), norm)
     ball = cast(Norm, norm)
-    at_least("--eps", eps, 0)
+    at_least("eps", eps, 0)
     check_range(eps, norm)
-    at_least("--steps", steps, 1)
-    at_least("--attack-momentum", attack_momentum, 0)
+    at_least("steps", steps, 1)
+    at_least("attack_momentum", attack_momentum, 0)
     if step_size is not None:
-        at_least("--step-size", step_size, 0)
+        at_least("step_size", step_size, 0)
     if kappa is not None and loss == "xent":
         raise InputError(f"--kappa is {kappa:g}, but --loss is xent; give --loss cw")
     start = None

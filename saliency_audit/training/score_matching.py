@@ -48,8 +48,8 @@ def score_matching(
     running ones. Defaults are the best of P0's sweep (App. E), and its code's; its main text has
     ``weight=1e-3, mu=1e-4``, which collapses more easily.
     """
-    at_least("--weight", weight, 0)
-    at_least("--mu", mu, 0)
+    at_least("weight", weight, 0)
+    at_least("mu", mu, 0)
     with watched(step) as run:
         label = of_labels(run.steady, step.labels)
         (gradient,) = torch.autograd.grad(label.sum(), run.pixels, create_graph=True)

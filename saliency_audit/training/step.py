@@ -132,4 +132,4 @@ def at_least(option: str, value: float, least: float) -> None:
         InputError: ``value`` is below ``least`` or not a number.
     """
     if not value >= least:
-        raise InputError(f"{option} is {value:g}; give {least:g} or more")
+        raise InputError(option=option, value=value, fix=f"give {least:g} or more")

@@ -56,8 +56,8 @@ def teacher_maps(
     Raises:
         InputError: an option that means nothing.
     """
-    at_least("--samples", samples, 1)
-    at_least("--sigma", sigma, 0)
+    at_least("samples", samples, 1)
+    at_least("sigma", sigma, 0)
     draws = generators(seed, names, "teacher-maps", images.device)
 
     def noisy(_: int) -> Tensor:

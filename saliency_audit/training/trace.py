@@ -59,7 +59,7 @@ def hessian_trace(
     draw.
     """
     lookup("trace", dict.fromkeys(("taylor", "hutchinson")), trace)
-    at_least("--draws", draws, 1)
+    at_least("draws", draws, 1)
     if trace == "hutchinson":
         if antithetic:
             raise InputError(

@@ -9,10 +9,12 @@ from saliency_audit.catalogue.attack_presets import PRESETS as ATTACK_PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.catalogue.methods import CONTROLS, METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
-from saliency_audit.catalogue.metrics import CHECKS, METRICS
+from saliency_audit.catalogue.metrics import CHECKS, FILL, METRICS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.errors import InputError
+from saliency_audit.metrics.fill import fill_name
 
 OF_METHODS = {"scalar", "graph", "generators", "batch_size", "layer"}
 """What every method takes, and what the model says."""
@@ -71,6 +73,13 @@ def test_presets_name_what_there_is():
     for preset in TRAINING_PRESETS.values():
         known = {option.key for option in OBJECTIVES[preset.objective].options}
         assert set(preset.options) <= known
+
+
+def test_fills_are_those_that_can_be_painted():
+    for word in FILL.choices:
+        assert fill_name(word) == word
+    with pytest.raises(InputError, match=", ".join(FILL.choices)):
+        fill_name("red")
 
 
 def test_what_is_compared_with():

@@ -228,7 +228,7 @@ def test_pixel_count_takes_shares_and_counts(k, count):
 @pytest.mark.parametrize(
     ("k", "seen"),
     [
-        (0, "0"), (-0.1, "-0.1"), (-5, "-5"), (1.5, "1.5"), (101, "101"), (1234567, "1234567"),
+        (0, "0"), (-0.1, "-0.1"), (-5, "-5"), (1.5, "1.5"), (101, "101"), (1234567, "1,234,567"),
         (float("nan"), "nan"), (float("inf"), "inf"),
     ],
 )  # fmt: skip

@@ -339,7 +339,7 @@ def test_an_error_on_the_way_leaves_the_weights_as_they_were(metric, model, imag
         ({"stages": -1}, "--stages is -1"),
         ({"randomise": "zero"}, "--randomise is 'zero'"),
         ({"window": 4}, "window is 4"),
-        ({"ssim_range": 3.0}, "ssim_range is 3"),
+        ({"ssim_range": 3.0}, "ssim-range is 3"),
     ],
 )
 def test_options_without_meaning_are_refused(metric, options, message, model, images):

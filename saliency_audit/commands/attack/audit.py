@@ -246,27 +246,34 @@ def check_attack(
     if not attacks or not scalars:
         raise InputError("nothing to attack: name at least one attack and one scalar")
     if norm == "l2" and not eps and any(ATTACKS[name].budgeted for name in attacks):
-        raise InputError("--norm l2 needs a budget in pixel units; give --eps, such as --eps 2")
+        raise InputError(
+            option="norm", value="l2", fix="it needs a budget in pixel units; give eps, such as 2"
+        )
     for size in eps or ():
         if size < 0 or 0 < size < 1 / 256:
             raise InputError(
-                f"--eps is {size:g}; images have 8 bits, so give 1/255 or more, such as 8/255"
+                option="eps",
+                value=size,
+                fix="images have 8 bits, so give 1/255 or more, such as 8/255",
             )
     if search.get("restarts", 1) > 1 and not eps:
         endless = [name for name in attacks if not ATTACKS[name].budgeted]
         if endless:
-            raise InputError(f"--restarts are drawn within a budget; add --eps for {endless[0]}")
+            raise InputError(
+                option="restarts",
+                value=search["restarts"],
+                fix=f"they are drawn within a budget; add eps for {endless[0]}",
+            )
     for name in ("steps", "restarts", "step_size", "beta"):
-        least = 1 if name in ("steps", "restarts") else 0
-        value = search.get(name, 1)
-        if value < least or value == 0:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is {value:g}; give more than 0")
+        if not search.get(name, 1) > 0:
+            raise InputError(option=name, value=search[name], fix="give more than 0")
     for name in attacks:
         chosen = search_options(name, search)
         if chosen.get("rule") == "adam" and (chosen.get("momentum") or name == "pgd"):
-            other = "pgd" if name == "pgd" else "--momentum"
-            raise InputError(f"--search adam does not go with {other}; give --search sign")
+            other = "pgd" if name == "pgd" else "momentum"
+            raise InputError(
+                option="search", value="adam", fix=f"it does not go with {other}; give sign"
+            )
 
 
 def stand_ins(work: Sequence[Job], search: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from saliency_audit.budget import check_range
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.commands.attack.audit import check_attack
 from saliency_audit.commands.attack.verdict import ATTACK_WORDS
@@ -17,7 +18,6 @@ from saliency_audit.commands.gate.policy_values import (
     LIMITS,
     RUN,
     checked,
-    in_policy_words,
     options_of_check,
 )
 from saliency_audit.errors import InputError, lookup
@@ -143,7 +143,7 @@ def read_policy(text: str, name: str) -> Policy:
     with _at(name, lines, "run", content.get("run", {})):
         run = checked("[run]", content.get("run", {}), RUN)
         if "scalar" in run:
-            lookup("scalar", SCALARS, run["scalar"])
+            lookup("scalar", SCALARS, run["scalar"], option="scalar")
     given = content.get("check", [])
     if not given:
         raise InputError(f"{name} has no [[check]], so there is nothing to pass; add one")
@@ -235,7 +235,8 @@ def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyChec
         if key in takers and not takers[key] & measured:
             names = ", ".join(sorted(takers[key]))
             raise InputError(
-                f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it"
+                f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
+                option=key,
             )
 
 
@@ -254,15 +255,17 @@ def _checks(
     registries: dict[str, Mapping[str, Any]]
     registries = {"metric": OWNERS, "trick": TRICKS, "attack": _ON_MAPS}
     if name in ("pgd", "random") and kind == "attack":
-        raise InputError(f'attack "{name}" aims at no map; write metric = "robust-accuracy"')
-    lookup(kind, registries[kind], name)
+        raise InputError(
+            f'attack "{name}" aims at no map; write metric = "robust-accuracy"', option=kind
+        )
+    lookup(kind, registries[kind], name, option=kind)
     options = options_by_key(kind, name)
     values = checked(f"a [[check]] of {name}", table, {**CHECK, **options})
     methods = values.get("saliency", ())
     for method in methods:
-        lookup("saliency method", METHODS, method)
+        lookup("saliency method", METHODS, method, option="saliency")
     scalar = values.get("scalar", run.get("scalar", "logit"))
-    lookup("scalar", SCALARS, scalar)
+    lookup("scalar", SCALARS, scalar, option="scalar")
     of_model = kind == "metric" and METRICS[OWNERS[name]].of == "model"
     if of_model and ("saliency" in values or "scalar" in values):
         raise InputError(f"{name} is measured of the model alone; drop saliency and scalar")
@@ -288,6 +291,8 @@ def _checks(
     ]
     if kind == "attack":
         eps = values.get("eps")
+        if eps is not None:
+            check_range(eps, values.get("norm", "linf"))
         check_attack(
             [name],
             methods,
@@ -317,17 +322,23 @@ def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:
     words = FOOL_WORDS if kind == "trick" else ATTACK_WORDS
     for key in (*LIMITS, "tolerance", "inconclusive"):
         if key in values:
-            raise InputError(f"{key} is for metrics; a {kind} is judged by verdict = [...]")
+            raise InputError(
+                f"{key} is for metrics; a {kind} is judged by verdict = [...]", option=key
+            )
     accepted = {word: meaning for word, meaning in words.items() if word != "undefined"}
     if not values.get("verdict"):
         best = list(accepted)[-1]
         raise InputError(f'say which verdicts pass, such as verdict = ["{best}"]')
     for word in values["verdict"]:
         if word == "undefined":
-            raise InputError("verdict is 'undefined', which never passes; leave it out")
-        lookup("verdict", accepted, word)
+            raise InputError(
+                "verdict is 'undefined', which never passes; leave it out", option="verdict"
+            )
+        lookup("verdict", accepted, word, option="verdict")
     if set(values["verdict"]) == set(accepted):
-        raise InputError("verdict is every word there is, so nothing fails; leave one out")
+        raise InputError(
+            "verdict is every word there is, so nothing fails; leave one out", option="verdict"
+        )
     return "verdict"
 
 
@@ -335,7 +346,9 @@ def _limit(name: str, values: Mapping[str, Any], methods: tuple[str, ...]) -> st
     """The key of a metric's limit, if that limit makes sense for it."""
     metric, check = METRICS[OWNERS[name]], CHECKS[name]
     if "verdict" in values:
-        raise InputError(f"verdict is for tricks and attacks; give {name} a limit")
+        raise InputError(
+            f"verdict is for tricks and attacks; give {name} a limit", option="verdict"
+        )
     limits = [key for key in LIMITS if key in values]
     if len(limits) != 1:
         has = " and ".join(limits) or "none"
@@ -343,15 +356,23 @@ def _limit(name: str, values: Mapping[str, Any], methods: tuple[str, ...]) -> st
     limit = limits[0]
     given = f"{limit} is '{values[limit]}'"
     if "tolerance" in values and limit != "no_worse_than":
-        raise InputError(f"tolerance is for no_worse_than; {limit} says it all")
+        raise InputError(f"tolerance is for no_worse_than; {limit} says it all", option="tolerance")
     if limit in ("better_than", "no_worse_than") and check.higher_is_better is None:
-        raise InputError(f"{given}, but neither end of {name} is better; give at_least or at_most")
+        raise InputError(
+            f"{given}, but neither end of {name} is better; give at_least or at_most", option=limit
+        )
     if values.get("better_than") == "random" and metric.verdict != "random":
-        raise InputError(f"{given}, to which {name} does not compare; give at_least or at_most")
+        raise InputError(
+            f"{given}, to which {name} does not compare; give at_least or at_most", option=limit
+        )
     if values.get("better_than") == "random" and "random" in methods:
-        raise InputError(f"{given}, which cannot be better than itself; name another method")
+        raise InputError(
+            f"{given}, which cannot be better than itself; name another method", option=limit
+        )
     if values.get("better_than") == "chance" and not (check.chance and check.higher_is_better):
-        raise InputError(f"{given}, and {name} has none known beforehand; give another limit")
+        raise InputError(
+            f"{given}, and {name} has none known beforehand; give another limit", option=limit
+        )
     _refuse_empty(name, limit, values)
     return limit
 
@@ -363,7 +384,8 @@ def _refuse_empty(name: str, limit: str, values: Mapping[str, Any]) -> None:
     if limit == "no_worse_than" and values.get("tolerance", 0.0) >= high - low:
         raise InputError(
             f"tolerance is {values['tolerance']:g}, and {name} lies between {low:g} and {high:g}: "
-            "nothing is worse than that; give less"
+            "nothing is worse than that; give less",
+            option="tolerance",
         )
     if limit not in ("at_least", "at_most"):
         return
@@ -371,12 +393,18 @@ def _refuse_empty(name: str, limit: str, values: Mapping[str, Any]) -> None:
     given = f"{limit} is {value:g}"
     if better is not None and better != least:
         direction, other = ("higher", "at_least") if better else ("lower", "at_most")
-        raise InputError(f"{given}, but of {name} {direction} is better; give {other}")
+        raise InputError(
+            f"{given}, but of {name} {direction} is better; give {other}", option=limit
+        )
     ends = f"{name} lies between {low:g} and {high:g}"
     if value <= low if least else value >= high:
-        raise InputError(f"{given}, which every model keeps ({ends}); give a limit inside")
+        raise InputError(
+            f"{given}, which every model keeps ({ends}); give a limit inside", option=limit
+        )
     if value > high if least else value < low:
-        raise InputError(f"{given}, which no model can keep ({ends}); give a limit inside")
+        raise InputError(
+            f"{given}, which no model can keep ({ends}); give a limit inside", option=limit
+        )
 
 
 class _Lines:
@@ -409,24 +437,12 @@ class _Lines:
 def _at(
     name: str, lines: _Lines, table: str, given: Mapping[str, Any], index: int = 0
 ) -> Iterator[None]:
-    """Put file and line before what is wrong inside: of the key it names, or of the table."""
+    """Put file and line before what is wrong inside: of the key it is about, or of the table."""
     try:
         yield
     except InputError as error:
-        text = in_policy_words(str(error), given)
-        # Its first sentence quotes the key or the value; the next ones what else there is.
-        quoted = text.partition(". ")[0]
-        blamed = [key for key in given if quoted.startswith(f"{key} ")] or [
-            key
-            for key, value in given.items()
-            if any(f"'{item}'" in quoted for item in (key, *_items(value)))
-        ]
-        line = lines.of(table, blamed[0] if blamed else "", index)
-        raise InputError(f"{name}, line {line}: {text}") from error
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+        line = lines.of(table, error.option if error.option in given else "", index)
+        raise InputError(f"{name}, line {line}: {error.about(error.option)}") from error
 
 
 def _short(value: Any) -> str:

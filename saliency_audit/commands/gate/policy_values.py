@@ -1,7 +1,6 @@
 """Which keys a policy has, of which type: what is wrong is said with the nearest name."""
 
-import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -12,9 +11,9 @@ from saliency_audit.catalogue.tricks import PICTURE, STRENGTH, TRICKS
 from saliency_audit.commands.attack.options import EPS, NORM, K
 from saliency_audit.commands.evaluate.options import ANNOTATIONS, JUDGE, OTHER
 from saliency_audit.commands.options import OF_MAPS, OF_MODEL, OF_RUN, of_images
-from saliency_audit.errors import InputError, lookup
-from saliency_audit.options import Option
-from saliency_audit.ranges import ANY, WEIGHT, number_text, refuse_outside
+from saliency_audit.errors import InputError, as_written, lookup
+from saliency_audit.options import Option, word_or_number
+from saliency_audit.ranges import ANY, WEIGHT, refuse_outside
 
 _SOFT = tuple(
     Option(name, choices=("fail", "warn"), help="Of a check that is not passed.")
@@ -51,9 +50,6 @@ CHECK = {
     **_named(Option("tolerance", "fraction", range=WEIGHT), Option("verdict", many=True), *_SOFT),
 }
 """Keys of every ``[[check]]``, beside the options of what it measures."""
-KEYS = {"regions": ("counts",), "sigma": ("sigmas", "sigma"), "explain_class": ("classes",)}
-"""Keys of options that have another name on the command line."""
-
 
 _SHOWN = 200  # characters of a value in a message
 
@@ -69,24 +65,6 @@ def options_of_check(kind: str, name: str) -> dict[str, Option]:
     if kind == "trick":
         return _named(*TRICKS[name].options, STRENGTH, PICTURE)
     return _named(replace(EPS, many=False), NORM, K, *ATTACKS[name].options)
-
-
-def in_policy_words(text: str, known: Container[str]) -> str:
-    """A message about options of the command line, said of the keys of a policy.
-
-    Args:
-        text: such as "--regions is 0; give more".
-        known: the keys that may be meant; other options are left as they are.
-
-    >>> in_policy_words("--regions is 5000; see --help", {"counts"})
-    'counts is 5000; see --help'
-    """
-
-    def key_of(match: re.Match[str]) -> str:
-        name = match[1].replace("-", "_")
-        return next((key for key in KEYS.get(name, (name,)) if key in known), match[0])
-
-    return re.sub(r"--([a-z][a-z-]*)", key_of, text)
 
 
 def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
@@ -105,13 +83,13 @@ def checked(where: str, given: Mapping[str, Any], known: Mapping[str, Option]) -
     """
     values = {}
     for key, value in given.items():
-        option: Option = lookup(f"key of {where}", known, key)
+        option: Option = lookup(f"key of {where}", known, key, option=key)
         try:
             values[key] = as_wanted(value, option)
         except ValueError as error:
-            raise InputError(f"{key} is {_shown(value)}; {error}") from error
+            raise InputError(f"{key} is {_shown(value)}; {error}", option=key) from error
         if option.range is not None:
-            refuse_outside(values[key], option.range, said=key)
+            refuse_outside(values[key], option.range, option=key)
     return values
 
 
@@ -126,11 +104,16 @@ def as_wanted(value: Any, option: Option) -> Any:
     """
     if option.many or option.kind == "colour":
         items = value if isinstance(value, list) else [value]
+        if not items:
+            raise ValueError("give at least one")
         return tuple(_one(item, option) for item in items)
     return _one(value, option)
 
 
 def _one(value: Any, option: Option) -> Any:
+    if option.kind == "fill":
+        known = word_or_number(value, option)
+        return known if isinstance(known, str) else _number(known)
     if option.choices:
         if value not in option.choices:
             try:
@@ -140,9 +123,7 @@ def _one(value: Any, option: Option) -> Any:
         return value
     if option.kind == "batch" and value == "auto":
         return value
-    if option.kind == "fill" and isinstance(value, str):
-        return value
-    if option.kind in ("number", "fraction", "colour", "fill"):
+    if option.kind in ("number", "fraction", "colour"):
         return _number(value)
     wanted, what = _WANTED[option.kind]
     # A bool is an int to Python, and no number to anyone else.
@@ -187,5 +168,5 @@ def _shown(value: Any) -> str:
     """A value as a policy has it, no longer than one reads."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = number_text(value) if isinstance(value, int) and abs(value) > 10**40 else repr(value)
+    text = as_written(value) if isinstance(value, int) and abs(value) > 10**40 else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -100,8 +100,8 @@ def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
     Raises:
         InputError: anything that the user must change first.
     """
+    from saliency_audit.commands.gate.fit import refuse_unfit
     from saliency_audit.commands.gate.outcome import OUTCOME_COLUMNS
-    from saliency_audit.commands.gate.rehearsal import rehearse
     from saliency_audit.commands.gate.runs import plan
     from saliency_audit.report.folder import RunFolder
 
@@ -119,16 +119,7 @@ def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
         if work.folder.done:
             work.tell(f"resuming: {len(work.folder.done)} batches are done")
     planned = plan(work.policy.checks, batches=work.batches)
-    rehearse(
-        planned,
-        work.setup.model,
-        work.setup.data,
-        classes=work.setup.classes,
-        beside=work.beside,
-        batch_size=work.setup.batch_size,
-        workers=work.workers,
-        **work.shared,
-    )
+    refuse_unfit(work.policy.checks, work.setup.model.input_shape, work.setup.classes)
     clean = measure_clean_accuracy(work.setup, workers=work.workers)
     for run in planned:
         _measure(work, run)

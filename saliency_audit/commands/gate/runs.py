@@ -9,7 +9,6 @@ from saliency_audit.commands.attack.audit import attack
 from saliency_audit.commands.evaluate.audit import evaluate
 from saliency_audit.commands.fool.audit import fool
 from saliency_audit.commands.gate.policy import PolicyCheck, options_by_key
-from saliency_audit.commands.gate.policy_values import in_policy_words
 from saliency_audit.data import ImageData
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import METRICS
@@ -98,7 +97,7 @@ def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
     """A problem with an option, said of the key in the policy, with its line.
 
     Args:
-        error: names the option as the command line spells it.
+        error: names the option.
         checks: that may have it. One that gives it is blamed before one that has its default.
 
     Returns:
@@ -106,17 +105,15 @@ def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
     """
     given, default = dict[int, str](), dict[int, str]()
     for check in checks:
-        text = in_policy_words(str(error), options_by_key(check.kind, check.name))
-        key = text.partition(" ")[0]
-        if key in check.options:
-            given[check.lines.get(key, check.line)] = text
-        elif text != str(error):
-            default[check.line] = text
-    found = given or default
-    if not found:
+        for key, option in options_by_key(check.kind, check.name).items():
+            if option.name == error.option:
+                found = given if key in check.options else default
+                found[check.lines.get(key, check.line)] = error.about(key)
+    blamed = given or default
+    if not blamed:
         return error
-    lines = ", ".join(map(str, sorted(found)))
-    return InputError(f"policy, line {lines}: {next(iter(found.values()))}")
+    lines = ", ".join(map(str, sorted(blamed)))
+    return InputError(f"policy, line {lines}: {next(iter(blamed.values()))}")
 
 
 def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:
