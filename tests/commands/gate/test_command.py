@@ -408,7 +408,7 @@ def test_a_bad_option_of_a_later_check_is_found_before_earlier_ones_are_measured
     monkeypatch.setattr(RunFolder, "write", write)
     ran = run("gate", *policy(text))
     assert ran.code == 2
-    assert "policy, line 15: fill is 'x'; give" in ran.err
+    assert "policy.toml, line 15: fill is 'x'; give" in ran.err
 
 
 def test_annotations_that_changed_are_no_run_to_go_on_with(run):
