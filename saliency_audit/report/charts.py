@@ -164,7 +164,8 @@ def draw_panels(
     cells = len(panels) + (-1 if large else bool(legend))
     heights += [height] * -(-cells // across)
     if not large and legend:
-        heights[-1] = max(heights[-1], first)
+        alone = cells % across == 1 or across == 1
+        heights[-1] = first if alone else max(height, first)
     figure = figure_of(
         width * across, sum(heights), title=title, footnote=footnote, layout="constrained"
     )

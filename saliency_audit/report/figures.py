@@ -116,18 +116,20 @@ def draw_maps(
     footnote: str = "",
     first: PanelRow | None = None,
     most: int = 12,
+    start: int = 0,
 ) -> list[Path]:
     """Draw a grid of images and maps.
 
     Args:
         rows: what is shown.
         folder: where to.
-        name: of the first file; further pages have a number.
+        name: of the file; further ones have a number.
         title: above it.
         columns: heading of each column; one without cells is left out.
         footnote: below it.
         first: a row above the others on each page.
         most: rows on a page.
+        start: how many files of that name there are.
 
     Returns:
         The files; none without rows.
@@ -148,7 +150,7 @@ def draw_maps(
                 columns=[columns[j] for j in shown],
                 footnote=footnote,
             ),
-            numbered(folder, name, i),
+            numbered(folder, name, start + i),
         )
         for i, page in enumerate(pages)
     ]
@@ -247,6 +249,7 @@ def draw_table(
     footnote: str = "",
     across: int = 12,
     most: int = 40,
+    start: int = 0,
     shade: Callable[[str], str] | None = None,
 ) -> list[Path]:
     """Draw a table, its extra columns left out, each word on its colour.
@@ -254,11 +257,12 @@ def draw_table(
     Args:
         table: what is shown.
         folder: where to.
-        name: of the first file; further pages have a number.
+        name: of the file; further ones have a number.
         title: above it.
         footnote: below it.
         across: columns on a page, beside those of words.
         most: rows on a page.
+        start: how many files of that name there are.
         shade: colour of a number by its text.
 
     Returns:
@@ -280,7 +284,7 @@ def draw_table(
                 footnote=footnote,
                 shade=shade,
             ),
-            numbered(folder, name, i),
+            numbered(folder, name, start + i),
         )
         for i, page in enumerate(pages)
     ]

@@ -267,8 +267,8 @@ def draw_similarity(verdicts: pd.DataFrame, path: Path) -> Path | None:
         footnote="Means over images with 95 % intervals, of the method that the image was made "
         "against. 1: the attack moved nothing. Without a mark: undefined, or not tried.",
         legend=legend,
-        across=min(3, len(budgets) + 1),
-        width=3.8,
+        across=min(4, len(budgets) + 1),
+        width=3.4,
         height=0.9 + len(maps) * (0.2 + 0.13 * (len(looks) + 1)),
     )
 

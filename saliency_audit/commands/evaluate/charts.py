@@ -79,6 +79,7 @@ def draw_curves(
     name: str,
     check: Check | None,
     model: str = "",
+    page: str = "",
 ) -> Path:
     """The curves of one check; of a sanity check below it other ways to compare, and evidence.
 
@@ -90,6 +91,7 @@ def draw_curves(
         name: of the check.
         check: for direction and bounds.
         model: named in the title if there are several.
+        page: which of several, behind the title.
 
     Returns:
         ``path``.
@@ -133,7 +135,7 @@ def draw_curves(
             ),
         ],
         path,
-        title=title_of(name, check, model),
+        title=title_of(name, check, model) + page,
         footnote=" ".join([*notes, *([_VANISHED] if set(_EVIDENCE) & set(others) else [])]),
         legend=styles,
         words=means,
@@ -206,7 +208,7 @@ def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collecti
     if set(CONTROLS) & set(drawn):
         notes.append("In grey the controls random and sobel, which see no model.")
     if set(drawn) & set(means) - set(gone):
-        notes.append("Beside the names: mean [95 % interval].")
+        notes.append("Below the names: mean [95 % interval].")
     if set(drawn) & set(gone):
         notes.append(
             "Dotted and faint: undefined on more than 5 % of the images; the line is the mean "

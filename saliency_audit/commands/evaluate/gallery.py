@@ -8,7 +8,7 @@ import numpy as np
 from saliency_audit.commands.evaluate.columns import controls_last
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps
 from saliency_audit.report.gallery import Gallery, gallery_of, of_role, tile, tile_of
-from saliency_audit.report.page import numbered, shorten
+from saliency_audit.report.page import shorten
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
@@ -182,10 +182,11 @@ def _draw_steps(
         drawn += draw_maps(
             rows,
             folder,
-            numbered(folder, role, len(drawn)).stem,
+            role,
             title=title + (only or f": {', '.join(checks)}"),
             columns=[first, *map(_step, steps)],
             footnote=f"Image {image}. {footnote(checks, rows)}",
+            start=len(drawn),
         )
     return drawn
 

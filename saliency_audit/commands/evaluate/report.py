@@ -11,7 +11,7 @@ from saliency_audit.commands.evaluate import charts, gallery, tables
 from saliency_audit.commands.evaluate.charts import SANITY
 from saliency_audit.report.figures import draw_table
 from saliency_audit.report.html import Picture, Section
-from saliency_audit.report.page import numbered, shorten
+from saliency_audit.report.page import numbered, of_pages, shorten
 from saliency_audit.report.sections import (
     captioned,
     filled,
@@ -133,10 +133,11 @@ def write_evaluate_report(
         glance += draw_table(
             table,
             folder,
-            numbered(folder, "verdicts", len(glance)).stem,
+            "verdicts",
             title=_VERDICTS + (f" · {shorten(table.title, 60)}" if table.title else ""),
             footnote=". ".join([*words_of_table, "Numbers: means over images."]),
             across=6,
+            start=len(glance),
         )
     of = " of the first model" if summary["model"].nunique() > 1 else ""
     maps = captioned(
@@ -217,7 +218,8 @@ def _draw_curves(
         check, pictures = checks.get(name), drawn.setdefault(name, [])
         for model, mine in own.groupby("model", sort=False):
             called = str(model) if several else ""
-            for part in [mine] if name in alone else charts.few_at_once(mine):
+            parts = [mine] if name in alone else charts.few_at_once(mine)
+            for i, part in enumerate(parts):
                 path = charts.draw_curves(
                     part,
                     verdicts[verdicts["model"] == model],
@@ -225,6 +227,7 @@ def _draw_curves(
                     name=name,
                     check=check,
                     model=called,
+                    page=of_pages(i, len(parts)),
                 )
                 pictures.append(Picture(path, charts.title_of(name, check, called)))
     return drawn

@@ -71,7 +71,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
                 for name in names
             ],
             folder,
-            numbered(folder, "before-after", i).stem,
+            "before-after",
             title="The maps before and after training" + of_pages(i, len(pages)),
             columns=[
                 "image",
@@ -84,6 +84,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
             "strong a gradient is cannot be seen here, and cleaner is not truer. The random map "
             "sees no model." + classes,
             most=len(names),
+            start=i,
         )
     ]
 

@@ -40,7 +40,7 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
             Column("after", number_in("after")),
             Column("after [95 %]", interval_in("after"), extra=True),
             Column("difference [95 %]", mean_in("difference")),
-            Column("word", lambda line: verdict(word := line["word"], word or "not compared")),
+            Column("", lambda line: verdict(word := line["word"], word or "not compared")),
             Column("direction", direction, extra=True),
             Column("budget", lambda line: parts_of(line["setting"]).get("eps", ""), extra=True),
             Column("control\nbefore -> after", _control, extra=True),

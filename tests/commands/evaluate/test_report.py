@@ -126,7 +126,7 @@ def test_numbers_stand_beside_both_controls(tmp_path):
     run = evaluate_run(metrics=("deletion",))
     text = text_of(write(tmp_path, run)[-1])
     line = run.verdicts[run.verdicts["check"] == "deletion"].iloc[0]
-    row = text.split("deletion: lower is better")[1].split("<tr>")[2].split("</tr>")[0]
+    row = text.split("deletion: lower is better")[-1].split("<tr>")[2].split("</tr>")[0]
     for name in ("random", "sobel", "difference"):
         assert number(line[name]) in row
     assert "better than random" in row
@@ -181,7 +181,7 @@ def test_models_have_pictures_of_their_own_and_stand_beside_the_first(tmp_path):
     text = text_of(tmp_path / "report.html")
     assert f"{LONG} minus net" in text
     assert "of the first model" in text
-    assert text.count("<caption>net</caption>") == 1
+    assert text.count("<caption>net</caption>") == 2  # verdicts, all numbers
 
 
 @pytest.mark.parametrize("images", [("a.png",), ("a.png", "b.png")])
@@ -309,7 +309,7 @@ def test_means_of_few_images_are_faint_and_said():
     assert (styles["gradient"]["color"], "alpha" in styles["gradient"]) == ("red", True)
     assert styles["random"] == {}
     assert "Dotted" in footnote_of(styles, gone, gone)
-    assert "Beside the names" not in footnote_of(styles, gone, gone)
+    assert "Below the names" not in footnote_of(styles, gone, gone)
     assert "Dotted" not in footnote_of(["random"], {"random": "0.5"}, gone)
 
 

@@ -24,7 +24,7 @@ def shown():
 def test_every_check_has_a_row_with_both_numbers_and_the_word(shown):
     text = shown(finetune_run().verdicts)
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    assert lines[0] == "before after difference [95 %] word"
+    assert lines[0] == "before after difference [95 %]"
     assert lines[2:] == [
         "accuracy 0.930 0.910 -0.020 [-0.070, 0.030] worse",
         "deletion 0.600 0.500 -0.100 [-0.150, -0.050] better",
