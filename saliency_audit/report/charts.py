@@ -159,7 +159,8 @@ def draw_panels(
     Raises:
         AuditError: the file cannot be written.
     """
-    first = 0.37 * len(legend) + 0.3
+    words = words or {}
+    first = 0.3 + sum(0.37 if words.get(name) else 0.2 for name in legend)
     heights = [max(3.9, first)] * large
     cells = len(panels) + (-1 if large else bool(legend))
     heights += [height] * -(-cells // across)
@@ -182,7 +183,7 @@ def draw_panels(
         panel.draw(axes)
     if legend:
         spot = grid[0, across - 1] if large else spots[len(panels)]
-        _legend(figure.add_subplot(spot), legend, words or {})
+        _legend(figure.add_subplot(spot), legend, words)
     return save(figure, path)
 
 

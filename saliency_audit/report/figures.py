@@ -49,6 +49,7 @@ Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 _SIDE, _GAP = 1.3, 0.12  # inches, of a panel
 _LABEL = 21  # characters of a row's label in a line
 _LINE = 0.2  # inches, of a line of a table
+_CELL = 50  # characters, of a cell of a table
 
 
 @dataclass(frozen=True)
@@ -272,9 +273,10 @@ def draw_table(
         AuditError: a file cannot be written.
     """
     table = narrow(table)
+    cut = [[shorten(c, _CELL) if isinstance(c, str) else c for c in row] for row in table.rows]
     words = list(range(min(table.labels, len(table.columns))))
     numbers = pages_of(range(len(words), len(table.columns)), across) or [[]]
-    rows = pages_of([row for row in table.rows if row], most)
+    rows = _under_headings(pages_of([row for row in cut if row], most))
     pages = [columns_of(replace(table, rows=part), words + own) for part in rows for own in numbers]
     return [
         save(
@@ -343,4 +345,14 @@ def fill(cell: Cell) -> str:
 
 def _text(cell: Cell) -> str:
     """A cell without the spaces that put words below each other on a terminal."""
-    return re.sub(" +", " ", plain(cell)).strip()
+    return re.sub(r"(?<=\S) +", " ", plain(cell)).rstrip()
+
+
+def _under_headings(pages: Sequence[list[Sequence[Cell]]]) -> list[list[Sequence[Cell]]]:
+    """The pages, each with the heading of the rows it begins with, which stand a little inwards."""
+    told: list[list[Sequence[Cell]]] = []
+    heading: list[Sequence[Cell]] = []
+    for page in pages:
+        told.append([*heading, *page] if plain(page[0][0]).startswith(" ") else page)
+        heading = [row for row in told[-1] if len(row) == 1][-1:]
+    return told

@@ -77,6 +77,8 @@ def save(figure: Figure, path: Path) -> Path:
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # The second layout begins with panels of the right shape: their headings have a place.
+        figure.draw_without_rendering()
         figure.savefig(buffer, format="png", dpi=DPI)
     if buffer.tell() > _LARGE:
         buffer = _in_256_colours(buffer)
@@ -130,12 +132,12 @@ def numbered(folder: Path, name: str, i: int) -> Path:
 
 
 def of_pages(i: int, count: int) -> str:
-    """Which page of several, behind a title.
+    r"""Which page of several, behind a title; its words stay on a line.
 
-    >>> of_pages(0, 3), of_pages(0, 1)
-    (' (1 of 3)', '')
+    >>> of_pages(0, 3).replace("\xa0", "~"), of_pages(0, 1)
+    (' (1~of~3)', '')
     """
-    return f" ({i + 1} of {count})" if count > 1 else ""
+    return f" ({i + 1}\xa0of\xa0{count})" if count > 1 else ""
 
 
 def pages_of(items: Sequence[Item], size: int) -> list[list[Item]]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saliency_audit.report import figures
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps, draw_table
 from saliency_audit.report.table import RULE, Table, Toned, verdict
 
@@ -116,6 +117,12 @@ def test_table_has_the_colour_of_each_word(tmp_path):
 def test_wide_and_long_tables_take_several_pages(tmp_path):
     drawn = draw_table(table(7), tmp_path, "t", title="T", across=4, most=3)
     assert [path.name for path in drawn] == ["t.png", "t-2.png", "t-3.png", "t-4.png"]
+
+
+def test_rows_on_a_later_page_keep_their_heading():
+    pages = [[["topk"], ["  a", "1"]], [["  b", "2"], ["alone", "3"]], [["other", "4"]]]
+    told = figures._under_headings(pages)
+    assert told == [pages[0], [["topk"], *pages[1]], pages[2]]
 
 
 def test_numbers_are_shaded(tmp_path):
