@@ -21,7 +21,7 @@ def checks_table(outcomes: pd.DataFrame) -> Table:
         Column("measured [95 %]", _measured),
         Column("limit", text_in("limit")),
         Column("status", _status),
-        Column("why", _why, extra=True),
+        Column("why", text_in("message"), extra=True),
         Column("images", images_in, extra=True),
         Column("seconds", number_in("seconds"), extra=True),
     ]
@@ -39,18 +39,9 @@ def _status(line: Mapping[Any, Any]) -> Toned:
 
 def _measured(line: Mapping[Any, Any]) -> str:
     """A number with its interval; of a trick or attack, the verdict."""
-    if _judged(line) and line["n"]:
+    if line.get("kind", "metric") != "metric" and line["n"]:
         return str(line["message"]).partition(":")[0]
     return mean_in("measured", "ci_low", "ci_high")(line)
-
-
-def _why(line: Mapping[Any, Any]) -> str:
-    """What the other columns do not tell."""
-    return str(line["message"]) if _judged(line) or line["status"] != "passed" else ""
-
-
-def _judged(line: Mapping[Any, Any]) -> bool:
-    return bool(line.get("kind", "metric") != "metric")
 
 
 def wrapped(text: str, width: int) -> str:

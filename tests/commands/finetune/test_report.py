@@ -11,6 +11,7 @@ from saliency_audit.commands.finetune.maps import draw_before_after
 from saliency_audit.commands.finetune.report import PICTURES, write_finetune_report
 from saliency_audit.commands.finetune.training import draw_training
 from saliency_audit.report import charts
+from saliency_audit.report.page import numbered
 from tests.commands.finetune.finetune_run import CHECKS, TERMS, WORDS, finetune_run, training
 
 EVIL = "<script>$1.png"
@@ -122,9 +123,9 @@ def drawn(monkeypatch):
     """Rows and columns of the grids that are drawn."""
     found = []
 
-    def keep(rows, folder, name, *, columns, **given):
+    def keep(rows, folder, name, *, columns, start, **given):
         found.append((list(columns), list(rows)))
-        return [folder / f"{name}.png"]
+        return [numbered(folder, name, start)]
 
     monkeypatch.setattr(finetune_maps, "draw_maps", keep)
     return found

@@ -135,9 +135,9 @@ def test_warnings_of_the_run_are_told_beside_its_checks(tmp_path):
     assert {case.system_out for case in suite} == {told}
 
 
-def test_the_summary_says_why_where_a_check_did_not_pass():
+def test_the_summary_says_what_was_measured_the_limit_and_why():
     rows = [line for line in summary_markdown(ALL, "refused: x", {}).splitlines() if "|" in line]
-    assert "| 0.410 [0.380, 0.440] | &lt;= 0.5 | ✅ passed |  | 20 |" in rows[2]
+    assert "| 0.410 [0.380, 0.440] | &lt;= 0.5 | ✅ passed | 0.41 &lt;= 0.5 | 20 |" in rows[2]
     assert "| &lt;= 0.3 | ❌ failed | 0.41 [0.38] &gt; 0.3 | 20 |" in rows[3]
     assert "| ⚠️ inconclusive (warns) | is not wholly &gt;= 0.4 |" in rows[4]
 
