@@ -1,14 +1,18 @@
-"""What all charts have in common: how lines look, bands, legends, axes without ornament."""
+"""Charts: how lines look, their bands and dots, and panels of them with a legend."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from saliency_audit.catalogue.methods import CONTROLS
-from saliency_audit.report.page import SMALL, Page, shorten
+from saliency_audit.report.page import INK, SMALL, figure_of, save, shorten
+from saliency_audit.report.wording import is_number
 
 Style = Mapping[str, Any]
 
@@ -31,7 +35,6 @@ CONTROL_STYLES: Mapping[str, Style] = dict(zip(CONTROLS, _CONTROLS, strict=True)
 FAINT: Style = {"linestyle": (0, (1, 2.2)), "linewidth": 1.1, "alpha": 0.6}
 """Over a style: of a mean that too few images have. Has no band."""
 
-_ENTRY = 0.37  # inches of a legend
 _MARKS = 10  # about as many on a line
 
 
@@ -92,29 +95,109 @@ def draw_lines(
         )
 
 
-def legend_height(styles: Mapping[str, Style]) -> float:
-    """Inches that `draw_legend` needs."""
-    return _ENTRY * len(styles) + 0.1
+def draw_dots(axes: Axes, marks: Iterable[tuple[Style, float, Sequence[Any]]]) -> None:
+    """Means with their intervals, lying.
+
+    Args:
+        axes: where to.
+        marks: look, height, and mean, low and high; what is undefined is left out.
+    """
+    for look, y, (mean, low, high) in marks:
+        if is_number(low) and is_number(high):
+            axes.hlines(y, low, high, color=look["color"], linewidth=1.5, zorder=2)
+        if is_number(mean):
+            axes.plot([mean], [y], markersize=5, clip_on=False, zorder=3, **look)
 
 
-def draw_legend(
-    page: Page, x: float, y: float, styles: Mapping[str, Style], words: Mapping[str, str]
-) -> None:
-    """Names one below the other, each with a few faint words if it has some."""
-    for i, (name, line) in enumerate(styles.items()):
-        baseline = y + 0.14 + i * _ENTRY
-        draw_sample(page, x, baseline - 0.045, line)
-        page.text(x + 0.42, baseline, shorten(name, 30))
-        page.text(x + 0.42, baseline + 0.15, words.get(name, ""), size=SMALL, faint=True)
+@dataclass(frozen=True)
+class Panel:
+    """A chart among others.
+
+    Attributes:
+        draw: puts lines into its axes.
+        title: above it.
+        x: name of what goes across.
+        y: name of what goes up.
+    """
+
+    draw: Callable[[Axes], None]
+    title: str = ""
+    x: str = ""
+    y: str = ""
 
 
-def draw_sample(page: Page, x: float, y: float, line: Style) -> None:
-    """A piece of a line, its middle on ``y``."""
-    axes = page.axes(x, y - 0.08, 0.34, 0.16, xlim=(0, 1), ylim=(0, 1))
-    axes.axis("off")
-    axes.plot(
-        [0.02, 0.5, 0.98],
-        [0.5] * 3,
-        markevery=[1],
-        **{"linewidth": 1.5, "markersize": 4, **line},
+def draw_panels(
+    panels: Sequence[Panel],
+    path: Path,
+    *,
+    title: str,
+    footnote: str,
+    legend: Mapping[str, Style],
+    words: Mapping[str, str] | None = None,
+    across: int = 3,
+    large: bool = False,
+    width: float = 3.4,
+    height: float = 2.2,
+) -> Path:
+    """Draw charts beside and below each other, and what their lines are.
+
+    Args:
+        panels: at least one.
+        path: the PNG.
+        title: above them.
+        footnote: below them.
+        legend: looks by name, each with a few ``words``.
+        words: by name.
+        across: panels beside each other.
+        large: the first panel has a line of its own, the legend beside it; else that comes last.
+        width: of a panel, inches.
+        height: of a panel, inches.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        AuditError: the file cannot be written.
+    """
+    words = words or {}
+    first = 0.3 + sum(0.37 if words.get(name) else 0.2 for name in legend)
+    heights = [max(3.9, first)] * large
+    cells = len(panels) + (-1 if large else bool(legend))
+    heights += [height] * -(-cells // across)
+    if not large and legend:
+        alone = cells % across == 1 or across == 1
+        heights[-1] = first if alone else max(height, first)
+    figure = figure_of(
+        width * across, sum(heights), title=title, footnote=footnote, layout="constrained"
     )
+    grid = figure.add_gridspec(len(heights), across, height_ratios=heights)
+    spots = [grid[i // across, i % across] for i in range(across * large, len(heights) * across)]
+    if large:
+        spots = [grid[0, : across - 1], *spots]
+    for panel, spot in zip(panels, spots, strict=False):
+        axes = figure.add_subplot(spot)
+        bare(axes)
+        axes.set_title(panel.title, size=SMALL, loc="left", weight="bold", color=INK)
+        axes.set_xlabel(panel.x, size=SMALL, color=INK)
+        axes.set_ylabel(panel.y, size=SMALL, color=INK)
+        panel.draw(axes)
+    if legend:
+        spot = grid[0, across - 1] if large else spots[len(panels)]
+        _legend(figure.add_subplot(spot), legend, words)
+    return save(figure, path)
+
+
+def _legend(axes: Axes, styles: Mapping[str, Style], words: Mapping[str, str]) -> None:
+    """Names one below the other, in axes of their own."""
+    axes.axis("off")
+    known = axes.legend(
+        [Line2D([], [], **{"linewidth": 1.5, "markersize": 4, **look}) for look in styles.values()],
+        ["\n".join(filter(None, (shorten(name, 34), words.get(name)))) for name in styles],
+        loc="upper left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0,
+        frameon=False,
+        fontsize=SMALL,
+    )
+    for text in known.get_texts():
+        text.set_parse_math(False)

@@ -1,36 +1,59 @@
-"""Pictures of maps: grids of small panels, and tables of verdicts."""
+"""Pictures of maps, in a grid of small panels, and of tables."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from saliency_audit.report.page import (
     BODY,
-    MARGIN,
+    CHARACTER,
+    DPI,
+    FAINT,
+    FILLS,
+    INK,
     NOTE,
     SIGNED,
     SMALL,
-    TITLE,
     UNSIGNED,
-    VERDICT_COLOURS,
-    Page,
+    figure_of,
     leading,
+    numbered,
+    of_pages,
+    pages_of,
+    save,
     shorten,
     wrap,
+)
+from saliency_audit.report.table import (
+    Cell,
+    Table,
+    columns_of,
+    narrow,
+    pieces,
+    plain,
+    verdict,
+    widths,
 )
 
 Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-_SIDE, _GAP = 1.3, 0.12  # inches
-_NARROWEST = 5.6
+_SIDE, _GAP = 1.3, 0.12  # inches, of a panel
+_LABEL = 21  # characters of a row's label in a line
+_LINE = 0.2  # inches, of a line of a table
+_CELL = 50  # characters, of a cell of a table
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tile:
     """One small picture.
 
     Attributes:
@@ -51,23 +74,23 @@ class PanelRow:
     Attributes:
         label: what the row shows; may have several lines.
         cells: one per column; None leaves a gap.
-        verdict: a word in ``VERDICT_COLOURS``, written below the label.
+        verdict: a word of ``TONES``, written below the label.
     """
 
     label: str
-    cells: Sequence[Cell | None]
+    cells: Sequence[Tile | None]
     verdict: str = ""
 
 
-def colours(cell: Cell) -> Pixels | None:
+def colours(cell: Tile) -> Pixels | None:
     """RGB of a cell, or None if it shows nothing: not finite, or a map the same everywhere.
 
     Signed maps are centred at zero; both kinds end at the 99.5th percentile of their own
     magnitude, so that single bright pixels do not darken the rest.
 
-    >>> colours(Cell(np.zeros((2, 2)), "signed")) is None
+    >>> colours(Tile(np.zeros((2, 2)), "signed")) is None
     True
-    >>> colours(Cell(np.array([[-1.0, 0.0, 1.0]]), "signed")).round(1).tolist()
+    >>> colours(Tile(np.array([[-1.0, 0.0, 1.0]]), "signed")).round(1).tolist()
     [[[0.0, 0.2, 0.4], [1.0, 1.0, 1.0], [0.4, 0.0, 0.1]]]
     """
     pixels = np.asarray(cell.pixels, dtype=np.float64)
@@ -86,148 +109,250 @@ def colours(cell: Cell) -> Pixels | None:
 
 def draw_maps(
     rows: Sequence[PanelRow],
-    path: Path,
+    folder: Path,
+    name: str,
     *,
     title: str,
     columns: Sequence[str],
     footnote: str = "",
-) -> Path:
+    first: PanelRow | None = None,
+    most: int = 12,
+    start: int = 0,
+) -> list[Path]:
     """Draw a grid of images and maps.
 
     Args:
-        rows: at least one.
-        path: the PNG.
+        rows: what is shown.
+        folder: where to.
+        name: of the file; further ones have a number.
         title: above it.
-        columns: heading of each column.
+        columns: heading of each column; one without cells is left out.
         footnote: below it.
+        first: a row above the others on each page.
+        most: rows on a page.
+        start: how many files of that name there are.
 
     Returns:
-        ``path``.
+        The files; none without rows.
 
     Raises:
-        AuditError: the file cannot be written.
+        AuditError: a file cannot be written.
     """
-    left = MARGIN + 1.75
+    shown = [j for j in range(len(columns)) if any(row.cells[j] for row in rows)]
+    pages = pages_of(rows, most)
+    return [
+        save(
+            _grid(
+                [
+                    replace(row, cells=[row.cells[j] for j in shown])
+                    for row in ([first] if first else []) + page
+                ],
+                title=title + of_pages(i, len(pages)),
+                columns=[columns[j] for j in shown],
+                footnote=footnote,
+            ),
+            numbered(folder, name, start + i),
+        )
+        for i, page in enumerate(pages)
+    ]
+
+
+def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footnote: str) -> Figure:
+    heads = [wrap(name, _SIDE + 0.4, BODY) for name in columns]
     captioned = any(cell and cell.caption for row in rows for cell in row.cells)
-    pitch = _SIDE + _GAP + (0.18 if captioned else 0)
     kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
-    page, top = framed(
-        width=left + len(columns) * (_SIDE + _GAP) + MARGIN,
-        body=len(rows) * pitch + (0.6 if kinds else 0),
+    lines = max(head.count("\n") + 1 for head in heads)
+    figure = figure_of(
+        1.9 + len(columns) * (_SIDE + _GAP),
+        lines * leading(BODY) + len(rows) * (_SIDE + _GAP + 0.18 * captioned) + 0.55 * len(kinds),
         title=title,
-        heads=[wrap(name, _SIDE, BODY) for name in columns],
-        middles=[left + j * (_SIDE + _GAP) + _SIDE / 2 for j in range(len(columns))],
         footnote=footnote,
+        layout="compressed",
     )
-    for i, row in enumerate(rows):
-        y = top + i * pitch
-        label = [shorten(line, 21) for line in row.label.split("\n")]
-        height = len(label) * leading(BODY) + (0.28 if row.verdict else 0)
-        baseline = y + (_SIDE - height) / 2 + 0.12
-        page.text(MARGIN, baseline, "\n".join(label))
-        if row.verdict:
-            baseline += len(label) * leading(BODY) + 0.08
-            width = 0.16 + 0.088 * len(row.verdict)
-            page.box(
-                MARGIN, baseline - 0.15, width, 0.22, VERDICT_COLOURS.get(row.verdict, "white")
-            )
-            page.text(MARGIN + 0.08, baseline, row.verdict, bold=True)
-        for j, cell in enumerate(row.cells):
-            if cell:
-                x = left + j * (_SIDE + _GAP)
-                page.picture(x, y, _SIDE, _SIDE, colours(cell))
-                caption = shorten(cell.caption, 24)
-                page.text(x + _SIDE / 2, y + _SIDE + 0.14, caption, size=SMALL, align="center")
-    x = left if left + 2.1 * len(kinds) < page.width else MARGIN
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for row, line in zip(rows, grid, strict=True):
+        for axes, cell in zip(line, row.cells, strict=True):
+            _panel(axes, cell)
+        _row_label(line[0], row)
+    for axes, head in zip(grid[0], heads, strict=True):
+        axes.set_title(head, size=BODY, color=INK, pad=4)
     for kind in kinds:
-        _colour_bar(page, x, top + len(rows) * pitch + 0.1, kind)
-        x += 2.1
-    return page.save(path)
+        _colour_bar(figure, grid, kind)
+    return figure
 
 
-def draw_table(
-    numbers: pd.DataFrame,
-    verdicts: pd.DataFrame,
-    path: Path,
-    *,
-    title: str,
-    footnote: str = "",
-) -> Path:
-    """Draw a table of verdicts: each cell its word and its number, on the word's colour.
-
-    Args:
-        numbers: what to write, text; rows and columns are labelled by the index and the columns.
-        verdicts: words in ``VERDICT_COLOURS`` of the same shape; empty where nothing was measured.
-        path: the PNG.
-        title: above it.
-        footnote: below it.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        AuditError: the file cannot be written.
-    """
-    width, height = 1.35, 0.46
-    labels = [shorten(str(name), 40) for name in numbers.index]
-    left = MARGIN + 0.25 + 0.085 * max(map(len, labels), default=0)
-    page, top = framed(
-        width=left + len(numbers.columns) * width + MARGIN,
-        body=len(labels) * height,
-        title=title,
-        heads=[
-            "\n".join(shorten(line, 17) for line in str(name).split("\n"))
-            for name in numbers.columns
-        ],
-        middles=[left + (j + 0.5) * width for j in range(len(numbers.columns))],
-        footnote=footnote,
-    )
-    for i, label in enumerate(labels):
-        y = top + i * height
-        page.text(MARGIN, y + height / 2 + 0.04, label)
-        for j in range(len(numbers.columns)):
-            x, word = left + j * width, str(verdicts.iat[i, j])
-            page.box(x, y, width, height, VERDICT_COLOURS.get(word, "white"))
-            page.text(x + width / 2, y + 0.2, word, bold=True, align="center")
-            number = str(numbers.iat[i, j])
-            page.text(x + width / 2, y + 0.36, number, size=SMALL, align="center")
-    return page.save(path)
+def _panel(axes: Axes, cell: Tile | None) -> None:
+    """Pixels, or grey with the word "undefined"; pixels fewer than the page's are squares."""
+    axes.set(xticks=[], yticks=[])
+    axes.set_box_aspect(1)
+    for spine in axes.spines.values():
+        spine.set(linewidth=0.5, edgecolor="#999999", visible=cell is not None)
+    if cell is None:
+        return
+    axes.set_xlabel(shorten(cell.caption, 24), size=SMALL, color=INK, labelpad=2)
+    if (pixels := colours(cell)) is None:
+        axes.set_facecolor(FILLS["none"])
+        axes.text(0.5, 0.5, "undefined", ha="center", va="center", size=BODY, color=INK)
+        return
+    coarse = max(pixels.shape[:2]) < _SIDE * DPI
+    axes.imshow(pixels, interpolation="nearest" if coarse else "antialiased", aspect="equal")
+    axes.set_box_aspect(None if pixels.shape[0] != pixels.shape[1] else 1)
 
 
-def framed(
-    *,
-    width: float,
-    body: float,
-    title: str,
-    heads: Sequence[str],
-    middles: Sequence[float],
-    footnote: str,
-) -> tuple[Page, float]:
-    """A page with title, column headings and footnote, and where its body begins."""
-    width = max(width, _NARROWEST)
-    title = wrap(title, width - 2 * MARGIN, TITLE)
-    footnote = wrap(footnote, width - 2 * MARGIN, NOTE)
-    lines = max((head.count("\n") + 1 for head in heads), default=0)
-    top = 0.36 + leading(TITLE) * (title.count("\n") + 1) + leading(BODY) * lines
-    foot = leading(NOTE) * (footnote.count("\n") + 1) if footnote else 0
-    page = Page(width, top + body + 0.25 + foot)
-    page.text(MARGIN, 0.36, title, size=TITLE, bold=True)
-    for middle, head in zip(middles, heads, strict=True):
-        first = top - 0.09 - leading(BODY) * head.count("\n")
-        page.text(middle, first, head, align="center")
-    page.text(MARGIN, top + body + 0.24, footnote, size=NOTE, faint=True)
-    return page, top
+def _row_label(axes: Axes, row: PanelRow) -> None:
+    """At the left of a row, its verdict below."""
+    label = "\n".join(shorten(line, _LABEL) for line in row.label.split("\n"))
+    beside: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "ha": "right",
+        "size": BODY,
+        "color": INK,
+    }
+    axes.annotate(label, (-0.08, 0.56 if row.verdict else 0.5), va="center", **beside)
+    if row.verdict:
+        axes.annotate(
+            row.verdict,
+            (-0.11, 0.5 - 0.07 * (2 + label.count("\n"))),
+            va="top",
+            weight="bold",
+            bbox={"facecolor": fill(verdict(row.verdict)), "edgecolor": "none", "pad": 3},
+            **beside,
+        )
 
 
-def _colour_bar(page: Page, x: float, y: float, kind: str) -> None:
+def _colour_bar(figure: Figure, grid: Any, kind: str) -> None:
     """What the colours of a kind of map mean."""
     scale, ends = {
         "signed": (SIGNED, {0.0: "negative", 0.5: "0", 1.0: "positive"}),
         "unsigned": (UNSIGNED, {0.0: "0", 1.0: "largest"}),
     }[kind]
-    width = 1.6
-    page.picture(x, y, width, 0.12, scale(np.linspace(0, 1, 256))[None, :, :3], stretch=True)
-    for place, word in ends.items():
-        align = {0.0: "left", 0.5: "center", 1.0: "right"}[place]
-        page.text(x + place * width, y + 0.25, word, size=NOTE, align=align)
-    page.text(x, y + 0.39, "relative to each map's own range", size=NOTE, faint=True)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), scale),
+        ax=grid,
+        location="bottom",
+        fraction=0.12 / figure.get_figheight(),
+        aspect=16,
+        shrink=min(1.0, 2.4 / (figure.get_figwidth() - 1.9)),
+        pad=0.22 / figure.get_figheight(),
+    )
+    bar.outline.set_visible(False)
+    bar.set_ticks(list(ends), labels=list(ends.values()), size=NOTE)
+    bar.ax.tick_params(length=0, pad=2)
+    bar.set_label("relative to each map's own range", size=NOTE, color=FAINT, labelpad=1)
+
+
+def draw_table(
+    table: Table,
+    folder: Path,
+    name: str,
+    *,
+    title: str,
+    footnote: str = "",
+    across: int = 12,
+    most: int = 40,
+    start: int = 0,
+    shade: Callable[[str], str] | None = None,
+) -> list[Path]:
+    """Draw a table, its extra columns left out, each word on its colour.
+
+    Args:
+        table: what is shown.
+        folder: where to.
+        name: of the file; further ones have a number.
+        title: above it.
+        footnote: below it.
+        across: columns on a page, beside those of words.
+        most: rows on a page.
+        start: how many files of that name there are.
+        shade: colour of a number by its text.
+
+    Returns:
+        The files; none without rows.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    table = narrow(table)
+    cut = [[shorten(c, _CELL) if isinstance(c, str) else c for c in row] for row in table.rows]
+    words = list(range(min(table.labels, len(table.columns))))
+    numbers = pages_of(range(len(words), len(table.columns)), across) or [[]]
+    rows = _under_headings(pages_of([row for row in cut if row], most))
+    pages = [columns_of(replace(table, rows=part), words + own) for part in rows for own in numbers]
+    return [
+        save(
+            _picture(
+                page,
+                title=title + of_pages(i, len(pages)),
+                footnote=footnote,
+                shade=shade,
+            ),
+            numbered(folder, name, start + i),
+        )
+        for i, page in enumerate(pages)
+    ]
+
+
+def _picture(
+    table: Table, *, title: str, footnote: str, shade: Callable[[str], str] | None
+) -> Figure:
+    """A table in a figure whose only axes count inches."""
+    lines = [table.columns, *table.rows]
+    labels = table.labels
+    across = [0.2 + CHARACTER * own for own in widths(table)]
+    lefts = np.cumsum([0.0, *across])
+    tops = np.cumsum(
+        [0.0, *(0.06 + _LINE * max(1 + _text(c).count("\n") for c in line) for line in lines)]
+    )
+    figure = figure_of(
+        lefts[-1] + 0.4, tops[-1] + 0.2, title=title, footnote=footnote, layout="constrained"
+    )
+    axes = figure.add_subplot(
+        xlim=(0, max(lefts[-1], figure.get_figwidth() - 0.4)), ylim=(tops[-1], 0)
+    )
+    axes.axis("off")
+    for i, row in enumerate(lines):
+        for j, cell in enumerate(row):
+            left, top, high = lefts[j], tops[i], tops[i + 1] - tops[i]
+            colour = fill(cell) if i else "none"
+            if shade and i and j >= labels:
+                colour = shade(_text(cell))
+            if colour != "none":
+                axes.add_patch(
+                    Rectangle((left, top), across[j], high, fc=colour, ec="white", lw=1.5)
+                )
+            axes.text(
+                left + (0.1 if j < labels else across[j] / 2),
+                top + high / 2,
+                _text(cell),
+                ha="left" if j < labels else "center",
+                va="center" if "\n" in _text(cell) else "center_baseline",
+                size=BODY,
+                color=FAINT if not i else INK,
+                weight="bold" if i and any(tone == "strong" for _, tone in pieces(cell)) else None,
+            )
+    axes.axhline(tops[1], color=FAINT, linewidth=0.6)
+    return figure
+
+
+def fill(cell: Cell) -> str:
+    """The colour behind a cell: that of its word.
+
+    >>> fill(["0.5 ", verdict("forged")]), fill("0.5")
+    ('#f2a49a', 'none')
+    """
+    return next((FILLS[tone] for _, tone in pieces(cell) if tone in FILLS), "none")
+
+
+def _text(cell: Cell) -> str:
+    """A cell without the spaces that put words below each other on a terminal."""
+    return re.sub(r"(?<=\S) +", " ", plain(cell)).rstrip()
+
+
+def _under_headings(pages: Sequence[list[Sequence[Cell]]]) -> list[list[Sequence[Cell]]]:
+    """The pages, each with the heading of the rows it begins with, which stand a little inwards."""
+    told: list[list[Sequence[Cell]]] = []
+    heading: list[Sequence[Cell]] = []
+    for page in pages:
+        told.append([*heading, *page] if plain(page[0][0]).startswith(" ") else page)
+        heading = [row for row in told[-1] if len(row) == 1][-1:]
+    return told

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from saliency_audit.report.files import write_atomically
-from saliency_audit.report.page import VERDICT_COLOURS
-from saliency_audit.report.table import Table, plain
+from saliency_audit.report.page import FILLS
+from saliency_audit.report.table import TONES, Table, pieces
 from saliency_audit.visible import visible
 
 
@@ -83,8 +83,9 @@ def write_html(
         subtitle=subtitle,
         verdict_sentence=verdict_sentence,
         sections=sections,
-        colours=VERDICT_COLOURS,
-        plain=plain,
+        fills=FILLS,
+        tones=TONES,
+        pieces=pieces,
     )
     return write_atomically(path, page)
 

@@ -1,151 +1,94 @@
-"""A white page to put small pictures, boxes and words on, measured in inches."""
+"""White pictures with a title, a note, and what matplotlib lays out between them."""
 
 import textwrap
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 from saliency_audit.report.files import write_atomically
-from saliency_audit.report.table import TONES, Tone
+from saliency_audit.report.table import Tone
 
-_FILLS: dict[Tone, str] = {
+Item = TypeVar("Item")
+
+FILLS: dict[Tone, str] = {
     "bad": "#f2a49a",
     "warn": "#f8d28b",
     "good": "#a5d6b4",
     "even": "#ececee",
     "none": "#dcdcdc",
 }
-VERDICT_COLOURS = {word: _FILLS[tone] for word, tone in TONES.items()}
-"""Fill behind dark text; the word itself always stands on it."""
+"""Behind dark text; the word itself always stands on it."""
 
 SIGNED, UNSIGNED = colormaps["RdBu_r"], colormaps["inferno"]
 
-MARGIN = 0.2
 TITLE, BODY, SMALL, NOTE = 12.0, 9.0, 8.0, 7.5  # points
-_INK, _FAINT = "#222222", "#666666"
-_DPI = 120
+INK, FAINT = "#222222", "#666666"
+DPI = 120
+CHARACTER = 0.078  # inches, of a usual letter in a text of ``BODY`` points
+_MARGIN, _NARROWEST = 0.2, 5.6  # inches
 _LARGE = 3 << 20  # bytes
 
 
-class Page:
-    """Measured from the top left corner; the y of a text is its (first) baseline.
+def figure_of(width: float, body: float, *, title: str, footnote: str, layout: Any) -> Figure:
+    """An empty figure with its title above and its note below.
 
     Args:
         width: inches.
-        height: inches.
+        body: inches of height between title and note.
+        title: above.
+        footnote: below.
+        layout: of matplotlib, "constrained" or "compressed".
     """
+    width = max(width, _NARROWEST)
+    title, footnote = wrap(title, width, TITLE), wrap(footnote, width, NOTE)
+    height = body + 0.1 + leading(TITLE) * (title.count("\n") + 1)
+    height += leading(NOTE) * (footnote.count("\n") + 1)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(w_pad=0.06, h_pad=0.06, wspace=0, hspace=0)  # type: ignore[call-arg]
+    left = _MARGIN / width
+    figure.suptitle(title, x=left, ha="left", size=TITLE, weight="bold", color=INK).set_parse_math(
+        False
+    )
+    figure.supxlabel(footnote, x=left, ha="left", size=NOTE, color=FAINT).set_parse_math(False)
+    return figure
 
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self._figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
 
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float = BODY,
-        align: str = "left",
-        bold: bool = False,
-        faint: bool = False,
-    ) -> None:
-        """Write one or several lines."""
-        for number, line in enumerate(text.split("\n")):
-            self._figure.text(
-                x / self.width,
-                1 - (y + number * leading(size)) / self.height,
-                line,
-                size=size,
-                ha=align,
-                va="baseline",
-                weight="bold" if bold else "normal",
-                color=_FAINT if faint else _INK,
-                parse_math=False,  # names may hold dollar signs
-            )
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, in 256 colours if it would be large.
 
-    def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
-        """Fill a rectangle."""
-        self._figure.add_artist(
-            Rectangle(
-                (x / self.width, 1 - (y + height) / self.height),
-                width / self.width,
-                height / self.height,
-                facecolor=colour,
-                edgecolor="white",
-                linewidth=1.5,
-            )
-        )
-
-    def axes(self, x: float, y: float, width: float, height: float, **properties: Any) -> Axes:
-        """A rectangle to draw a chart in."""
-        return self._figure.add_axes(
-            (
-                x / self.width,
-                1 - (y + height) / self.height,
-                width / self.width,
-                height / self.height,
-            ),
-            **properties,
-        )
-
-    def picture(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        pixels: np.ndarray[Any, Any] | None,
-        *,
-        stretch: bool = False,
-    ) -> None:
-        """Show RGB pixels in [0, 1]; without pixels, grey with the word "undefined".
-
-        Pixels fewer than the page's are shown as squares, not smoothed.
-        """
-        axes = self.axes(x, y, width, height, xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(linewidth=0.5, edgecolor="#999999")
-        if pixels is None:
-            axes.set_facecolor(VERDICT_COLOURS["undefined"])
-            axes.text(0.5, 0.5, "undefined", ha="center", va="center", size=BODY, color=_INK)
-            return
-        coarse = max(pixels.shape[:2]) < height * _DPI
-        axes.imshow(
-            pixels,
-            interpolation="nearest" if coarse else "antialiased",
-            aspect="auto" if stretch else "equal",
-        )
-
-    def save(self, path: Path) -> Path:
-        """Write the page as PNG, in 256 colours if it would be large.
-
-        Raises:
-            AuditError: the file cannot be written.
-        """
-        buffer = BytesIO()
-        with warnings.catch_warnings():
-            # A name in a script that the font lacks is drawn as boxes; no reason to stop.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            self._figure.savefig(buffer, format="png", dpi=_DPI)
-        if buffer.tell() > _LARGE:
-            buffer = _in_256_colours(buffer)
-        return write_atomically(path, buffer.getvalue())
+    Raises:
+        AuditError: the file cannot be written.
+    """
+    buffer = BytesIO()
+    for axes in figure.axes:
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts):
+            text.set_parse_math(False)  # names may hold dollar signs
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; no reason to stop.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # The second layout begins with panels of the right shape: their headings have a place.
+        figure.draw_without_rendering()
+        figure.savefig(buffer, format="png", dpi=DPI)
+    if buffer.tell() > _LARGE:
+        buffer = _in_256_colours(buffer)
+    return write_atomically(path, buffer.getvalue())
 
 
 def _in_256_colours(png: BytesIO) -> BytesIO:
     """The same picture at a third of the size; the colours that mean something stay."""
     ramps = [scale(np.linspace(0, 1, 64))[:, :3] for scale in (SIGNED, UNSIGNED)]
-    words = [to_rgb(colour) for colour in ("white", _INK, *VERDICT_COLOURS.values())]
+    words = [to_rgb(colour) for colour in ("white", INK, *FILLS.values())]
     kept = (np.concatenate([*ramps, words]) * 255).round().astype(int)
     with Image.open(png) as opened:
         image = opened.convert("RGB")
@@ -163,8 +106,8 @@ def leading(size: float) -> float:
 
 
 def wrap(text: str, width: float, size: float) -> str:
-    """Break text so that no line is wider than ``width`` inches, at the font's usual widths."""
-    length = max(10, int(width * 118 / size))
+    """Break text so that no line is wider than ``width`` inches, less margins, as letters go."""
+    length = max(10, int((width - 2 * _MARGIN) * 118 / size))
     return "\n".join(textwrap.fill(line, length) for line in text.split("\n"))
 
 
@@ -177,3 +120,32 @@ def shorten(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     return f"{text[: length // 2]}…{text[-((length - 1) // 2) :]}"
+
+
+def numbered(folder: Path, name: str, i: int) -> Path:
+    """The i-th picture of a name, from 0: ``name.png``, ``name-2.png``.
+
+    >>> str(numbered(Path("out"), "maps", 0)), str(numbered(Path("out"), "maps", 1))
+    ('out/maps.png', 'out/maps-2.png')
+    """
+    return folder / (f"{name}-{i + 1}.png" if i else f"{name}.png")
+
+
+def of_pages(i: int, count: int) -> str:
+    r"""Which page of several, behind a title; its words stay on a line.
+
+    >>> of_pages(0, 3).replace("\xa0", "~"), of_pages(0, 1)
+    (' (1~of~3)', '')
+    """
+    return f" ({i + 1}\xa0of\xa0{count})" if count > 1 else ""
+
+
+def pages_of(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """As few pages as hold all, about equally full.
+
+    >>> pages_of("abcdefg", 3)
+    [['a', 'b'], ['c', 'd', 'e'], ['f', 'g']]
+    """
+    count = -(-len(items) // size)
+    ends = [round(i * len(items) / count) for i in range(count + 1)] if count else [0]
+    return [list(items[a:b]) for a, b in pairwise(ends)]

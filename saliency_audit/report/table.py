@@ -1,9 +1,12 @@
-"""A table, wherever it is shown: what it holds, and how a terminal and Markdown show it."""
+"""A table, wherever it is shown: what it holds, and how a terminal and Markdown show it.
+
+A page shows it in `html`, a picture in `figures`.
+"""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saliency_audit.visible import flat
 
@@ -35,7 +38,7 @@ TONES: dict[str, Tone] = {
 }
 """Of every verdict of every command."""
 
-_STYLES = {
+TONE_STYLES: dict[Tone, str] = {
     "bad": "bold red",
     "warn": "yellow",
     "good": "green",
@@ -43,6 +46,8 @@ _STYLES = {
     "none": "dim",
     "strong": "bold",
 }
+"""Of Rich."""
+_MARKS: dict[Tone, str] = {"bad": "❌ ", "warn": "⚠️ ", "good": "✅ "}
 
 
 @dataclass(frozen=True)
@@ -79,26 +84,118 @@ RULE: Sequence[Cell] = ()
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; on a page, cells that are a word of ``TONES`` are coloured.
+    """A table of text.
 
     Attributes:
         columns: headings.
-        rows: one cell per column; of a heading fewer.
+        rows: one cell per column; of a heading one; ``RULE`` for a line.
         labels: how many columns from the left are words; the others are numbers.
         title: above it.
+        extra: headings of columns that a terminal and a picture have no room for.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     labels: int = 1
     title: str = ""
+    extra: Collection[str] = ()
+
+
+class Column(NamedTuple):
+    """A column of a table that has a row for each line of a frame.
+
+    Attributes:
+        head: its heading.
+        cell: what it shows of a line.
+        extra: a terminal and a picture leave it out.
+    """
+
+    head: str
+    cell: Callable[[Mapping[Any, Any]], Cell]
+    extra: bool = False
+
+
+def table_of(
+    lines: Iterable[Mapping[Any, Any]],
+    columns: Sequence[Column],
+    *,
+    labels: int = 1,
+    title: str = "",
+) -> Table:
+    """A table with a row for each line.
+
+    >>> table_of([{"n": 3}], [Column("images", lambda line: str(line["n"]))]).rows
+    [['3']]
+    """
+    return Table(
+        [column.head for column in columns],
+        [[column.cell(line) for column in columns] for line in lines],
+        labels,
+        title,
+        {column.head for column in columns if column.extra},
+    )
+
+
+def narrow(table: Table) -> Table:
+    """The table without its extra columns.
+
+    >>> narrow(Table(["a", "b"], [["1", "2"], RULE], extra=["a"])).rows
+    [['2'], []]
+    """
+    kept = [j for j, name in enumerate(table.columns) if name not in table.extra]
+    return replace(columns_of(table, kept), extra=())
+
+
+def parts(table: Table, width: int) -> list[Table]:
+    """The table in as many as it takes for none to be wider than so many characters.
+
+    The columns of words stand in each; a table of one further column may be wider.
+
+    >>> both = Table(["", "first", "second"], [["a", "1", "2"]])
+    >>> [part.columns for part in parts(both, 12)], len(parts(both, 20))
+    ([['', 'first'], ['', 'second']], 1)
+    """
+    words, numbers = range(table.labels), range(table.labels, len(table.columns))
+    wide = [own + 2 for own in widths(table)]
+    found: list[list[int]] = []
+    left = 0
+    for j in numbers:
+        if not found or wide[j] > left:
+            found.append([])
+            left = width - sum(wide[i] for i in words)
+        found[-1].append(j)
+        left -= wide[j]
+    return [columns_of(table, [*words, *own]) for own in found]
+
+
+def columns_of(table: Table, kept: Sequence[int]) -> Table:
+    """Some columns of a table.
+
+    >>> columns_of(Table(["a", "b"], [["1", "2"], RULE, ["3"]]), [1]).rows
+    [['2'], [], []]
+    """
+    rows = [[row[j] for j in kept if j < len(row)] for row in table.rows]
+    return replace(table, columns=[table.columns[j] for j in kept], rows=rows)
+
+
+def widths(table: Table) -> list[int]:
+    r"""Characters of the longest line in each column, headings of rows aside.
+
+    >>> widths(Table(["a", "number"], [["one\ntwo", "1"], ["a heading"]]))
+    [3, 6]
+    """
+    lines = [line for line in (table.columns, *table.rows) if len(line) == len(table.columns)]
+    return [
+        max(len(text) for line in lines for text in plain(line[j]).split("\n"))
+        for j in range(len(table.columns))
+    ]
 
 
 def terminal(table: Table, *, wrap: bool = False, apart: int = 0) -> "RichTable":
     """The table for a terminal.
 
     Args:
-        table: what is shown.
+        table: what is shown, but its extra columns.
         wrap: cells may go on in another line where there is no room.
         apart: spaces at each side of a column, but not at the table's.
     """
@@ -106,6 +203,7 @@ def terminal(table: Table, *, wrap: bool = False, apart: int = 0) -> "RichTable"
     from rich.markup import escape
     from rich.table import Table as RichTable
 
+    table = narrow(table)
     shown = RichTable(
         title=table.title or None,
         title_justify="left",
@@ -132,23 +230,28 @@ def marked(cell: Cell) -> str:
     """
     from rich.markup import escape
 
-    if isinstance(cell, str):
-        return escape(cell)
-    if isinstance(cell, Toned):
-        style = _STYLES.get(cell.tone)
-        return f"[{style}]{escape(cell.text)}[/]" if style else escape(cell.text)
-    return "".join(map(marked, cell))
+    return "".join(
+        f"[{TONE_STYLES[tone]}]{escape(text)}[/]" if tone else escape(text)
+        for text, tone in pieces(cell)
+    )
 
 
 def markdown(table: Table) -> str:
-    r"""The table for Markdown, its title left out.
+    r"""The table for Markdown, its title left out; a mark stands for a colour.
 
-    >>> print(markdown(Table(["a", "b"], [["x|y", "1"]])))
+    >>> print(markdown(Table(["a", "b"], [["x|y", verdict("passed")]])))
     | a | b |
     |---|---|
-    | x\|y | 1 |
+    | x\|y | ✅ passed |
     """
-    rows = [[escaped(plain(cell)) for cell in row] for row in table.rows if row]
+    rows = [
+        [
+            "".join(_MARKS.get(tone, "") + escaped(text) for text, tone in pieces(cell))
+            for cell in row
+        ]
+        for row in table.rows
+        if row
+    ]
     lines = [f"| {' | '.join(row)} |" for row in (table.columns, *rows)]
     lines.insert(1, "|---" * len(table.columns) + "|")
     return "\n".join(lines)
@@ -160,9 +263,17 @@ def plain(cell: Cell) -> str:
     >>> plain(["0.5 ", verdict("forged")])
     '0.5 forged'
     """
-    if isinstance(cell, str):
-        return cell
-    return cell.text if isinstance(cell, Toned) else "".join(map(plain, cell))
+    return "".join(text for text, _ in pieces(cell))
+
+
+def pieces(cell: Cell) -> list[tuple[str, Tone]]:
+    """The texts of a cell, each with its tone.
+
+    >>> pieces(["0.5 ", verdict("forged")]), pieces("a")
+    ([('0.5 ', ''), ('forged', 'bad')], [('a', '')])
+    """
+    parts = [cell] if isinstance(cell, str | Toned) else cell
+    return [(part, "") if isinstance(part, str) else (part.text, part.tone) for part in parts]
 
 
 _MARKDOWN = re.compile(r"[\\`*~$|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")

@@ -1,6 +1,6 @@
 """Numbers and facts as people read them; the same in every report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from saliency_audit.report.table import Table
 from saliency_audit.report.tables import cell
+from saliency_audit.visible import flat
 
 _MEASURED = ("clean accuracy", "clean accuracy n")
 
@@ -21,43 +22,87 @@ def is_number(value: Any) -> bool:
     return value is not None and value is not pd.NA and isfinite(value)
 
 
-def number(value: Any, digits: str) -> str:
-    """A number in a format, or a dash for what is undefined.
+def number(value: Any) -> str:
+    """A number as all tables have it, or a dash for what is undefined.
 
-    >>> number(0.12345, ".2f"), number(float("nan"), ".2f")
-    ('0.12', '–')
+    Three decimals below 1, three digits above, and two digits below 0.001, lest they vanish.
+
+    >>> [number(value) for value in (0.93, 1, 12.345, -1234.5, 0.00012, 1e-7, 0, float("nan"))]
+    ['0.930', '1.00', '12.3', '-1234', '0.00012', '1e-07', '0.000', '-']
     """
-    return f"{value:{digits}}" if is_number(value) else "–"
+    if not is_number(value):
+        return "-"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:.4g}"
+    digits = ".3f" if 0.001 <= size < 1 or not size else ".2g" if size < 1 else "#.3g"
+    return f"{value + 0.0:{digits}}".removesuffix(".")
 
 
-def with_interval(mean: Any, low: Any, high: Any, *, digits: str = ".3g") -> str:
+def share(value: Any) -> str:
+    """A share in per cent.
+
+    >>> share(0.5), share(None)
+    ('50%', '-')
+    """
+    return f"{value:.0%}" if is_number(value) else "-"
+
+
+def with_interval(mean: Any, low: Any, high: Any) -> str:
     """A mean with its 95 % interval, if it has one.
 
     >>> with_interval(0.5, 0.4, 0.6), with_interval(0.5, float("nan"), float("nan"))
-    ('0.5 [0.4, 0.6]', '0.5')
+    ('0.500 [0.400, 0.600]', '0.500')
     """
-    if not (is_number(mean) and is_number(low) and is_number(high)):
-        return number(mean, digits)
-    return f"{mean:{digits}} [{low:{digits}}, {high:{digits}}]"
+    return f"{number(mean)} {interval(low, high)}".rstrip()
 
 
-def interval_of(line: Mapping[Any, Any], name: str, *, digits: str = ".3g") -> str:
-    """A mean with its interval from the columns of a frame: ``name``, ``name_low``, ``name_high``.
+def interval(low: Any, high: Any) -> str:
+    """The ends of an interval, or nothing.
 
-    >>> interval_of({"aim": 0.5, "aim_low": 0.4, "aim_high": 0.6}, "aim")
-    '0.5 [0.4, 0.6]'
+    >>> interval(0.4, 0.6), interval(0.4, None)
+    ('[0.400, 0.600]', '')
     """
-    return with_interval(*(line.get(name + end) for end in ("", "_low", "_high")), digits=digits)
+    return f"[{number(low)}, {number(high)}]" if is_number(low) and is_number(high) else ""
 
 
-def fitting_interval(mean: Any, low: Any, high: Any, *, most: int) -> str:
-    """A mean with its interval in as many digits, of three at most, as fit.
+def text_in(name: str, absent: str = "") -> Callable[[Mapping[Any, Any]], str]:
+    """For a `Column`: the text in a column of a frame, or what stands for none."""
+    return lambda line: flat(str(line[name])) or absent
 
-    >>> fitting_interval(0.123456, 0.1, 0.134567, most=17)
-    '0.12 [0.1, 0.13]'
+
+def number_in(name: str) -> Callable[[Mapping[Any, Any]], str]:
+    """For a `Column`: the number in a column of a frame."""
+    return lambda line: number(line.get(name))
+
+
+def mean_in(name: str, low: str = "", high: str = "") -> Callable[[Mapping[Any, Any]], str]:
+    """For a `Column`: a mean with its interval, by default of ``NAME_low`` and ``NAME_high``.
+
+    >>> mean_in("aim")({"aim": 0.5, "aim_low": 0.4, "aim_high": 0.6})
+    '0.500 [0.400, 0.600]'
     """
-    texts = [with_interval(mean, low, high, digits=digits) for digits in (".3g", ".2g", ".1g")]
-    return next((text for text in texts if len(text) <= most), texts[-1])
+    ends = low or f"{name}_low", high or f"{name}_high"
+    return lambda line: with_interval(line.get(name), *(line.get(end) for end in ends))
+
+
+def interval_in(name: str) -> Callable[[Mapping[Any, Any]], str]:
+    """For a `Column`: the interval of a mean."""
+    return lambda line: interval(line.get(f"{name}_low"), line.get(f"{name}_high"))
+
+
+def settings_in(name: str) -> Callable[[Mapping[Any, Any]], str]:
+    """For a `Column`: a setting for people."""
+    return lambda line: flat(str(line[name])).replace(";", ", ")
+
+
+def images_in(line: Mapping[Any, Any]) -> str:
+    """For a `Column`: how many images a number is of."""
+    return images(line["n"], line.get("n_undefined", 0))
+
+
+MEAN = mean_in("mean", "ci_low", "ci_high")
+"""For a `Column`: the mean of a summary, with its interval."""
 
 
 def described(setting: str, *names: str) -> str:
@@ -129,5 +174,8 @@ def facts_table(known: Mapping[str, str]) -> Table:
 def summary_table(summary: pd.DataFrame) -> Table:
     """All of `summarise` but the model, which is the same in every row."""
     columns = [name for name in summary.columns if name != "model"]
-    rows = [[plain(value) for value in row] for row in summary[columns].itertuples(index=False)]
+    rows = [
+        [number(value) if isinstance(value, float) else plain(value) for value in row]
+        for row in summary[columns].itertuples(index=False)
+    ]
     return Table([name.replace("_", " ") for name in columns], rows, labels=4)

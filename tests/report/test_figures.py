@@ -1,11 +1,12 @@
 """Figures are PNGs of the size their content asks for, and say when there is nothing to show."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.report.figures import Cell, PanelRow, colours, draw_maps, draw_table
+from saliency_audit.report import figures
+from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps, draw_table
+from saliency_audit.report.table import RULE, Table, Toned, verdict
 
 RNG = np.random.default_rng(0)
 GREY = (220, 220, 220)
@@ -17,31 +18,36 @@ def opened(path):
         return image.convert("RGB")
 
 
-@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("rows", [1, 12])
 @pytest.mark.parametrize("columns", [2, 6])
 def test_size_follows_the_grid(tmp_path, rows, columns):
-    cells = [Cell(RNG.standard_normal((28, 28)), "signed", "cos 0.1")] * columns
-    image = opened(
-        draw_maps(
-            [PanelRow("gradient\nlogit", cells, "forged")] * rows,
-            tmp_path / "m.png",
-            title="Maps",
-            columns=["map"] * columns,
-        )
+    cells = [Tile(RNG.standard_normal((28, 28)), "signed", "cos 0.1")] * columns
+    (path,) = draw_maps(
+        [PanelRow("gradient\nlogit", cells, "forged")] * rows,
+        tmp_path,
+        "m",
+        title="Maps",
+        columns=["map"] * columns,
     )
-    width = max(5.6, 2.15 + columns * 1.42)
+    image = opened(path)
+    width = max(5.6, 1.9 + columns * 1.42)
     assert image.width == pytest.approx(120 * width, abs=1)
     assert 120 * (1.6 * rows + 0.8) < image.height < 120 * (1.6 * rows + 2)
 
 
+def test_many_rows_take_several_pages_with_the_first_row_on_each(tmp_path):
+    first = PanelRow("image", [Tile(RNG.random((4, 4)), "image")])
+    rows = [PanelRow("x", [Tile(RNG.random((4, 4)), "unsigned")])] * 13
+    pages = draw_maps(rows, tmp_path, "m", title="T", columns=["a"], first=first)
+    assert [path.name for path in pages] == ["m.png", "m-2.png"]
+    assert draw_maps([], tmp_path, "none", title="T", columns=["a"]) == []
+
+
 def test_large_panels_stay_small_files(tmp_path):
-    noise = [Cell(RNG.standard_normal((224, 224)), kind) for kind in ("signed", "unsigned")]
-    photo = Cell(RNG.random((224, 224, 3)), "image")
-    path = draw_maps(
-        [PanelRow("x", [photo, *noise, photo])] * 12,
-        tmp_path / "m.png",
-        title="",
-        columns=["c"] * 4,
+    noise = [Tile(RNG.standard_normal((224, 224)), kind) for kind in ("signed", "unsigned")]
+    photo = Tile(RNG.random((224, 224, 3)), "image")
+    (path,) = draw_maps(
+        [PanelRow("x", [photo, *noise, photo])] * 12, tmp_path, "m", title="", columns=["c"] * 4
     )
     assert path.stat().st_size < 1.5e6
     assert opened(path).getpixel((2, 2)) == (255, 255, 255)
@@ -53,16 +59,16 @@ def test_large_panels_stay_small_files(tmp_path):
 )
 @pytest.mark.parametrize("kind", ["signed", "unsigned"])
 def test_maps_that_show_nothing_are_grey(tmp_path, pixels, kind):
-    assert colours(Cell(pixels, kind)) is None
-    row = PanelRow("gradient", [Cell(pixels, kind), Cell(np.zeros((8, 8)), "image")])
-    image = opened(draw_maps([row], tmp_path / "m.png", title="T", columns=["a", "b"]))
+    assert colours(Tile(pixels, kind)) is None
+    row = PanelRow("gradient", [Tile(pixels, kind), Tile(np.zeros((8, 8)), "image")])
+    image = opened(draw_maps([row], tmp_path, "m", title="T", columns=["a", "b"])[0])
     colours_seen = {colour for _, colour in image.getcolors(maxcolors=1 << 24)}
     assert GREY in colours_seen  # the undefined map
     assert (0, 0, 0) in colours_seen  # a black image is an image
 
 
 def test_signed_maps_are_centred_at_zero():
-    shown = colours(Cell(np.array([[0.5, 0.0, -1.0]]), "signed"))
+    shown = colours(Tile(np.array([[0.5, 0.0, -1.0]]), "signed"))
     assert shown is not None
     red, white, blue = shown[0]
     assert white.min() > 0.95
@@ -72,22 +78,23 @@ def test_signed_maps_are_centred_at_zero():
 
 def test_one_bright_pixel_does_not_darken_the_rest():
     pixels = RNG.random((100, 100))
-    expected = colours(Cell(pixels, "unsigned"))
+    expected = colours(Tile(pixels, "unsigned"))
     pixels[0, 0] = 1e6
-    np.testing.assert_allclose(colours(Cell(pixels, "unsigned"))[1:], expected[1:], atol=0.05)
+    np.testing.assert_allclose(colours(Tile(pixels, "unsigned"))[1:], expected[1:], atol=0.05)
 
 
 def test_nearly_empty_maps_are_drawn():
     pixels = np.zeros((100, 100))
     pixels[3, 4] = 1
-    assert colours(Cell(pixels, "unsigned"))[3, 4].max() > 0.9
+    assert colours(Tile(pixels, "unsigned"))[3, 4].max() > 0.9
 
 
 def test_names_are_not_mathematics_nor_in_the_font(tmp_path):
     name = "$x_$ 日本 " * 9
-    path = draw_maps(
-        [PanelRow(name, [Cell(RNG.random((4, 4)), "unsigned", name), None], "unmoved")],
-        tmp_path / "m.png",
+    (path,) = draw_maps(
+        [PanelRow(name, [Tile(RNG.random((4, 4)), "unsigned", name), None], "unmoved")],
+        tmp_path,
+        "m",
         title=name,
         columns=[name, "b"],
         footnote=name,
@@ -95,10 +102,31 @@ def test_names_are_not_mathematics_nor_in_the_font(tmp_path):
     opened(path)
 
 
+def table(columns=2):
+    words = ("forged", "unmoved", "undefined", "disturbed")
+    rows = [[word, *[("0.1 ", verdict(word))] * columns] for word in words]
+    return Table(["", *map(str, range(columns))], [*rows, RULE, [Toned("heading", "strong")]])
+
+
 def test_table_has_the_colour_of_each_word(tmp_path):
-    words = pd.DataFrame({"a": ["forged", "unmoved"], "b": ["undefined", "disturbed"]})
-    words.index = ["gradient", "integrated-gradients"]
-    numbers = words.replace(".+", "0.1", regex=True)
-    image = opened(draw_table(numbers, words, tmp_path / "t.png", title="T", footnote="note"))
-    seen = {colour for _, colour in image.getcolors(maxcolors=1 << 24)}
+    (path,) = draw_table(table(), tmp_path, "t", title="T", footnote="note")
+    seen = {colour for _, colour in opened(path).getcolors(maxcolors=1 << 24)}
     assert {(242, 164, 154), (165, 214, 180), (248, 210, 139), GREY} <= seen
+
+
+def test_wide_and_long_tables_take_several_pages(tmp_path):
+    drawn = draw_table(table(7), tmp_path, "t", title="T", across=4, most=3)
+    assert [path.name for path in drawn] == ["t.png", "t-2.png", "t-3.png", "t-4.png"]
+
+
+def test_rows_on_a_later_page_keep_their_heading():
+    pages = [[["topk"], ["  a", "1"]], [["  b", "2"], ["alone", "3"]], [["other", "4"]]]
+    told = figures._under_headings(pages)
+    assert told == [pages[0], [["topk"], *pages[1]], pages[2]]
+
+
+def test_numbers_are_shaded(tmp_path):
+    (path,) = draw_table(
+        Table(["", "a"], [["x", "0.5"]]), tmp_path, "t", title="T", shade=lambda text: "#123456"
+    )
+    assert (18, 52, 86) in {colour for _, colour in opened(path).getcolors(maxcolors=1 << 24)}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from saliency_audit.report.html import Picture, Section, write_html
-from saliency_audit.report.table import Table
+from saliency_audit.report.table import Table, verdict
 
 HOSTILE = "<script>alert('x')</script>\" onload=\"y"
 
@@ -36,7 +36,7 @@ def page(tmp_path):
                 (HOSTILE,),
                 {HOSTILE: HOSTILE, "forged": "shown"},
                 [Picture(tmp_path / "p.png", HOSTILE)],
-                [Table((HOSTILE, "n"), [(HOSTILE, "1"), ("not distinguishable", "2")])],
+                [Table((HOSTILE, "n"), [(HOSTILE, "1"), (verdict("not distinguishable"), "2")])],
             ),
             Section("Folded", tables=[Table((), [("a", "b\udcff")], title=HOSTILE)], folded=True),
         ],
@@ -63,8 +63,8 @@ def test_nothing_comes_from_elsewhere(page):
 
 
 def test_words_are_coloured_and_sections_fold(page):
-    assert '<span class="verdict forged">forged</span>' in page
-    assert '<span class="verdict not-distinguishable">not distinguishable</span>' in page
-    assert ".not-distinguishable { background: #" in page
+    assert '<span class="verdict bad">forged</span>' in page
+    assert '<span class="verdict warn">not distinguishable</span>' in page
+    assert ".warn { background: #" in page
     assert page.count("<details>") == 1
     assert '<td class="number">1</td>' in page

@@ -5,29 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-from saliency_audit.commands.attack.charts import draw_similarity, draw_terms
-from saliency_audit.commands.attack.figures import (
-    described,
-    draw_attack,
-    draw_verdicts,
-    draw_worst,
-    most_fragile,
-    pixels_compared,
-)
-from saliency_audit.commands.attack.gallery import AttackGallery, largest
-from saliency_audit.commands.attack.tables import (
-    distance_tables,
-    prediction_tables,
-    retrieval_tables,
-    surrogate_tables,
-    verdict_tables,
-    without_steps,
-)
-from saliency_audit.commands.attack.transfer import draw_transfer
+from saliency_audit.commands.attack import figures, tables
+from saliency_audit.commands.attack.tables import attack_within, told, verdict_table
+from saliency_audit.report.figures import draw_table
+from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
+from saliency_audit.report.page import FILLS
 from saliency_audit.report.sections import captioned, filled, write_page, write_tables
-from saliency_audit.report.wording import is_number, summary_table
+from saliency_audit.report.wording import is_number, number, summary_table
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
@@ -90,6 +77,8 @@ _LIMITS = (
     "A steady map withstood these attacks with these budgets and steps, not every attack.",
     "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
 )
+_VERDICTS = "Which maps can be moved while the class stays?"
+_SHADES = LinearSegmentedColormap.from_list("moved", ["#e8705f", "#fcd9b6", "#ffffff"])
 _TEXT = {"setting", "attack", "eps", "saliency", "scalar", "verdict"}
 
 
@@ -130,42 +119,45 @@ def write_attack_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     verdicts, predictions = _numeric(verdicts), _numeric(predictions)
-    gallery = AttackGallery(examples, results)
-    overview: list[Picture] = []
+    gallery = gallery_of(examples)
+    values = figures.values_of(gallery, results)
     worst: list[Picture] = []
     maps: list[Picture] = []
     moved: list[Picture] = []
     transfer: list[Picture] = []
-    search: list[Picture] = []
+    overview = [verdict_table(verdicts)] if len(verdicts) else []
     if len(verdicts):
-        overview = captioned(
-            draw_verdicts(verdicts, folder),
-            "The verdicts at a glance. Numbers: what is left of the map.",
+        written += draw_table(
+            overview[0], folder, "verdicts", title=_VERDICTS, footnote=". ".join(told(verdicts))
         )
-        if made := most_fragile(gallery, verdicts):
-            path = draw_worst(gallery, verdicts, made, folder / "worst.png")
-            worst.append(Picture(path, f"{made[0]} under {described(made[2])}, worst image first."))
-        if similarity := draw_similarity(verdicts, folder / "similarity.png"):
-            compared = f"What is left of the {pixels_compared(verdicts)}, method by method."
-            moved.append(Picture(similarity, compared))
-        chance = next(filter(is_number, verdicts["chance"]), None)
-        for attack, own in largest(verdicts).items():
-            setting = str(own["setting"].iloc[0])
+        if made := figures.most_fragile(gallery, verdicts):
+            caption = f"{made[0]} under {attack_within(made[2])}, worst image first."
+            worst = captioned(figures.draw_worst(gallery, values, verdicts, made, folder), caption)
+        moved = captioned(
+            [figures.draw_similarity(verdicts, folder / "similarity.png")],
+            f"What is left of the {figures.pixels_compared(verdicts)}, method by method.",
+        )
+        for attack, own in figures.largest(verdicts).items():
+            within = attack_within(str(own["setting"].iloc[0]))
             maps += captioned(
-                draw_attack(gallery, own, folder, attack),
-                f"{described(setting)}: the worst image of each method.",
+                figures.draw_attack(gallery, values, own, folder, attack),
+                f"{within}: the worst image of each method.",
             )
-            name = f"transfer-{attack}.png" if transfer else "transfer.png"
-            if table := draw_transfer(summary, setting, folder / name, chance=chance):
-                transfer.append(Picture(table, f"{described(setting)}: which maps move together."))
-    if terms := draw_terms(summary, folder / "terms.png"):
-        search.append(Picture(terms, "The two terms of the structured attack's objective."))
+            transfer += captioned(
+                _draw_transfer(
+                    summary, own, folder, f"transfer-{attack}" if transfer else "transfer"
+                ),
+                f"{within}: which maps move together.",
+            )
+    search = captioned(
+        [figures.draw_terms(summary, folder / "terms.png")],
+        "The two terms of the structured attack's objective.",
+    )
     tried = {parts_of(setting).get("attack") for setting in summary["setting"]}
     sections = [
-        Section("Verdicts", pictures=overview),
+        Section("Verdicts", told(verdicts), tables=overview),
         Section("What the words mean", terms=words if len(verdicts) else {}),
         Section("The worst images", pictures=worst),
-        Section("The verdicts in numbers", tables=verdict_tables(verdicts)),
         Section("The attacks", terms={name: _ATTACKS[name] for name in _ATTACKS if name in tried}),
         Section("The maps, attack by attack", pictures=maps),
         Section("How far each map moved, beside noise", pictures=moved),
@@ -173,11 +165,17 @@ def write_attack_report(
         Section(
             "Does the map still mark what the model needs?",
             _RETRIEVAL,
-            tables=retrieval_tables(summary),
+            tables=tables.retrieval_tables(summary),
         ),
-        Section("How large the changes are", _DISTANCES, tables=distance_tables(verdicts)),
-        Section("Attacks on the class itself", _CLASS, tables=prediction_tables(predictions)),
-        Section("How the search went", _SEARCH, pictures=search, tables=surrogate_tables(summary)),
+        Section("How large the changes are", _DISTANCES, tables=tables.distance_tables(verdicts)),
+        Section(
+            "Attacks on the class itself",
+            _CLASS,
+            tables=[tables.prediction_table(predictions)] if len(predictions) else [],
+        ),
+        Section(
+            "How the search went", _SEARCH, pictures=search, tables=tables.surrogate_tables(summary)
+        ),
     ]
     return written + write_page(
         folder,
@@ -187,8 +185,37 @@ def write_attack_report(
         introduction=_INTRODUCTION,
         parts=filled(sections),
         limits=_LIMITS,
-        numbers=[summary_table(without_steps(summary))],
+        numbers=[summary_table(tables.without_steps(summary))],
     )
+
+
+def _draw_transfer(
+    summary: pd.DataFrame, verdicts: pd.DataFrame, folder: Path, name: str
+) -> list[Path]:
+    """Which maps move with the one that an image was made against, under one attack."""
+    setting = str(verdicts["setting"].iloc[0])
+    table = tables.transfer_table(summary, setting)
+    chance = next(filter(is_number, verdicts["chance"]), None)
+    return (
+        draw_table(
+            table,
+            folder,
+            name,
+            title=f"{attack_within(setting)}: does an image made against one map move the others?",
+            footnote="Rows: the map that the image was made against. Columns: the map that was "
+            "measured; its own is in bold. Numbers: mean share of the most salient pixels that "
+            "stay, from 0 (red: all moved) to 1 (white: none). Noise: the same after noise of that "
+            "size." + (f" Chance: {number(chance)}." if chance is not None else ""),
+            shade=_moved,
+        )
+        if table
+        else []
+    )
+
+
+def _moved(text: str) -> str:
+    """The colour of a share of pixels that stayed."""
+    return FILLS["none"] if text == number(None) else to_hex(_SHADES(float(text)))
 
 
 def _numeric(frame: pd.DataFrame) -> pd.DataFrame:

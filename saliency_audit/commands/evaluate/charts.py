@@ -1,10 +1,14 @@
 """The charts of ``evaluate``: curves with 95 % bands, beside those of the controls."""
 
-from collections.abc import Collection, Mapping, Sequence
-from math import inf
+from collections.abc import Collection, Mapping
+from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
@@ -12,24 +16,23 @@ from saliency_audit.commands.evaluate.columns import methods
 from saliency_audit.report.charts import (
     CONTROL_STYLES,
     FAINT,
+    Panel,
     Style,
-    draw_legend,
     draw_lines,
-    draw_sample,
-    legend_height,
+    draw_panels,
     style,
 )
-from saliency_audit.report.figures import framed
-from saliency_audit.report.page import MARGIN, SMALL, shorten
-from saliency_audit.report.wording import is_number, with_interval
+from saliency_audit.report.page import shorten
+from saliency_audit.report.wording import MEAN, is_number
 
 TOGETHER = 6
-"""Methods beyond which each gets a panel, or a page, of its own."""
+"""Methods in a chart; more get further ones."""
+SANITY = (_CASCADE, _INDEPENDENT) = ("sanity-cascade", "sanity-independent")
 
 _REPLACED = "share of pixels replaced"
 _PROBABILITY = "probability of the explained class"
-_RANKS = "rank correlation of magnitudes with the given model's map"
-AXES = {
+_RANKS = "rank correlation of magnitudes\nwith the given model's map"
+_AXES = {
     "deletion": (_REPLACED, _PROBABILITY),
     "preservation": (_REPLACED, _PROBABILITY),
     "insertion": ("share of pixels returned", _PROBABILITY),
@@ -41,16 +44,32 @@ AXES = {
         "standard deviation of the noise, pixels in [0, 1]",
         "log-ratio of the density",
     ),
-    "sanity-cascade": ("layers drawn at random, from the output on", _RANKS),
-    "sanity-independent": ("the layer drawn at random, from the output on", _RANKS),
+    _CASCADE: ("layers drawn at random, from the output on", _RANKS),
+    _INDEPENDENT: ("the layer drawn at random, from the output on", _RANKS),
 }
-WIDE, HIGH = 5.4, 3.5  # inches, of one chart
-_SMALL_WIDE, _SMALL_HIGH, _ACROSS = 1.9, 1.35, 4  # of one panel of many
-LEFT, LEGEND = 0.62, 2.6
-_INTERVAL = ("mean", "ci_low", "ci_high")
-_ONE: Style = {"color": "#0072b2", "linewidth": 1.8, "marker": ""}
-_UNBOUNDED = (-inf, inf)
+_OTHERS = {
+    suffix: (words, "layers drawn at random")
+    for suffix, words in {
+        "signed": "rank correlation of signed maps",
+        "ssim": "structural similarity",
+        "hog": "correlation of gradient histograms",
+        "map-norm": "norm of the map, relative",
+        "logit-spread": "spread of the logits, relative",
+    }.items()
+}
+"""Title of a sanity check's further panels, and what goes across."""
+_EVIDENCE = ("map-norm", "logit-spread")
+_QUESTIONS = {
+    _CASCADE: ": what is left of the map as weights are drawn at random?",
+    _INDEPENDENT: ": what is left of the map when one layer is drawn at random?",
+}
+_HALF = "Line at 0.5: the verdict's limit for the mean over the stages; the controls stay at 1."
+_VANISHED = (
+    "A norm or a spread near 0 means that the randomised model says nothing: alike or not, its "
+    "maps are no evidence then. Both are cut off at a millionth."
+)
 _MOST_UNDEFINED = 0.05  # of the images
+_LEAST = 1e-6  # of a logarithmic axis
 
 
 def draw_curves(
@@ -58,17 +77,22 @@ def draw_curves(
     verdicts: pd.DataFrame,
     path: Path,
     *,
+    name: str,
     check: Check | None,
     model: str = "",
+    page: str = "",
 ) -> Path:
-    """The curves of one check: all methods in one chart, or a panel for each of many.
+    """The curves of one check; of a sanity check below it other ways to compare, and evidence.
 
     Args:
-        curves: ``saliency,check,x,mean,ci_low,ci_high`` of one check and model.
+        curves: ``saliency,check,x,mean,ci_low,ci_high`` of one model and few methods, see
+            `few_at_once`.
         verdicts: of this model, for the means in the legend.
         path: the PNG.
-        check: for the direction.
+        name: of the check.
+        check: for direction and bounds.
         model: named in the title if there are several.
+        page: which of several, behind the title.
 
     Returns:
         ``path``.
@@ -76,130 +100,56 @@ def draw_curves(
     Raises:
         AuditError: the file cannot be written.
     """
-    name = str(curves["check"].iloc[0])
-    title = title_of(name, check, model)
     gone = undefined_of(verdicts, name)
     means = means_of(verdicts, name) | gone
-    across, up = AXES.get(name, ("x", name))
-    bounds = check.bounds if check else _UNBOUNDED
-    # From 0 where that is the least there can be; never so that a mean is cut off.
-    bottom = 0.0 if check and check.bounds[0] == 0 <= curves["mean"].min() else None
-    judged = [method for method in methods(curves) if method not in CONTROLS]
-    if len(judged) > TOGETHER:
-        return _many(
-            curves,
-            judged,
-            path,
-            title=title,
-            means=means,
-            gone=gone,
-            across=across,
-            up=up,
-            bottom=bottom,
-            bounds=bounds,
-        )
     styles = fainter(styles_of(curves, verdicts), gone)
-    page, top = framed(
-        width=MARGIN + LEFT + WIDE + 0.2 + LEGEND + MARGIN,
-        body=max(0.3 + HIGH + 0.55, 0.3 + legend_height(styles)),
-        title=title,
-        heads=[],
-        middles=[],
-        footnote=footnote_of(styles, means, gone),
+    bounds = check.bounds if check else (-inf, inf)
+
+    def draw(axes: Axes, own: pd.DataFrame, *, logarithmic: bool = False) -> None:
+        lines = styles | {"": {"color": "#222222"}}
+        ends = (0, inf) if logarithmic else bounds
+        draw_lines(axes, own, lines, bounds=ends, logarithmic=logarithmic)
+        if name in SANITY:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if logarithmic:
+            _logarithmic(axes, own)
+
+    def draw_main(axes: Axes) -> None:
+        draw(axes, curves[curves["check"] == name])
+        if isfinite(bounds[0]):
+            axes.set_ylim(bottom=min(axes.get_ylim()[0], -0.03))
+        if name == _CASCADE:
+            axes.axhline(0.5, color="#888888", linewidth=0.8, zorder=1)
+
+    others = {
+        suffix: own
+        for suffix in (_OTHERS if name in SANITY else ())
+        if len(own := _drawn(curves[curves["check"] == f"{name}-{suffix}"], suffix))
+    }
+    notes = [footnote_of(styles, means, gone), *([_HALF] if name == _CASCADE else [])]
+    return draw_panels(
+        [
+            Panel(draw_main, "", *_AXES.get(name, ("x", name))),
+            *(
+                Panel(partial(draw, own=own, logarithmic=suffix in _EVIDENCE), *_OTHERS[suffix])
+                for suffix, own in others.items()
+            ),
+        ],
+        path,
+        title=title_of(name, check, model) + page,
+        footnote=" ".join([*notes, *([_VANISHED] if set(_EVIDENCE) & set(others) else [])]),
+        legend=styles,
+        words=means,
+        large=True,
     )
-    x, y = MARGIN + LEFT, top + 0.3
-    axes = page.axes(x, y, WIDE, HIGH)
-    draw_lines(axes, curves, styles, bounds=bounds)
-    axes.set_ylim(_limits(curves, bottom, bounds))
-    page.text(MARGIN, y - 0.12, up, bold=True)
-    page.text(x + WIDE / 2, y + HIGH + 0.4, across, align="center")
-    draw_legend(page, x + WIDE + 0.2, y, styles, means)
-    return page.save(path)
 
 
-def draw_models(curves: pd.DataFrame, path: Path, *, check: Check | None) -> Path:
-    """A curve of the models alone, a line for each of them.
-
-    Args:
-        curves: of one check; a line for each ``model``.
-        path: the PNG.
-        check: for the direction.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        AuditError: the file cannot be written.
-    """
-    by_model = curves.assign(saliency=curves["model"])
-    return draw_curves(by_model, pd.DataFrame(columns=["check", "saliency"]), path, check=check)
-
-
-def _many(
-    curves: pd.DataFrame,
-    judged: Sequence[str],
-    path: Path,
-    *,
-    title: str,
-    means: Mapping[str, str],
-    gone: Mapping[str, str],
-    across: str,
-    up: str,
-    bottom: float | None,
-    bounds: tuple[float, float],
-) -> Path:
-    """A panel for each method, with the controls in each."""
-    pitch, high = _SMALL_WIDE + 0.3, _SMALL_HIGH + 0.62
-    rows = -(-len(judged) // _ACROSS)
-    controls = fainter(
-        {name: line for name, line in CONTROL_STYLES.items() if name in set(curves["saliency"])},
-        gone,
-    )
-    page, top = framed(
-        width=MARGIN + 0.45 + _ACROSS * pitch + MARGIN,
-        body=0.55 + rows * high + 0.25,
-        title=title,
-        heads=[],
-        middles=[],
-        footnote=footnote_of([*judged, *controls], means, gone),
-    )
-    legend = {"the method": _ONE, **controls}
-    page.text(MARGIN, top + 0.1, up, bold=True)
-    x = MARGIN + 0.3 + 0.085 * len(up)
-    for name, line in legend.items():
-        mean = gone.get(name) or means.get(name, "").split(" ")[0]
-        text = f"{name} {mean}".strip()
-        draw_sample(page, x, top + 0.06, line)
-        page.text(x + 0.42, top + 0.1, text)
-        x += 0.75 + 0.075 * len(text)
-    limits = _limits(curves, bottom, bounds)
-    for i, method in enumerate(judged):
-        x = MARGIN + 0.45 + (i % _ACROSS) * pitch
-        y = top + 0.55 + (i // _ACROSS) * high + 0.18
-        page.text(x, y - 0.2, shorten(method, 24), bold=True)
-        page.text(x, y - 0.06, means.get(method, ""), size=SMALL)
-        axes = page.axes(x, y, _SMALL_WIDE, _SMALL_HIGH)
-        shown = curves[curves["saliency"].isin([method, *controls])]
-        own = fainter({method: _ONE}, gone)
-        draw_lines(axes, shown, own | controls, bounds=bounds)
-        axes.set_ylim(limits)
-        if i % _ACROSS:
-            axes.set_yticklabels([])
-        if i + _ACROSS < len(judged):
-            axes.set_xticklabels([])
-    page.text(page.width / 2, top + 0.55 + rows * high + 0.08, across, align="center")
-    return page.save(path)
-
-
-def _limits(
-    curves: pd.DataFrame, bottom: float | None, bounds: tuple[float, float]
-) -> tuple[float, float]:
-    """The same for all panels, every band whole."""
-    ends = curves[["ci_low", "ci_high"]].astype(float).clip(*bounds).join(curves["mean"])
-    low = ends[["ci_low", "mean"]].min().min() if bottom is None else bottom
-    high = ends[["ci_high", "mean"]].max().max()
-    room = 0.03 * ((high - low) or 1.0)
-    return low - room, high + room
+def few_at_once(curves: pd.DataFrame) -> list[pd.DataFrame]:
+    """Curves of at most ``TOGETHER`` methods each, the controls in every one."""
+    judged = [method for method in methods(curves) if method not in CONTROLS]
+    count = max(1, -(-len(judged) // TOGETHER))
+    always = {"", *CONTROLS}
+    return [curves[curves["saliency"].isin(always | set(judged[i::count]))] for i in range(count)]
 
 
 def styles_of(curves: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, Style]:
@@ -221,7 +171,7 @@ def means_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
     """The mean that a verdict is of, by method; none where there are several settings."""
     own = verdicts[verdicts["check"] == check]
     return {
-        str(saliency): with_interval(*(lines[name].iloc[0] for name in _INTERVAL))
+        str(saliency): MEAN(dict(lines.iloc[0]))
         for saliency, lines in (own.groupby("saliency", sort=False) if len(own) else ())
         if len(lines) == 1 and is_number(lines["mean"].iloc[0])
     }
@@ -259,7 +209,7 @@ def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collecti
     if set(CONTROLS) & set(drawn):
         notes.append("In grey the controls random and sobel, which see no model.")
     if set(drawn) & set(means) - set(gone):
-        notes.append("Beside the names: mean [95 % interval].")
+        notes.append("Below the names: mean [95 % interval].")
     if set(drawn) & set(gone):
         notes.append(
             "Dotted and faint: undefined on more than 5 % of the images; the line is the mean "
@@ -270,11 +220,24 @@ def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collecti
 
 def title_of(name: str, check: Check | None, model: str) -> str:
     """Name, what it is, which end is better, and the model if there are several."""
-    question = {
-        "sanity-cascade": ": what is left of the map as weights are drawn at random?",
-        "sanity-independent": ": what is left of the map when one layer is drawn at random?",
-    }.get(name, f": {check.summary}" if check else "")
+    question = _QUESTIONS.get(name, f": {check.summary}" if check else "")
     better = check.higher_is_better if check else None
     direction = {True: " Higher is better.", False: " Lower is better.", None: ""}[better]
     end = "" if question.endswith("?") or not direction else "."
     return f"{name}{question}{end}{direction}" + (f" · {shorten(model, 60)}" if model else "")
+
+
+def _drawn(curves: pd.DataFrame, suffix: str) -> pd.DataFrame:
+    """What can be drawn of one check; of the logits one line, for they are of no method."""
+    found = curves[np.isfinite(curves["mean"].astype(float))]
+    if suffix == "logit-spread" and len(found):
+        found = found[found["saliency"] == found["saliency"].iloc[0]].assign(saliency="")
+    return found
+
+
+def _logarithmic(axes: Axes, curves: pd.DataFrame) -> None:
+    """A logarithmic axis, if anything is above 0; what is 0 drops out of it below."""
+    means = curves.loc[curves["mean"] > 0, "mean"]
+    if len(means):
+        axes.set_yscale("log")
+        axes.set_ylim(max(means.min() / 3, _LEAST), max(means.max(), 1.0) * 3)

@@ -13,8 +13,8 @@ BETTER = {True: "higher is better", False: "lower is better", None: "neither end
 
 
 @dataclass(frozen=True)
-class Column:
-    """One metric, at one setting.
+class Metric:
+    """A metric, at one setting: a column of a table.
 
     Attributes:
         check: its name.
@@ -27,7 +27,7 @@ class Column:
     lines: dict[str, dict[Any, Any]] = field(default_factory=dict)
 
 
-def columns(verdicts: pd.DataFrame) -> list[Column]:
+def columns(verdicts: pd.DataFrame) -> list[Metric]:
     """The metrics of one model, in order of first appearance.
 
     A method that failed has a reason instead of a setting: it stands in every column of the metric.
@@ -44,7 +44,7 @@ def columns(verdicts: pd.DataFrame) -> list[Column]:
         settings = list(dict.fromkeys(own.loc[~failed, "setting"])) or [""]
         for setting, option in zip(settings, options(settings), strict=True):
             lines = own[failed | (own["setting"] == setting)].to_dict("records")
-            found.append(Column(str(check), option, {line["saliency"]: line for line in lines}))
+            found.append(Metric(str(check), option, {line["saliency"]: line for line in lines}))
     return found
 
 

@@ -1,19 +1,18 @@
 """The maps of ``evaluate``, and the images and maps that its metrics made on their way."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from saliency_audit.commands.evaluate.columns import controls_last
-from saliency_audit.commands.evaluate.figures import numbered, of_pages, pages_of
-from saliency_audit.report.figures import Cell, PanelRow, colours, draw_maps
+from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps
+from saliency_audit.report.gallery import Gallery, gallery_of, of_role, tile, tile_of
 from saliency_audit.report.page import shorten
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
-_ROWS, _STAGES = 12, 7  # of a page that is still readable
+_STAGES = 7  # of a page that is still readable
 _NAME = 17  # characters above a picture
 _RANGES = "Maps of several colour channels are averaged."
 
@@ -31,24 +30,21 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    found = _Found(examples)
-    names = found.names("map")
-    rows = [
-        PanelRow(saliency, [found.map(name, saliency) for name in names])
-        for saliency in controls_last(found.saliencies("map"))
-    ]
-    images = PanelRow("image", [found.image(name) for name in names])
-    pages = pages_of(rows, _ROWS)
-    return [
-        draw_maps(
-            [images, *page],
-            numbered(folder, "maps", i),
-            title="The maps" + of_pages(i, len(pages)),
-            columns=[shorten(name, _NAME) for name in names],
-            footnote=f"{_RANGES} random and sobel see no model.",
-        )
-        for i, page in enumerate(pages)
-    ]
+    gallery = gallery_of(examples)
+    maps = _maps(gallery)
+    names = list(dict.fromkeys(image for image, _ in maps))
+    return draw_maps(
+        [
+            PanelRow(saliency, [tile_of(gallery, maps.get((image, saliency))) for image in names])
+            for saliency in controls_last(saliency for _, saliency in maps)
+        ],
+        folder,
+        "maps",
+        title="The maps",
+        columns=[shorten(name, _NAME) for name in names],
+        footnote=f"{_RANGES} random and sobel see no model.",
+        first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
+    )
 
 
 def draw_perturbed(
@@ -67,13 +63,15 @@ def draw_perturbed(
     Raises:
         AuditError: a file cannot be written.
     """
+    gallery = gallery_of(examples)
     return _draw_steps(
-        _Found(examples),
+        gallery,
         "perturbed",
         folder,
         title="What the model was shown",
         first="image",
-        footnote=lambda shown, _: _of_steps(list(shown), fills or {}),
+        start=lambda example: tile(gallery, "image", example.image),
+        footnote=lambda checks, _: _of_steps(checks, fills or {}),
     )
 
 
@@ -90,22 +88,30 @@ def draw_randomised(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
+    gallery = gallery_of(examples)
+    maps = _maps(gallery)
     return _draw_steps(
-        _Found(examples),
+        gallery,
         "randomised",
         folder,
         title="The map as weights are drawn at random",
         first="given model",
+        start=lambda example: tile_of(gallery, maps.get((example.image, example.saliency))),
         footnote=lambda _, rows: (
-            f"{_RANGES} A map that looks the same in the last column does not need what the model "
-            "has learned."
-            + (
-                " Grey: the map shows nothing."
-                if any(cell and colours(cell) is None for row in rows for cell in row.cells)
-                else ""
-            )
+            f"{_RANGES} A map that looks the same in the last column does "
+            "not need what the model has learned."
+            + (" Grey: the map shows nothing." if any(map(_shows_nothing, rows)) else "")
         ),
     )
+
+
+def _shows_nothing(row: PanelRow) -> bool:
+    return any(cell and colours(cell) is None for cell in row.cells)
+
+
+def _maps(gallery: Gallery) -> dict[tuple[str, str], Example]:
+    """Maps by image and method."""
+    return {(e.image, e.saliency): e for e in of_role(gallery, "map")}
 
 
 def _of_steps(shown: Sequence[str], fills: Mapping[str, str]) -> str:
@@ -133,95 +139,56 @@ def _of_steps(shown: Sequence[str], fills: Mapping[str, str]) -> str:
     return f"What each map had replaced{by}{returned} on the way along the curve.{told_apart}{hint}"
 
 
-class _Found:
-    """Examples by what they show, the first model's where there are several."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._kept: dict[tuple[str, str, str, str], Example] = {}
-        for example in examples:
-            key = (example.role, example.image, example.saliency, example.setting)
-            self._kept.setdefault(key, example)
-        # One kind of colours for all maps of a method.
-        self._signed = {
-            example.saliency
-            for example in examples
-            if example.role in ("map", "randomised") and (example.pixels < 0).any()
-        }
-
-    def of(self, role: str) -> list[Example]:
-        return [example for (kind, *_), example in self._kept.items() if kind == role]
-
-    def names(self, role: str) -> list[str]:
-        return list(dict.fromkeys(example.image for example in self.of(role)))
-
-    def saliencies(self, role: str) -> list[str]:
-        return list(dict.fromkeys(example.saliency for example in self.of(role)))
-
-    def image(self, name: str) -> Cell | None:
-        found = self._kept.get(("image", name, "", ""))
-        return Cell(found.pixels, "image") if found else None
-
-    def map(self, name: str, saliency: str) -> Cell | None:
-        found = self._kept.get(("map", name, saliency, ""))
-        return self.shown(found) if found else None
-
-    def shown(self, example: Example) -> Cell:
-        kind: Literal["image", "signed", "unsigned"] = (
-            "image"
-            if example.role == "perturbed"
-            else "signed"
-            if example.saliency in self._signed
-            else "unsigned"
-        )
-        return Cell(example.pixels, kind)
-
-
 def _draw_steps(
-    found: _Found,
+    gallery: Gallery,
     role: str,
     folder: Path,
     *,
     title: str,
     first: str,
-    footnote: Callable[[Collection[str], Sequence[PanelRow]], str],
+    start: Callable[[Example], Tile | None],
+    footnote: Callable[[Sequence[str], Sequence[PanelRow]], str],
 ) -> list[Path]:
     """Rows of a method under a metric, columns of its steps; metrics with equal steps together.
 
-    ``footnote`` is of the metrics and the rows of a page.
+    ``footnote`` is of the metrics and the rows of a picture.
     """
-    steps: dict[tuple[str, str], dict[str, Example]] = {}
-    for example in found.of(role):
+    found: dict[str, dict[str, dict[str, Example]]] = {}
+    for example in of_role(gallery, role):
         check, _, step = example.setting.removeprefix("check=").partition(";")
-        steps.setdefault((check, example.saliency), {})[step] = example
-    order = controls_last(found.saliencies(role))
-    groups: dict[tuple[str, ...], list[tuple[str, PanelRow]]] = {}
-    every: dict[str, dict[str, None]] = {}
-    for (check, _), own in steps.items():
-        every.setdefault(check, {}).update(dict.fromkeys(own))
-    only = f": {next(iter(every))}" if len(every) == 1 else ""
-    for check, saliency in sorted(
-        steps, key=lambda key: (list(every).index(key[0]), order.index(key[1]))
-    ):
-        across = tuple(_some(list(every[check])))
-        own = steps[check, saliency]
-        name = next(iter(own.values())).image
-        start = found.image(name) if first == "image" else found.map(name, saliency)
-        label = saliency if only else f"{saliency}\n{check}"
-        cells = [found.shown(own[step]) if step in own else None for step in across]
-        groups.setdefault(across, []).append((check, PanelRow(label, [start, *cells])))
-    pages = [(across, page) for across, rows in groups.items() for page in pages_of(rows, _ROWS)]
-    image = next(iter(found.names(role)), "")
-    return [
-        draw_maps(
-            [row for _, row in page],
-            numbered(folder, role, i),
-            title=title + only + of_pages(i, len(pages)),
-            columns=[first, *map(_step, across)],
-            footnote=f"Image {image}. "
-            + footnote(dict.fromkeys(check for check, _ in page), [row for _, row in page]),
+        found.setdefault(check, {}).setdefault(example.saliency, {})[step] = example
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for check, own in found.items():
+        groups.setdefault(tuple(_some(own.values())), []).append(check)
+    only = f": {next(iter(found))}" if len(found) == 1 else ""
+    drawn: list[Path] = []
+    for steps, checks in groups.items():
+        lines = [
+            (check, saliency, found[check][saliency])
+            for check in checks
+            for saliency in controls_last(found[check])
+        ]
+        rows = [
+            PanelRow(
+                saliency if only else f"{saliency}\n{check}",
+                [
+                    start(next(iter(own.values()))),
+                    *(tile_of(gallery, own.get(step)) for step in steps),
+                ],
+            )
+            for check, saliency, own in lines
+        ]
+        image = next(iter(lines[0][-1].values())).image
+        drawn += draw_maps(
+            rows,
+            folder,
+            role,
+            title=title + (only or f": {', '.join(checks)}"),
+            columns=[first, *map(_step, steps)],
+            footnote=f"Image {image}. {footnote(checks, rows)}",
+            start=len(drawn),
         )
-        for i, (across, page) in enumerate(pages)
-    ]
+    return drawn
 
 
 def _step(setting: str) -> str:
@@ -240,8 +207,9 @@ def _step(setting: str) -> str:
     return setting
 
 
-def _some(steps: list[str]) -> list[str]:
-    """At most ``_STAGES`` of them, evenly, the last one always."""
+def _some(lines: Iterable[Mapping[str, Example]]) -> list[str]:
+    """The steps of all methods, at most ``_STAGES``, evenly, the last one always."""
+    steps = list(dict.fromkeys(step for own in lines for step in own))
     if len(steps) <= _STAGES:
         return steps
     return [steps[round(i)] for i in np.linspace(0, len(steps) - 1, _STAGES)]

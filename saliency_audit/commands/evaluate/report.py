@@ -8,19 +8,11 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
-from saliency_audit.commands.evaluate.charts import draw_curves, draw_models
-from saliency_audit.commands.evaluate.figures import draw_verdicts, numbered
-from saliency_audit.commands.evaluate.gallery import draw_gallery, draw_perturbed, draw_randomised
-from saliency_audit.commands.evaluate.sanity import SANITY, draw_sanity, few_at_once
-from saliency_audit.commands.evaluate.tables import (
-    compared_tables,
-    drop_tables,
-    failure_tables,
-    metric_table,
-    model_tables,
-    verdict_tables,
-)
+from saliency_audit.commands.evaluate import charts, gallery, tables
+from saliency_audit.commands.evaluate.charts import SANITY
+from saliency_audit.report.figures import draw_table
 from saliency_audit.report.html import Picture, Section
+from saliency_audit.report.page import numbered, of_pages, shorten
 from saliency_audit.report.sections import (
     captioned,
     filled,
@@ -35,6 +27,7 @@ PICTURES = ("verdicts", "maps", "perturbed", "randomised")
 """How the names of pictures begin that are not named after a check."""
 
 _UNFOLDED = 2  # pages
+_VERDICTS = "Which maps tell what the model uses?"
 
 _INTRODUCTION = (
     "A saliency map marks the pixels that a model is said to have decided by. Nobody knows the "
@@ -135,29 +128,40 @@ def write_evaluate_report(
         compare=compared,
         relative_drop=drops,
     )
-    overview = captioned(
-        draw_verdicts(verdicts, folder, checks=checks) if len(verdicts) else [],
-        "The verdicts at a glance. Numbers: mean [95 % interval].",
-    )
+    overview, words_of_table = tables.verdict_tables(verdicts), tables.told(verdicts, checks)
+    glance: list[Path] = []
+    for table in overview:
+        glance += draw_table(
+            table,
+            folder,
+            "verdicts",
+            title=_VERDICTS + (f" · {shorten(table.title, 60)}" if table.title else ""),
+            footnote=". ".join([*words_of_table, "Numbers: means over images."]),
+            across=6,
+            start=len(glance),
+        )
     of = " of the first model" if summary["model"].nunique() > 1 else ""
-    maps = captioned(draw_gallery(examples, folder), f"The first images and their maps{of}.")
+    maps = captioned(
+        gallery.draw_gallery(examples, folder), f"The first images and their maps{of}."
+    )
     drawn = _draw_curves(curves, verdicts, folder, checks)
     sanity = [picture for name in SANITY for picture in drawn.pop(name, [])]
-    of_model = [picture for name in _of_models(curves) for picture in drawn.pop(name, [])]
-    charts = [picture for pictures in drawn.values() for picture in pictures]
+    charts_of_model = [picture for name in _of_models(curves) for picture in drawn.pop(name, [])]
+    of_pixels = [picture for pictures in drawn.values() for picture in pictures]
     sanity += captioned(
-        draw_randomised(examples, folder),
+        gallery.draw_randomised(examples, folder),
         f"The first image's map{of} as weights are drawn at random.",
     )
     perturbed = captioned(
-        draw_perturbed(examples, folder, fills=_fills(summary)), f"What each map{of} had replaced."
+        gallery.draw_perturbed(examples, folder, fills=_fills(summary)),
+        f"What each map{of} had replaced.",
     )
     sections = [
-        Section("Verdicts", pictures=overview),
+        Section("Verdicts", words_of_table, tables=overview),
         Section("What the words mean", terms=words if len(verdicts) else {}),
-        Section("What was measured", tables=metric_table(summary, checks)),
+        Section("What was measured", tables=tables.metric_table(summary, checks)),
         Section("The maps", _MAPS, pictures=maps),
-        Section("What happens as pixels are replaced", _CURVES, pictures=charts),
+        Section("What happens as pixels are replaced", _CURVES, pictures=of_pixels),
         Section(
             "The images that the model was shown",
             _PERTURBED,
@@ -166,55 +170,67 @@ def write_evaluate_report(
         ),
         Section("Does the map depend on the model?", _SANITY, pictures=sanity),
         Section(
-            "The model itself", _OF_MODEL, pictures=of_model, tables=model_tables(summary, checks)
+            "The model itself",
+            _OF_MODEL,
+            pictures=charts_of_model,
+            tables=tables.others_table(
+                tables.of_model(summary).to_dict("records"),
+                checks,
+                several=summary["model"].nunique() > 1,
+            ),
         ),
         Section(
             "Compared with the first model",
             _COMPARED,
-            tables=compared_tables(compared, verdicts, checks),
+            tables=tables.compared_tables(compared, verdicts, checks),
         ),
-        Section("The relative drop of AOPC", _DROP, tables=drop_tables(drops)),
-        Section("The verdicts in numbers", tables=verdict_tables(verdicts, checks)),
-        Section("What failed", tables=failure_tables(summary)),
+        Section("The relative drop of AOPC", _DROP, tables=tables.drop_tables(drops)),
+        Section("The verdicts in numbers", tables=tables.detail_tables(verdicts, checks)),
+        Section("What failed", tables=tables.failure_tables(summary)),
     ]
-    return written + write_page(
-        folder,
-        title="Do these saliency maps tell the truth?",
-        sentence=sentence,
-        run=run,
-        introduction=_INTRODUCTION,
-        parts=filled(sections),
-        limits=_LIMITS,
-        numbers=numbers_by_model(summary, named=summary["model"].nunique() > 1),
+    return (
+        written
+        + glance
+        + write_page(
+            folder,
+            title="Do these saliency maps tell the truth?",
+            sentence=sentence,
+            run=run,
+            introduction=_INTRODUCTION,
+            parts=filled(sections),
+            limits=_LIMITS,
+            numbers=numbers_by_model(summary, named=summary["model"].nunique() > 1),
+        )
     )
 
 
 def _draw_curves(
     curves: pd.DataFrame, verdicts: pd.DataFrame, folder: Path, checks: Mapping[str, Check]
 ) -> dict[str, list[Picture]]:
-    """A picture for each check and model, by check; of the models alone, one for all of them."""
+    """Pictures of each check, by check: few methods of a model in each, or all models alone."""
     defined = curves[np.isfinite(curves["mean"].astype(float))]
     several = curves["model"].nunique() > 1
+    alone = _of_models(curves)
     drawn: dict[str, list[Picture]] = {}
     for name in dict.fromkeys(map(_family, defined["check"])):
         own = defined[defined["check"].map(_family) == name]
-        pictures = drawn.setdefault(name, [])
-        check = checks.get(name)
-        if name in _of_models(curves):
-            path = draw_models(own, folder / f"{name}.png", check=check)
-            pictures.append(Picture(path, _caption(name, check, "")))
-            continue
-        for model, of_model in own.groupby("model", sort=False):
-            given = verdicts[verdicts["model"] == model]
+        if name in alone:
+            own = own.assign(saliency=own["model"], model="")
+        check, pictures = checks.get(name), drawn.setdefault(name, [])
+        for model, mine in own.groupby("model", sort=False):
             called = str(model) if several else ""
-            for part in few_at_once(of_model) if name in SANITY else [of_model]:
-                path = numbered(folder, name, len(pictures))
-                path = (
-                    draw_sanity(part, given, path, name=name, check=check, model=called)
-                    if name in SANITY
-                    else draw_curves(part, given, path, check=check, model=called)
+            parts = [mine] if name in alone else charts.few_at_once(mine)
+            for i, part in enumerate(parts):
+                path = charts.draw_curves(
+                    part,
+                    verdicts[verdicts["model"] == model],
+                    numbered(folder, name, len(pictures)),
+                    name=name,
+                    check=check,
+                    model=called,
+                    page=of_pages(i, len(parts)),
                 )
-                pictures.append(Picture(path, _caption(name, check, called)))
+                pictures.append(Picture(path, charts.title_of(name, check, called)))
     return drawn
 
 
@@ -236,9 +252,3 @@ def _of_models(curves: pd.DataFrame) -> list[str]:
     """Checks whose curves are of no map."""
     of_maps = {_family(check) for check in curves.loc[curves["saliency"] != "", "check"]}
     return [check for check in dict.fromkeys(map(_family, curves["check"])) if check not in of_maps]
-
-
-def _caption(name: str, check: Check | None, model: str) -> str:
-    words = {True: "; higher is better", False: "; lower is better", None: ""}
-    told = f": {check.summary}{words[check.higher_is_better]}" if check else ""
-    return f"{name}{told}.{f' {model}.' if model else ''}"

@@ -1,16 +1,166 @@
-"""The tables on the page of ``evaluate``; each is left out where nothing was measured for it."""
+"""The tables of ``evaluate``, for the terminal, the page and the picture.
 
-from collections.abc import Mapping
+Each of those that are a list is empty where nothing was measured for it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
-from saliency_audit.commands.evaluate.columns import BETTER, columns, methods, of_models
-from saliency_audit.report.table import Table
-from saliency_audit.report.tables import cell
-from saliency_audit.report.wording import images, interval_of, is_number, number, with_interval
+from saliency_audit.catalogue.methods import CONTROLS
+from saliency_audit.commands.evaluate.columns import (
+    BETTER,
+    Metric,
+    columns,
+    methods,
+    of_models,
+)
+from saliency_audit.report.table import RULE, Cell, Column, Table, table_of, verdict
+from saliency_audit.report.wording import (
+    MEAN,
+    images_in,
+    is_number,
+    mean_in,
+    number,
+    number_in,
+    settings_in,
+    text_in,
+)
 from saliency_audit.setting import parts_of
+from saliency_audit.visible import flat
+
+_HALF = "sanity-cascade"
+"""Is no comparison with the random map, but with one half."""
+_SHORT = {"better than random": "better", "not distinguishable": "as random"}
+_OF_HALF = {"better than random": "depends", "not distinguishable": "not shown"}
+_HEAD = 16  # characters of a line of a heading
+
+
+def told(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[str]:
+    """Which end of each metric is better, and what the words of `verdict_tables` compare."""
+    measured = list(dict.fromkeys(verdicts["check"]))
+    if not measured:
+        return []
+    ends = {
+        words: [
+            name for name in measured if name in checks and checks[name].higher_is_better is better
+        ]
+        for better, words in BETTER.items()
+    }
+    return [
+        "; ".join(f"{', '.join(names)}: {words}" for words, names in ends.items() if names),
+        "better, as random, worse: compared with the random map on the same images"
+        + (
+            f"; {_HALF}: depends on the model if below 0.5, else not shown to"
+            if _HALF in measured
+            else ""
+        ),
+    ]
+
+
+def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
+    """A table for each model: every method's mean of each metric with the word for it.
+
+    Methods go down, the controls last; metrics go across.
+
+    Args:
+        verdicts: of the run.
+    """
+    several = verdicts["model"].nunique() > 1
+    return [
+        _verdict_table(methods(own), columns(own), title=flat(str(model)) if several else "")
+        for model, own in (verdicts.groupby("model", sort=False) if len(verdicts) else ())
+    ]
+
+
+def _verdict_table(names: Sequence[str], found: Sequence[Metric], *, title: str) -> Table:
+    widths = [max(len(number(line["mean"])) for line in metric.lines.values()) for metric in found]
+    rows: list[Sequence[Cell]] = []
+    for i, name in enumerate(names):
+        if name in CONTROLS and i and names[i - 1] not in CONTROLS:
+            rows.append(RULE)
+        lines = [metric.lines.get(name) for metric in found]
+        rows.append((flat(name), *map(_cell, lines, widths)))
+    return Table(["", *map(_head, found)], rows, title=title)
+
+
+def _cell(line: Mapping[Any, Any] | None, width: int) -> Cell:
+    if line is None:
+        return ""
+    mean, word = f"{number(line['mean']):<{width}}", str(line["verdict"])
+    short = (_OF_HALF if line["check"] == _HALF else _SHORT).get(word, word)
+    return (mean, " ", verdict(word, short)) if word else mean
+
+
+def _head(metric: Metric) -> str:
+    """A metric's name in lines of at most the width of a cell, and its option."""
+    lines = [""]
+    for part in metric.check.replace("-", "-\n").split("\n"):
+        if len(lines[-1]) + len(part) > _HEAD:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join([*lines, *([metric.option] if metric.option else [])])
+
+
+def detail_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
+    """A table for each metric and model: every method beside the controls, with intervals."""
+    shown = [
+        Column("method", text_in("saliency")),
+        Column("verdict", lambda line: verdict(word) if (word := line["verdict"]) else "control"),
+        Column("mean [95 %]", MEAN),
+        Column("random", number_in("random")),
+        Column("sobel", number_in("sobel")),
+        Column("difference to\nrandom [95 %]", mean_in("difference")),
+        Column("images", images_in),
+    ]
+    several = verdicts["model"].nunique() > 1
+    return [
+        table_of(
+            [metric.lines[name] for name in methods(own) if name in metric.lines],
+            shown,
+            labels=2,
+            title=(f"{model}, " if several else "")
+            + metric.check
+            + (f" ({metric.option})" if metric.option else "")
+            + f": {_direction(metric.check, checks)}",
+        )
+        for model, own in (verdicts.groupby("model", sort=False) if len(verdicts) else ())
+        for metric in columns(own)
+    ]
+
+
+def others_table(
+    lines: Iterable[Mapping[Any, Any]], checks: Mapping[str, Check], *, several: bool
+) -> list[Table]:
+    """What has no verdict.
+
+    Args:
+        lines: of a summary; those of the models alone have no ``saliency``.
+        checks: for the direction.
+        several: models, named then.
+    """
+    lines = list(lines)
+    names = ["model"] * several + ["check", "saliency"]
+    shown = [
+        Column("no verdict", lambda line: flat(" × ".join(line[n] for n in names if line[n]))),
+        Column("mean [95 %]", lambda line: MEAN(line) if line["n"] else "undefined"),
+        Column("images", images_in),
+        Column("measured at", settings_in("setting")),
+        Column("direction", lambda line: _direction(line["check"], checks), extra=True),
+        Column("chance", number_in("chance"), extra=True),
+    ]
+    if not any(line["setting"] for line in lines):
+        del shown[3]
+    return [table_of(lines, shown)] if lines else []
+
+
+def of_model(summary: pd.DataFrame) -> pd.DataFrame:
+    """What of a summary was measured of the models alone."""
+    alone = (summary["saliency"] == "") | summary["check"].isin(of_models(summary))
+    own = summary[alone & ~summary["setting"].str.startswith("reason=")]
+    return own.assign(saliency="")
 
 
 def metric_table(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
@@ -28,7 +178,7 @@ def metric_table(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Tab
             check.summary,
             BETTER[check.higher_is_better],
             _chance(check.chance)
-            or ("see random" if name in of_maps and check.higher_is_better is not None else "–"),
+            or ("see random" if name in of_maps and check.higher_is_better is not None else "-"),
             check.source,
         )
         for name, check in checks.items()
@@ -38,107 +188,31 @@ def metric_table(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Tab
     return [Table(heads, rows, labels=5)] if rows else []
 
 
-def verdict_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
-    """A table for each metric and model: every method beside the controls, and the word for it."""
-    heads = (
-        "method",
-        "verdict",
-        "mean [95 % CI]",
-        "random",
-        "sobel",
-        "difference to\nrandom [95 % CI]",
-        "images",
-    )
-    several = verdicts["model"].nunique() > 1
-    tables = []
-    for model, own in verdicts.groupby("model", sort=False) if len(verdicts) else ():
-        order = methods(own)
-        for column in columns(own):
-            title = " ".join(filter(None, [column.check, column.option and f"({column.option})"]))
-            rows = [
-                (
-                    name,
-                    line["verdict"] or "control",
-                    with_interval(line["mean"], line["ci_low"], line["ci_high"]),
-                    number(line["random"], ".3g"),
-                    number(line["sobel"], ".3g"),
-                    interval_of(line, "difference"),
-                    images(line["n"], line["n_undefined"]),
-                )
-                for name in order
-                if (line := column.lines.get(name))
-            ]
-            of = f"{model}, " if several else ""
-            tables.append(
-                Table(
-                    heads, rows, labels=2, title=f"{of}{title}: {_direction(column.check, checks)}"
-                )
-            )
-    return tables
-
-
-def model_tables(summary: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
-    """What was measured of the models alone."""
-    alone = (summary["saliency"] == "") | summary["check"].isin(of_models(summary))
-    own = summary[alone & ~summary["setting"].str.startswith("reason=")]
-    several = own["model"].nunique() > 1
-    rows = [
-        (
-            *([line["model"]] if several else []),
-            line["check"],
-            _direction(line["check"], checks),
-            line["setting"].replace(";", ", "),
-            with_interval(line["mean"], line["ci_low"], line["ci_high"]),
-            number(line["chance"], ".3g"),
-            images(line["n"], line["n_undefined"]),
-        )
-        for line in own.to_dict("records")
-    ]
-    heads = (
-        *(["model"] if several else []),
-        "check",
-        "direction",
-        "measured at",
-        "mean [95 % CI]",
-        "chance",
-        "images",
-    )
-    return [Table(heads, rows, labels=len(heads) - 3)] if rows else []
-
-
 def failure_tables(summary: pd.DataFrame) -> list[Table]:
     """What failed, and why."""
-    failed = summary[summary["setting"].str.startswith("reason=")]
-    rows = [
-        (
-            line["check"],
-            line["saliency"] or "the model",
-            line["model"],
-            parts_of(line["setting"])["reason"],
-            cell(line["n_undefined"]),
-        )
-        for line in failed.to_dict("records")
+    failed = summary[summary["setting"].str.startswith("reason=")].to_dict("records")
+    shown = [
+        Column("metric", text_in("check")),
+        Column("of", text_in("saliency", "the model")),
+        Column("model", text_in("model")),
+        Column("reason", lambda line: parts_of(line["setting"])["reason"]),
+        Column("images", text_in("n_undefined")),
     ]
-    return [Table(("metric", "of", "model", "reason", "images"), rows, labels=4)] if rows else []
+    return [table_of(failed, shown, labels=4)] if failed else []
 
 
 def drop_tables(drops: pd.DataFrame | None) -> list[Table]:
     """How much smaller the AOPC of each method is than the base's."""
     if drops is None or not len(drops):
         return []
-    several = drops["model"].nunique() > 1
-    heads = (*(["model"] if several else []), "method", "measured at", "drop in %\n[95 % CI]")
-    rows = [
-        (
-            *([line["model"]] if several else []),
-            line["saliency"],
-            line["setting"].replace(";", ", "),
-            with_interval(line["mean"], line["ci_low"], line["ci_high"]),
-            cell(line["n"]),
-        )
-        for line in drops.to_dict("records")
+    shown = [
+        *[Column("model", text_in("model"))] * (drops["model"].nunique() > 1),
+        Column("method", text_in("saliency")),
+        Column("measured at", settings_in("setting")),
+        Column("drop in % [95 %]", MEAN),
+        Column("images", text_in("n")),
     ]
-    return [Table((*heads, "images"), rows, labels=len(heads) - 1)]
+    return [table_of(drops.to_dict("records"), shown, labels=len(shown) - 2)]
 
 
 def compared_tables(
@@ -148,23 +222,27 @@ def compared_tables(
     if compared is None or not len(compared):
         return []
     judged = set(zip(verdicts["check"], verdicts["setting"], strict=True))
-    heads = ("check", "method", "measured at", "", "difference [95 % CI]", "images")
-    tables = []
-    for (model, first), own in compared.groupby(["model", "first"], sort=False):
-        rows = [
-            (
-                line["check"],
-                line["saliency"] or "–",
-                line["setting"].replace(";", ", "),
-                _compared(line, checks),
-                interval_of(line, "difference"),
-                cell(line["n"]),
-            )
-            for line in own.to_dict("records")
-            if not line["saliency"] or (line["check"], line["setting"]) in judged
-        ]
-        tables.append(Table(heads, rows, labels=4, title=f"{model} minus {first}"))
-    return tables
+    shown = [
+        Column("check", text_in("check")),
+        Column("method", text_in("saliency", "-")),
+        Column("measured at", settings_in("setting")),
+        Column("", lambda line: _compared(line, checks)),
+        Column("difference [95 %]", mean_in("difference")),
+        Column("images", text_in("n")),
+    ]
+    return [
+        table_of(
+            [
+                line
+                for line in own.to_dict("records")
+                if not line["saliency"] or (line["check"], line["setting"]) in judged
+            ],
+            shown,
+            labels=4,
+            title=f"{model} minus {first}",
+        )
+        for (model, first), own in compared.groupby(["model", "first"], sort=False)
+    ]
 
 
 def _compared(line: Mapping[Any, Any], checks: Mapping[str, Check]) -> str:

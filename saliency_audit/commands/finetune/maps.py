@@ -9,8 +9,9 @@ from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.charts import draw_curves
 from saliency_audit.commands.evaluate.columns import controls_last
-from saliency_audit.commands.evaluate.figures import numbered, of_pages, pages_of
-from saliency_audit.report.figures import Cell, PanelRow, draw_maps
+from saliency_audit.report.figures import PanelRow, Tile, draw_maps
+from saliency_audit.report.gallery import gallery_of, of_role, tile_of
+from saliency_audit.report.page import numbered, of_pages, pages_of
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
@@ -32,49 +33,48 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    images = {one.image: one for one in examples if one.role == "image"}
+    gallery = gallery_of(examples)
+    images = {one.image: one for one in of_role(gallery, "image")}
     maps = {
-        (one.role, one.image, one.saliency): one
-        for one in examples
-        if one.role in ("before", "after")
+        (role, one.image, one.saliency): one
+        for role in ("before", "after")
+        for one in of_role(gallery, role)
     }
     names = [name for name in images if any(image == name for _, image, _ in maps)]
     methods = [
         name for name in controls_last(method for *_, method in maps) if name not in CONTROLS
     ]
-    signed = {one.saliency for one in maps.values() if (one.pixels < 0).any()}
-    roles = [role for role in ("before", "after") if any(key[0] == role for key in maps)]
-    shown = [
-        [(role, method) for method in page for role in roles]
+    roles = list(dict.fromkeys(role for role, *_ in maps))
+    control = [(roles[-1], _CONTROL)] if any(method == _CONTROL for *_, method in maps) else []
+    pages = [
+        [*((role, method) for method in page for role in roles), *control]
         for page in pages_of(methods, _METHODS)
     ]
-    if any(method == _CONTROL for *_, method in maps):
-        for page in shown:
-            page.append((roles[-1], _CONTROL))
     classed = any("class" in parts_of(one.setting) for one in maps.values())
     classes = " Below: of the image its label, of a map the class it explains." if classed else ""
 
-    def cell(role: str, name: str, method: str) -> Cell | None:
+    def shown(role: str, name: str, method: str) -> Tile | None:
         found = maps.get((role, name, method))
-        if found is None:
-            return None
-        explained = parts_of(found.setting).get("class", "") if method != _CONTROL else ""
-        return Cell(found.pixels, "signed" if method in signed else "unsigned", explained)
+        of_class = parts_of(found.setting).get("class", "") if found else ""
+        return tile_of(gallery, found, "" if method == _CONTROL else of_class)
 
     return [
-        draw_maps(
+        path
+        for i, page in enumerate(pages)
+        for path in draw_maps(
             [
                 PanelRow(
                     name,
                     [
-                        Cell(images[name].pixels, "image", _label(images[name])),
-                        *(cell(role, name, method) for role, method in page),
+                        tile_of(gallery, images[name], _label(images[name])),
+                        *(shown(role, name, method) for role, method in page),
                     ],
                 )
                 for name in names
             ],
-            numbered(folder, "before-after", i),
-            title="The maps before and after training" + of_pages(i, len(shown)),
+            folder,
+            "before-after",
+            title="The maps before and after training" + of_pages(i, len(pages)),
             columns=[
                 "image",
                 *(
@@ -85,8 +85,9 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
             footnote="Maps of several colour channels are averaged, each in its own range: how "
             "strong a gradient is cannot be seen here, and cleaner is not truer. The random map "
             "sees no model." + classes,
+            most=len(names),
+            start=i,
         )
-        for i, page in enumerate(shown)
     ]
 
 
@@ -118,6 +119,7 @@ def draw_both(
                 _beside(own, method),
                 _beside(means, method),
                 numbered(folder, check, i),
+                name=check,
                 check=checks.get(check),
             )
     return drawn

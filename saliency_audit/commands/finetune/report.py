@@ -8,10 +8,10 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.tables import failure_tables, metric_table
-from saliency_audit.commands.finetune.changes import draw_changes
 from saliency_audit.commands.finetune.maps import draw_before_after, draw_both
-from saliency_audit.commands.finetune.tables import change_tables
+from saliency_audit.commands.finetune.tables import change_table
 from saliency_audit.commands.finetune.training import draw_training
+from saliency_audit.report.figures import draw_table
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.sections import (
     captioned,
@@ -25,6 +25,11 @@ from saliency_audit.types import Example
 PICTURES = ("changes", "training", "before-after")
 """How the names of pictures begin that are not named after a check."""
 
+_CHANGES = "What did training change?"
+_NOTE = (
+    "Means over images, and the mean of the paired differences, after minus before on the same "
+    "images, with its 95 % interval. The word is about that difference."
+)
 _INTRODUCTION = (
     "A gradient tells how the answer would change with each pixel. Trained for answers alone, a "
     "network has no reason to keep its gradients meaningful. This training was to change that, or "
@@ -117,10 +122,9 @@ def write_finetune_report(
     written = write_tables(
         folder, summary=summary, verdicts=verdicts, curves=curves, compare=compared
     )
-    overview = captioned(
-        [draw_changes(verdicts, folder / "changes.png", checks=checks)],
-        "What changed, at a glance.",
-    )
+    overview = [change_table(verdicts, checks)] if len(verdicts) else []
+    for table in overview:
+        written += draw_table(table, folder, "changes", title=_CHANGES, footnote=_NOTE)
     course = captioned(
         [draw_training(training, terms, folder / "training.png")],
         "Accuracy, the terms of the loss, and what else was followed, by step.",
@@ -134,9 +138,7 @@ def write_finetune_report(
     ]
     audited = verdicts[verdicts["check"] != "accuracy"][["n", "n_undefined"]].sum(axis=1)
     sections = [
-        Section(
-            "What changed", _CHANGED, pictures=overview, tables=change_tables(verdicts, checks)
-        ),
+        Section("What changed", _CHANGED, tables=overview),
         Section("How the training went", pictures=course),
         Section("The maps", _MAPS, pictures=maps),
         Section("What happens as pixels are replaced", _CURVES, pictures=charts),

@@ -1,52 +1,65 @@
-"""The table of what training changed."""
+"""The table of what training changed, for the terminal, the page and the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
-from saliency_audit.report.table import Table
-from saliency_audit.report.wording import images, interval_of, is_number, number
+from saliency_audit.report.table import Cell, Column, Table, Toned, table_of, verdict
+from saliency_audit.report.wording import (
+    images_in,
+    interval_in,
+    is_number,
+    mean_in,
+    number,
+    number_in,
+)
+from saliency_audit.setting import parts_of
+from saliency_audit.visible import flat
 
 
-def change_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[Table]:
-    """Every question with its word, both means, the paired difference, and what the control did.
+def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
+    """Every question with both means, the paired difference and its word, methods below a check.
 
     Args:
         verdicts: of the run.
         checks: for the direction.
     """
-    heads = (
-        "check",
-        "method",
-        "direction",
-        "",
-        "before [95 % CI]",
-        "after [95 % CI]",
-        "difference [95 % CI]",
-        "control\nbefore → after",
-        "images",
-    )
-    rows = [
-        (
-            line["check"],
-            line["saliency"] or "–",
-            BETTER[checks[line["check"]].higher_is_better] if line["check"] in checks else "",
-            line["word"] or "not compared",
-            *(interval_of(line, name) for name in ("before", "after", "difference")),
-            _control(line),
-            images(line["n"], line["n_undefined"]),
-        )
-        for line in verdicts.to_dict("records")
-    ]
-    return [Table(heads, rows, labels=4)] if rows else []
+
+    def direction(line: Mapping[Any, Any]) -> str:
+        check = checks.get(line["check"])
+        return BETTER[check.higher_is_better] if check else ""
+
+    def columns(first: str, indent: str = "") -> list[Column]:
+        return [
+            Column("", lambda line: indent + flat(str(line[first]))),
+            Column("before", number_in("before")),
+            Column("before [95 %]", interval_in("before"), extra=True),
+            Column("after", number_in("after")),
+            Column("after [95 %]", interval_in("after"), extra=True),
+            Column("difference [95 %]", mean_in("difference")),
+            Column("", lambda line: verdict(word := line["word"], word or "not compared")),
+            Column("direction", direction, extra=True),
+            Column("budget", lambda line: parts_of(line["setting"]).get("eps", ""), extra=True),
+            Column("control\nbefore -> after", _control, extra=True),
+            Column("images", images_in, extra=True),
+        ]
+
+    rows: list[Sequence[Cell]] = []
+    for check, own in verdicts.groupby("check", sort=False):
+        lines = own.to_dict("records")
+        # A single method goes without saying.
+        if len(lines) > 1:
+            rows.append((Toned(flat(str(check)), "strong"),))
+        shown = columns("saliency", "  ") if len(lines) > 1 else columns("check")
+        rows += table_of(lines, shown).rows
+    heads = table_of([], columns("check"))
+    return Table(heads.columns, rows, extra=heads.extra)
 
 
 def _control(line: Mapping[Any, Any]) -> str:
     """Of the random map, or of noise of the attack's size."""
     values = (line["control_before"], line["control_after"])
-    if not any(map(is_number, values)):
-        return "–"
-    return " → ".join(number(value, ".3g") for value in values)
+    return " -> ".join(map(number, values)) if any(map(is_number, values)) else "-"

@@ -9,16 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from saliency_audit.commands.finetune.training_log import FIRST, LAST
-from saliency_audit.report.charts import Style, bare, draw_sample, style
-from saliency_audit.report.figures import framed
-from saliency_audit.report.page import MARGIN, SMALL, shorten
-from saliency_audit.report.wording import number
+from saliency_audit.report.charts import Panel, Style, draw_panels, style
+from saliency_audit.report.page import shorten
+from saliency_audit.report.wording import is_number
 
 COLUMNS = (*FIRST, *LAST)
 """Of ``training.csv``; then the terms of the loss, and what else was measured."""
 
-_ACROSS, _WIDE, _HIGH = 3, 2.9, 1.75  # panels, inches
-_LEFT, _BETWEEN, _ABOVE, _BELOW = 0.5, 0.62, 0.42, 0.5
 _STRETCHES = 25  # of steps, that keep a middle of their own
 _STEADY = ("val_accuracy", "lr")  # columns without noise from step to step
 _FEW = 40  # values that are marked one by one
@@ -27,8 +24,9 @@ _ACCURACY = {
     "training": ("train_accuracy", _TRAINING),
     "validation": ("val_accuracy", _VALIDATION),
 }
+_WHOSE = {"training": "accuracy of the images trained on", "validation": "accuracy of others"}
 _WORDS = {
-    "cross-entropy": "nats, of the images trained on",
+    "cross-entropy": "nats, images trained on",
     "loss": "sum of the terms",
     "lr": "set by the schedule",
 }
@@ -51,43 +49,36 @@ def draw_training(training: pd.DataFrame, terms: Sequence[str], path: Path) -> P
     training = training.apply(pd.to_numeric, errors="coerce")
     if not len(training):
         return None
-    panels = _panels(training, terms)
-    rows = -(-len(panels) // _ACROSS)
-    high = _ABOVE + _HIGH + _BELOW
-    pitch = _WIDE + _BETWEEN
-    page, top = framed(
-        width=MARGIN + _LEFT + _ACROSS * pitch - _BETWEEN + MARGIN,
-        body=0.25 + rows * high,
-        title="How the training went",
-        heads=[],
-        middles=[],
-        footnote=_footnote(training, terms),
-    )
-    x = MARGIN
-    for name, (column, look) in _ACCURACY.items():
-        if training[column].notna().any():
-            draw_sample(page, x, top + 0.02, look)
-            page.text(x + 0.42, top + 0.06, name)
-            x += 0.75 + 0.075 * len(name)
-    for i, (name, words, look) in enumerate(panels):
-        x = MARGIN + _LEFT + (i % _ACROSS) * pitch
-        y = top + 0.25 + (i // _ACROSS) * high + _ABOVE
-        page.text(x, y - 0.24, shorten(name, 34), bold=True)
-        page.text(x, y - 0.09, words, size=SMALL, faint=True)
-        axes = page.axes(x, y, _WIDE, _HIGH)
-        bare(axes)
-        lines = _ACCURACY.values() if name == "accuracy" else [(name, look)]
+
+    def draw(axes: Axes, lines: Sequence[tuple[str, Style]]) -> None:
         drawn = [
-            _draw(axes, training["step"], training[column], one, smooth=column not in _STEADY)
-            for column, one in lines
+            _draw(axes, training["step"], training[column], look, smooth=column not in _STEADY)
+            for column, look in lines
         ]
         axes.set_ylim(_limits([ends for ends in drawn if ends]))
         axes.yaxis.set_major_formatter(partial(_tick, axes))
         axes.margins(x=0.02)
         axes.locator_params(axis="x", nbins=5, integer=True)
-        if i + _ACROSS >= len(panels):
-            page.text(x + _WIDE / 2, y + _HIGH + 0.35, "step", align="center")
-    return page.save(path)
+
+    accuracy = {name: line for name, line in _ACCURACY.items() if training[line[0]].notna().any()}
+    return draw_panels(
+        [
+            Panel(
+                partial(
+                    draw, lines=list(_ACCURACY.values()) if name == "accuracy" else [(name, look)]
+                ),
+                shorten(name, 34),
+                "step",
+                words,
+            )
+            for name, words, look in _panels(training, terms)
+        ],
+        path,
+        title="How the training went",
+        footnote=_footnote(training, terms),
+        legend={name: look for name, (_, look) in accuracy.items()},
+        words={name: _WHOSE[name] for name in accuracy},
+    )
 
 
 def _tick(axes: Axes, value: float, _: int) -> str:
@@ -101,14 +92,14 @@ def _panels(training: pd.DataFrame, terms: Sequence[str]) -> list[tuple[str, str
     """Name, a few words and look of each panel."""
     found: list[tuple[str, str, Style]] = []
     if training[["train_accuracy", "val_accuracy"]].notna().any(axis=None):
-        found.append(("accuracy", "share of images classified right", _TRAINING))
+        found.append(("accuracy", "share classified right", _TRAINING))
     # A loss of one term is that term.
     losses = [*terms, *(["loss"] if len(terms) != 1 else [])]
     for name in losses:
-        found.append((name, _WORDS.get(name, "term of the loss, weight included"), _TRAINING))
+        found.append((name, _WORDS.get(name, "term, weight included"), _TRAINING))
     for name in training.columns:
         if name not in (*COLUMNS, *terms) and training[name].notna().any():
-            found.append((name, "measured on the way, no term of its own", _SEEN))
+            found.append((name, "measured on the way", _SEEN))
     if training["lr"].nunique() > 1:
         found.append(("lr", _WORDS["lr"], _SEEN))
     return found
@@ -152,8 +143,8 @@ def _footnote(training: pd.DataFrame, terms: Sequence[str]) -> str:
     """How long it took, and what lines are."""
     last = training.iloc[-1]
     speed = training["images_per_second"].median()
-    told = f"{number(last['step'], '.0f')} steps in {number(training['seconds'].sum(), '.0f')} s, "
-    told += f"about {number(speed, '.0f')} images a second."
+    told = f"{last['step']:.0f} steps in {training['seconds'].sum():.0f} s"
+    told += f", about {speed:.0f} images a second." if is_number(speed) else "."
     if len(training) > _FEW:
         told += (
             f" Faint: every step; line: running mean over 1/{_STRETCHES} of them. The 0.5 % "

@@ -6,35 +6,27 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.commands.fool.figures import (
-    Gallery,
-    draw_examples,
-    draw_trick,
-    draw_verdicts,
-    short_names,
+from saliency_audit.commands.fool.figures import draw_examples, draw_trick, short_names
+from saliency_audit.commands.fool.tables import (
+    detail_tables,
+    model_tables,
+    promise_tables,
+    verdict_table,
 )
+from saliency_audit.commands.fool.verdict import FOOL_WORDS
+from saliency_audit.report.figures import draw_table
+from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
-from saliency_audit.report.sections import write_page, write_tables
+from saliency_audit.report.sections import captioned, write_page, write_tables
 from saliency_audit.report.table import Table
-from saliency_audit.report.tables import cell
-from saliency_audit.report.wording import (
-    described,
-    images,
-    number,
-    summary_table,
-    with_interval,
-)
+from saliency_audit.report.wording import described, summary_table
 from saliency_audit.types import Example
 
-WORDS = {
-    "forged": "the map now shows the picture (mean cosine at least 0.9, its interval above that of "
-    "the untouched model), while every prediction and every probability stayed as it was.",
-    "disturbed": "the map changed (mean cosine of the map before with the map after below 0.9), "
-    "but it does not show the picture, or predictions changed with it.",
-    "unmoved": "the map stayed as it was.",
-    "undefined": "there is no number to judge by: the maps are constant, zero or not finite, or "
-    "the method failed. Not a pass.",
-}
+_QUESTION = "Can these saliency maps be forged?"
+_COSINE = (
+    "Columns: the trick. Numbers: mean cosine of the map's magnitude with the picture, before -> "
+    "after; 1 is the picture itself."
+)
 _INTRODUCTION = (
     "A saliency map marks the pixels that a model is said to have decided by. Someone who owns the "
     "model's weights can add to it a part that changes no prediction and yet decides what such "
@@ -99,42 +91,36 @@ def write_fool_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
-    cosines = {} if results is None else _cosines(results)
-    gallery = Gallery(examples, cosines)
+    gallery, cosines = gallery_of(examples), {} if results is None else _cosines(results)
     figures: list[Picture] = []
-    overview: list[Picture] = []
+    overview: list[Table] = []
     if len(judged):
-        overview.append(
-            Picture(
-                draw_verdicts(judged, folder / "verdicts.png"),
-                "The verdicts at a glance. Numbers: mean cosine with the picture, before → after.",
-            )
-        )
+        overview = [verdict_table(verdicts)]
+        written += draw_table(overview[0], folder, "verdicts", title=_QUESTION, footnote=_COSINE)
         for trick, stem in short_names(judged["trick"]).items():
             own = judged[judged["trick"] == trick]
-            figures += [
-                Picture(
-                    path,
-                    f"{_described(trick)}: each method's map on the given and on the manipulated "
-                    "model, for one image.",
-                )
-                for path in draw_trick(gallery, own, trick, folder, stem)
-            ]
-        if several := draw_examples(gallery, judged, folder / "examples.png"):
-            figures.append(Picture(several, "The same method on several images."))
+            figures += captioned(
+                draw_trick(gallery, cosines, own, folder, stem),
+                f"{described(trick, 'trick')}: each method's map on the given and on the "
+                "manipulated model, for one image.",
+            )
+        figures += captioned(
+            draw_examples(gallery, cosines, judged, folder), "The same method on several images."
+        )
     return written + write_page(
         folder,
-        title="Can these saliency maps be forged?",
+        title=_QUESTION,
         sentence=sentence,
         run=run,
         introduction=_INTRODUCTION,
         parts=[
-            Section("Verdicts", pictures=overview, tables=_verdict_tables(verdicts, cosines)),
-            Section("What the words mean", terms=words or WORDS),
+            Section("Verdicts", (_COSINE,), tables=overview),
+            Section("What the words mean", terms=words or FOOL_WORDS),
+            Section("The verdicts in numbers", tables=detail_tables(verdicts, results)),
             Section(
                 "What the tricks did to the model itself",
                 _OF_MODEL,
-                tables=[*_promise_tables(promises), *_model_tables(summary)],
+                tables=[*promise_tables(promises), *model_tables(summary)],
             ),
             Section("The maps", pictures=figures),
         ],
@@ -143,86 +129,8 @@ def write_fool_report(
     )
 
 
-def _cosines(results: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
+def _cosines(results: pd.DataFrame) -> dict[tuple[str, ...], float]:
     """Cosine with the picture by image, saliency, scalar and setting."""
     rows = results[(results["check"] == "cosine-to-picture") & (results["status"] == "ok")]
     keys = zip(rows["image"], rows["saliency"], rows["scalar"], rows["setting"], strict=True)
     return dict(zip(keys, rows["value"].astype(float), strict=True))
-
-
-def _verdict_tables(
-    verdicts: pd.DataFrame, cosines: Mapping[tuple[str, str, str, str], float]
-) -> list[Table]:
-    """A table for each trick."""
-    shown: dict[tuple[str, str, str], list[bool]] = {}
-    for (_, saliency, scalar, setting), cosine in cosines.items():
-        shown.setdefault((setting, saliency, scalar), []).append(cosine >= 0.9)
-    tables = []
-    for trick, own in verdicts.groupby("trick", sort=False):
-        rows = []
-        for row in own.itertuples():
-            per_image = shown.get((str(trick), str(row.saliency), str(row.scalar)), ())
-            rows.append(
-                (
-                    str(row.saliency),
-                    str(row.scalar) or "none (control)",
-                    str(row.verdict),
-                    with_interval(row.before, row.before_low, row.before_high, digits=".3f"),
-                    with_interval(row.after, row.after_low, row.after_high, digits=".3f"),
-                    number(row.cosine, ".3f"),
-                    images(
-                        f"{sum(per_image)} of {len(per_image)}" if per_image else row.n,
-                        getattr(row, "n_undefined", 0),
-                    ),
-                )
-            )
-        columns = (
-            "method",
-            "explained scalar",
-            "verdict",
-            "cosine with picture,\nbefore [95 % CI]",
-            "cosine with picture,\nafter [95 % CI]",
-            "cosine of before\nwith after",
-            "images with\nafter ≥ 0.9" if shown else "images",
-        )
-        tables.append(Table(columns, rows, labels=3, title=_described(str(trick))))
-    return tables
-
-
-def _promise_tables(promises: pd.DataFrame | None) -> list[Table]:
-    """The worst value of any image beside the largest that theory, or fp32, allows."""
-    if promises is None or not len(promises):
-        return []
-    rows = [
-        (
-            _described(str(row.trick)),
-            str(row.check),
-            number(row.worst, ".2g"),
-            number(row.bound, ".2g"),
-            str(row.kept),
-            images(row.n, row.n_undefined),
-        )
-        for row in promises.itertuples()
-    ]
-    columns = ("trick", "check", "worst image", "promised", "kept", "images")
-    return [Table(columns, rows, labels=2, title="Measured beside what the trick promises")]
-
-
-def _model_tables(summary: pd.DataFrame) -> list[Table]:
-    """What was measured of the models alone, a table for each of them."""
-    of_model = summary[(summary["saliency"] == "") | (summary["check"] == "scalar-agreement")]
-    return [
-        Table(
-            ("check", "mean", "images"),
-            [
-                (str(row.check), with_interval(row.mean, row.ci_low, row.ci_high), cell(row.n))
-                for row in own.itertuples()
-            ],
-            title=_described(str(setting)),
-        )
-        for setting, own in of_model.groupby("setting", sort=False)
-    ]
-
-
-def _described(setting: str) -> str:
-    return described(setting, "trick", "stage")

@@ -1,7 +1,6 @@
 """The report of ``gate``: a page, a summary for pull requests, and JUnit for CI servers."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.commands.gate.tables import checks_table
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
 from saliency_audit.report.files import write_atomically
@@ -17,15 +17,7 @@ from saliency_audit.report.junit import write_junit
 from saliency_audit.report.sections import write_page, write_tables
 from saliency_audit.report.table import Table, escaped, markdown
 from saliency_audit.report.tables import read_results
-from saliency_audit.report.wording import (
-    facts,
-    images,
-    is_number,
-    number,
-    subtitle,
-    summary_table,
-    with_interval,
-)
+from saliency_audit.report.wording import facts, is_number, subtitle, summary_table
 from saliency_audit.setting import parts_of
 from saliency_audit.stats.paired import between_models
 from saliency_audit.stats.summary import GROUP, SUMMARY_COLUMNS
@@ -47,9 +39,7 @@ _LIMITS = (
     "A check that passed held on these images and for these settings. It says nothing of "
     "properties that the policy does not ask for.",
 )
-_COMPARISON = re.compile(r"(?<=[\d\]]) (is not wholly )?[<>]=? [^;]*")
 _LARGEST_SUMMARY = 256 << 20  # bytes
-_MARKS = {"pass": "✅", "warn": "⚠️", "refuse": "❌"}
 
 
 def run_rows(folder: Path, numbers: Iterable[int]) -> pd.DataFrame:
@@ -208,17 +198,6 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
         sentence: the answer.
         run: facts about the run.
     """
-    rows = [
-        (
-            f"{_MARKS[str(line.effect)]} {line.status}",
-            str(line.check),
-            _without_limit(str(line.status), str(line.message)),
-            str(line.limit),
-            images(line.n, line.n_undefined),
-        )
-        for line in outcomes.itertuples()
-    ]
-    heads = ("status", "check", "measured [95 % interval]", "limit", "images")
     heading, _, rest = sentence.partition(":")
     return "\n".join(
         [
@@ -227,7 +206,7 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
             escaped(rest),
             "",
             *(text for line in warnings(run) for text in (f"⚠️ {escaped(line)}", "")),
-            markdown(Table(heads, rows)),
+            markdown(checks_table(outcomes)),
             "",
             escaped(_subtitle(run)),
             "",
@@ -289,7 +268,7 @@ def write_gate_report(
             run=known | {"options": options},
             introduction=_INTRODUCTION,
             parts=[
-                Section("The checks", tables=[_checks_table(outcomes)]),
+                Section("The checks", tables=[checks_table(outcomes)]),
                 Section("What the words mean", terms=words),
             ],
             limits=_LIMITS,
@@ -299,33 +278,6 @@ def write_gate_report(
     ]
 
 
-def _checks_table(outcomes: pd.DataFrame) -> Table:
-    rows = [
-        (
-            str(line.check),
-            str(line.status),
-            {"pass": "passes", "warn": "warns", "refuse": "refuses"}[str(line.effect)],
-            str(line.message),
-            str(line.limit),
-            with_interval(line.measured, line.ci_low, line.ci_high),
-            images(line.n, line.n_undefined),
-            number(line.seconds, ".1f"),
-        )
-        for line in outcomes.itertuples()
-    ]
-    columns = (
-        "check",
-        "status",
-        "effect",
-        "why",
-        "limit",
-        "measured\n[95 % interval]",
-        "images",
-        "seconds",
-    )
-    return Table(columns, rows, labels=5)
-
-
 def warnings(run: Mapping[str, Any]) -> list[str]:
     """The notes of a run that put its numbers in doubt.
 
@@ -333,17 +285,6 @@ def warnings(run: Mapping[str, Any]) -> list[str]:
     ['WARNING: that is guessing']
     """
     return [str(line) for line in run.get("notes", ()) if str(line).startswith("WARNING")]
-
-
-def _without_limit(status: str, message: str) -> str:
-    """What was measured, where the limit stands in a column of its own.
-
-    >>> _without_limit("inconclusive", "0.28 [0.26, 0.31] is not wholly <= 0.3; give more")
-    '0.28 [0.26, 0.31]; give more'
-    """
-    if status not in ("passed", "failed", "inconclusive"):
-        return message
-    return _COMPARISON.sub("", message)
 
 
 def _subtitle(run: Mapping[str, Any]) -> str:

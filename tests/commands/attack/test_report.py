@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from saliency_audit.commands.attack.gallery import AttackGallery, largest
+from saliency_audit.commands.attack.figures import largest, tiles, values_of, worst
 from saliency_audit.commands.attack.report import PICTURES, write_attack_report
-from saliency_audit.commands.attack.transfer import draw_transfer
+from saliency_audit.commands.attack.tables import transfer_table
+from saliency_audit.report.gallery import gallery_of
+from saliency_audit.report.table import plain
 from saliency_audit.types import Example
 from tests.commands.attack.attack_run import WORDS, AttackRun, attack_run
 
@@ -73,15 +75,15 @@ def test_writes_every_file(tmp_path):
 def test_page_answers_explains_and_shows(tmp_path):
     run = attack_run(images=(EVIL, "b.png", "c.png"), free=("structured",), pgd=True)
     page = write(tmp_path, run)[-1]
-    assert page.read_text("utf-8").count("data:image/png;base64,") == 10
+    assert page.read_text("utf-8").count("data:image/png;base64,") == 9
     text = text_of(page)
     assert "fragile: &lt;script&gt;$1.png" in text
     assert "<script>" not in text
-    assert '<dt><span class="verdict fragile">fragile</span></dt><dd>moves easily</dd>' in text
+    assert '<dt><span class="verdict bad">fragile</span></dt><dd>moves easily</dd>' in text
     for heading in ("The worst images", "Do other maps move too?", "How large the changes are"):
         assert f"<h2>{heading}</h2>" in text
     assert "The map&#39;s" not in text
-    assert "0.75 [0.50, 0.90]" in text  # pgd
+    assert "0.750 [0.500, 0.900]" in text  # pgd
     assert "8/255" in text
     assert "no budget" in text
     assert "softplus (beta=30)" in text
@@ -111,10 +113,9 @@ def ranked():
 def test_draws_the_worst_image(tmp_path, monkeypatch, ranked):
     drawn = {}
 
-    def draw_maps(rows, path, **texts):
-        drawn[path.name] = [row.cells[0].caption for row in rows]
-        path.write_bytes(b"")
-        return path
+    def draw_maps(rows, folder, name, **texts):
+        drawn[name] = [row.cells[0].caption for row in rows]
+        return []
 
     monkeypatch.setattr("saliency_audit.commands.attack.figures.draw_maps", draw_maps)
     ranked.verdicts.loc[ranked.verdicts["setting"] == TOPK, ["similarity", "verdict"]] = (
@@ -122,21 +123,23 @@ def test_draws_the_worst_image(tmp_path, monkeypatch, ranked):
         "fragile",
     )
     write(tmp_path, ranked)
-    assert drawn["topk.png"][0] == "b.png"
-    assert drawn["worst.png"] == ["b.png", "a.png", "c.png"]
+    assert drawn["topk"][0] == "b.png"
+    assert drawn["worst"] == ["b.png", "a.png", "c.png"]
 
 
 def test_knows_the_image_with_the_least_left(ranked):
-    gallery = AttackGallery(ranked.examples, ranked.results)
+    gallery = gallery_of(ranked.examples)
+    values = values_of(gallery, ranked.results)
     made = ("gradient", "logit", TOPK)
-    assert gallery.worst(made) == ["b.png", "a.png", "c.png"]
-    cells = gallery.cells("b.png", made)
+    assert worst(gallery, values, made) == ["b.png", "a.png", "c.png"]
+    *cells, wanted = tiles(gallery, values, "b.png", made)
+    assert wanted is None
     assert [cell.caption for cell in cells] == [
         "b.png",
         "class kept, ±8/255",
         "",
         "",
-        "intersection 0.01",
+        "kept 0.010",
     ]
     assert [cell.kind for cell in cells] == ["image"] * 3 + ["signed"] * 2
     difference = cells[2].pixels
@@ -148,9 +151,10 @@ def test_images_without_a_number_come_last():
     run = attack_run()
     rows = run.results.assign(value=run.results["value"].astype(object))
     rows.loc[rows["image"] == "a.png", ["value", "status"]] = None, "undefined"
-    gallery = AttackGallery(run.examples, rows)
-    assert gallery.worst(("gradient", "logit", TOPK))[-1] == "a.png"
-    assert gallery.cells("a.png", ("gradient", "logit", TOPK))[-1].caption == ""
+    gallery, made = gallery_of(run.examples), ("gradient", "logit", TOPK)
+    values = values_of(gallery, rows)
+    assert worst(gallery, values, made)[-1] == "a.png"
+    assert tiles(gallery, values, "a.png", made)[4].caption == ""
 
 
 @pytest.mark.parametrize(
@@ -161,20 +165,17 @@ def test_failed_attacks_say_so(check, caption):
     run = attack_run()
     rows = run.results
     rows.loc[(rows["check"] == check) & (rows["image"] == "b.png"), "value"] = 0.0
-    cells = AttackGallery(run.examples, rows).cells("b.png", ("gradient", "logit", TOPK))
+    gallery = gallery_of(run.examples)
+    cells = tiles(gallery, values_of(gallery, rows), "b.png", ("gradient", "logit", TOPK))
     assert cells[1].caption == caption
 
 
-@pytest.mark.parametrize("setting", [TOPK, "attack=topk", "attack=topk;eps=8/255"])
-def test_finds_the_wanted_map(setting):
+def test_finds_the_wanted_map():
     pixels = np.eye(4, dtype=np.float32)
-    other = Example("", "", "", "attack=structured;eps=none", "target", np.ones_like(pixels))
-    wanted = Example("", "", "", setting, "target", pixels)
-    run = attack_run()
-    gallery = AttackGallery([*run.examples, other, wanted], run.results)
-    assert gallery.target("a.png", ("gradient", "logit", TOPK)).pixels is pixels
-    made = ("gradient", "logit", "attack=mass-center;eps=8/255;attacked=gradient")
-    assert gallery.target("a.png", made) is None
+    run, made = attack_run(), ("gradient", "logit", TOPK)
+    gallery = gallery_of([*run.examples, Example("a.png", *made, "target", pixels)])
+    assert tiles(gallery, {}, "a.png", made)[-1].pixels is pixels
+    assert tiles(gallery, {}, "b.png", made)[-1] is None
 
 
 def test_figures_are_of_the_largest_budget():
@@ -197,29 +198,21 @@ def test_many_methods_and_budgets_go_on_several_pages(tmp_path):
     assert "worst-case.png" not in written
 
 
-def test_transfer_needs_a_second_map(tmp_path):
+def test_transfer_needs_a_second_map():
     run = attack_run(attacks=("topk", "worst-case"))
-    assert draw_transfer(run.summary, TOPK, tmp_path / "t.png") == tmp_path / "t.png"
-    worst_case = TOPK.replace("topk", "worst-case")
-    assert draw_transfer(run.summary, worst_case, tmp_path / "w.png") is None
-    alone = attack_run(methods=("gradient",)).summary
-    assert draw_transfer(alone, TOPK, tmp_path / "w.png") is None
+    assert transfer_table(run.summary, TOPK).columns == ["", "gradient", "smoothgrad"]
+    assert transfer_table(run.summary, TOPK.replace("topk", "worst-case")) is None
+    assert transfer_table(attack_run(methods=("gradient",)).summary, TOPK) is None
 
 
-def test_transfer_puts_controls_beside_the_first_scalar(monkeypatch, tmp_path):
+def test_transfer_puts_controls_beside_the_first_scalar():
     summary = attack_run(attacks=("topk",), budgets=("8/255",), scalars=("logit", "loss")).summary
     of_noise = summary["setting"] == "attack=random;eps=8/255"
     sobel = summary[(summary["scalar"] == "logit") & ((summary["setting"] == TOPK) | of_noise)]
     sobel = sobel[sobel["saliency"] == "gradient"].assign(saliency="sobel", scalar="")
-    written = []
-    monkeypatch.setattr(
-        "saliency_audit.report.page.Page.text",
-        lambda self, x, y, text, **how: written.append(text),
-    )
-    draw_transfer(pd.concat([summary, sobel]), TOPK, tmp_path / "t.png")
-    assert "sobel" in written
-    labels = [text for text in written if text.startswith(("against", "noise"))]
-    assert labels == [
+    table = transfer_table(pd.concat([summary, sobel]), TOPK)
+    assert table.columns[-1] == "sobel"
+    assert [plain(row[0]) for row in table.rows] == [
         "against gradient of logit",
         "against gradient of loss",
         "against smoothgrad of logit",
@@ -227,6 +220,8 @@ def test_transfer_puts_controls_beside_the_first_scalar(monkeypatch, tmp_path):
         "noise of logit",
         "noise of loss",
     ]
+    assert plain(table.rows[0][-1]) != "-"
+    assert [plain(row[-1]) for row in table.rows[1:4]] == ["-"] * 3
 
 
 def test_several_scalars(tmp_path):
@@ -264,7 +259,7 @@ def test_undefined_is_never_a_number(tmp_path, missing):
     written = write(tmp_path, undefined)
     assert "similarity.png" not in names(written)
     assert "terms.png" not in names(written)
-    assert '<span class="verdict undefined">undefined</span>' in text_of(written[-1])
+    assert '<span class="verdict none">undefined</span>' in text_of(written[-1])
     assert "nan" not in text_of(written[-1]).lower()
 
 

@@ -7,10 +7,11 @@ from PIL import Image
 
 from saliency_audit.commands.finetune import maps as finetune_maps
 from saliency_audit.commands.finetune import training as finetune_training
-from saliency_audit.commands.finetune.changes import draw_changes
 from saliency_audit.commands.finetune.maps import draw_before_after
 from saliency_audit.commands.finetune.report import PICTURES, write_finetune_report
 from saliency_audit.commands.finetune.training import draw_training
+from saliency_audit.report import charts
+from saliency_audit.report.page import numbered
 from tests.commands.finetune.finetune_run import CHECKS, TERMS, WORDS, finetune_run, training
 
 EVIL = "<script>$1.png"
@@ -70,7 +71,7 @@ def test_writes_every_file(tmp_path):
 
 def test_page_answers_shows_gains_and_losses_and_says_its_limits(tmp_path):
     page = write(tmp_path, finetune_run())[-1]
-    assert page.read_text("utf-8").count("data:image/png;base64,") == 4
+    assert page.read_text("utf-8").count("data:image/png;base64,") == 3
     text = text_of(page)
     assert "deletion better: &lt;script&gt;$1.png" in text
     assert "<script>" not in text
@@ -88,9 +89,9 @@ def test_page_answers_shows_gains_and_losses_and_says_its_limits(tmp_path):
     for told in (
         "gained",
         "lost",
-        "0.93 [0.88, 0.98]",
-        "-0.1 [-0.15, -0.05]",
-        "0.6 → 0.58",
+        "[0.880, 0.980]",
+        "-0.100 [-0.150, -0.050]",
+        "0.600 -&gt; 0.580",
         "not compared",
         "smaller or smoother gradients",
         "one training",
@@ -122,9 +123,9 @@ def drawn(monkeypatch):
     """Rows and columns of the grids that are drawn."""
     found = []
 
-    def keep(rows, path, *, columns, **given):
+    def keep(rows, folder, name, *, columns, start, **given):
         found.append((list(columns), list(rows)))
-        return path
+        return [numbered(folder, name, start)]
 
     monkeypatch.setattr(finetune_maps, "draw_maps", keep)
     return found
@@ -185,8 +186,8 @@ def test_each_term_has_a_panel_in_which_it_can_be_seen(monkeypatch, tmp_path):
 
 def test_ticks_of_a_value_that_hardly_varies_are_told_apart(monkeypatch, tmp_path):
     panels = []
-    real = finetune_training.bare
-    monkeypatch.setattr(finetune_training, "bare", lambda axes: panels.append(axes) or real(axes))
+    real = charts.bare
+    monkeypatch.setattr(charts, "bare", lambda axes: panels.append(axes) or real(axes))
     frame = training(30)
     frame["trace"] = np.linspace(18.41, 18.43, 30)
     draw_training(frame, TERMS, tmp_path / "training.png")
@@ -208,9 +209,10 @@ def test_one_term_is_the_loss_and_bad_numbers_leave_gaps(monkeypatch, tmp_path):
     assert draw_training(frame.iloc[:0], TERMS[:1], tmp_path / "none.png") is None
 
 
-def test_changes_are_drawn_even_where_nothing_is_defined(tmp_path):
-    verdicts = finetune_run().verdicts
-    numbers = verdicts.select_dtypes("number").columns.difference(["n", "n_undefined"])
-    blank = verdicts.assign(**dict.fromkeys(numbers, np.nan), word="undefined")
-    assert draw_changes(blank, tmp_path / "changes.png", checks={}).is_file()
-    assert draw_changes(blank.iloc[:0], tmp_path / "none.png", checks={}) is None
+def test_changes_are_shown_even_where_nothing_is_defined(tmp_path):
+    run = finetune_run()
+    numbers = run.verdicts.select_dtypes("number").columns.difference(["n", "n_undefined"])
+    blank = run.verdicts.assign(**dict.fromkeys(numbers, np.nan), word="undefined")
+    written = write(tmp_path, run, verdicts=blank)
+    assert "changes.png" in [path.name for path in written]
+    assert "nan" not in text_of(written[-1]).lower()

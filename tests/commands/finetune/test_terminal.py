@@ -29,7 +29,7 @@ def test_every_check_has_a_row_with_both_numbers_and_the_word(shown):
         "accuracy 0.930 0.910 -0.020 [-0.070, 0.030] worse",
         "deletion 0.600 0.500 -0.100 [-0.150, -0.050] better",
         "stability - 0.600 - not compared",
-        "gradient-norm-target 20 7 -13 [-13.1, -12.9] changed",
+        "gradient-norm-target 20.0 7.00 -13.0 [-13.1, -12.9] changed",
     ]
     assert max(map(len, text.splitlines())) <= 80
 

@@ -80,7 +80,7 @@ def test_the_summary_is_a_table_whatever_names_hold():
     assert "<b>" not in text
     assert "<i>" not in text
     row = next(line for line in lines if "failed" in line)
-    assert row.replace("\\|", "").count("|") == 6
+    assert row.replace("\\|", "").count("|") == 8
     assert "a\\|b" in row
 
 
@@ -127,7 +127,7 @@ def test_warnings_of_the_run_are_told_beside_its_checks(tmp_path):
     told = "WARNING: clean accuracy 9.0% is that of guessing"
     run = {"model": "m", "clean_accuracy": 0.09, "clean_accuracy_n": 20, "notes": ["a", told]}
     text = summary_markdown(ALL, "refused: x", run)
-    assert f"\n\n⚠️ {told}\n\n| status" in text
+    assert f"\n\n⚠️ {told}\n\n| check" in text
     assert "clean accuracy: 9.0% of 20 images" in text
     path = write_junit(tmp_path / "junit.xml", ALL, timestamp="now", warnings=[told])
     SCHEMA.validate(path)
@@ -135,10 +135,11 @@ def test_warnings_of_the_run_are_told_beside_its_checks(tmp_path):
     assert {case.system_out for case in suite} == {told}
 
 
-def test_the_summary_has_the_limit_once():
+def test_the_summary_says_what_was_measured_the_limit_and_why():
     rows = [line for line in summary_markdown(ALL, "refused: x", {}).splitlines() if "|" in line]
-    assert "| 0.41 | &lt;= 0.5 |" in rows[2]
-    assert "| 0.41 [0.38] | &lt;= 0.3 |" in rows[3]
+    assert "| 0.410 [0.380, 0.440] | &lt;= 0.5 | ✅ passed | 0.41 &lt;= 0.5 | 20 |" in rows[2]
+    assert "| &lt;= 0.3 | ❌ failed | 0.41 [0.38] &gt; 0.3 | 20 |" in rows[3]
+    assert "| ⚠️ inconclusive (warns) | is not wholly &gt;= 0.4 |" in rows[4]
 
 
 def rows_of(values, model="net", check="deletion"):

@@ -1,0 +1,128 @@
+"""The tables of ``fool``, for the terminal, the page and the picture."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from saliency_audit.report.table import RULE, Cell, Column, Table, table_of, verdict
+from saliency_audit.report.wording import (
+    MEAN,
+    described,
+    images,
+    images_in,
+    mean_in,
+    number,
+    number_in,
+    text_in,
+)
+
+_WANTED = "cosine of the map with the wanted picture, before -> after"
+
+
+def verdict_table(verdicts: pd.DataFrame) -> Table:
+    """How much each map looks like the picture, before and after each trick.
+
+    Args:
+        verdicts: of all tricks; those of controls, without a scalar, are left out.
+    """
+    judged = verdicts[verdicts["scalar"] != ""]
+    tricks = list(dict.fromkeys(judged["trick"]))
+    width = max(map(len, judged["verdict"]), default=0)
+    rows: list[Sequence[Cell]] = []
+    previous = None
+    for (saliency, scalar), own in judged.groupby(["saliency", "scalar"], sort=False):
+        if previous not in (None, saliency):
+            rows.append(RULE)
+        lines = own.drop_duplicates("trick").set_index("trick")
+        cells = [
+            (
+                f"{number(lines.at[trick, 'before'])} -> {number(lines.at[trick, 'after'])} ",
+                verdict(word := str(lines.at[trick, "verdict"]), f"{word:<{width}}"),
+            )
+            if trick in lines.index
+            else ""
+            for trick in tricks
+        ]
+        rows.append(("" if saliency == previous else str(saliency), str(scalar), *cells))
+        previous = saliency
+    heads = [short_name(trick).replace(" ", "\n") for trick in tricks]
+    return Table(["saliency", "scalar", *heads], rows, labels=2, title=_WANTED)
+
+
+def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[Table]:
+    """A table for each trick: the same cosines with their intervals, and of how many images.
+
+    Args:
+        verdicts: of all tricks and controls.
+        results: rows of ``results.csv``, for how many images show the picture.
+    """
+    shown: dict[tuple[str, ...], int] = {}
+    if results is not None:
+        rows = results[(results["check"] == "cosine-to-picture") & (results["status"] == "ok")]
+        rows = rows[rows["value"].astype(float) >= 0.9]
+        shown = dict(rows.groupby(["setting", "saliency", "scalar"]).size())
+    columns = [
+        Column("saliency", text_in("saliency")),
+        Column("scalar", text_in("scalar", "none (control)")),
+        Column("verdict", lambda line: verdict(str(line["verdict"]))),
+        Column("before [95 %]", mean_in("before")),
+        Column("after [95 %]", mean_in("after")),
+        Column("cosine of before\nwith after", number_in("cosine")),
+        Column("images", images_in),
+    ]
+    if results is not None:
+        columns.append(
+            Column(
+                "with after ≥ 0.9",
+                lambda line: images(
+                    shown.get((line["trick"], line["saliency"], line["scalar"]), 0), 0
+                ),
+            )
+        )
+    return [
+        table_of(own.to_dict("records"), columns, labels=3, title=_described(str(trick)))
+        for trick, own in verdicts.groupby("trick", sort=False)
+    ]
+
+
+def promise_tables(promises: pd.DataFrame | None) -> list[Table]:
+    """The worst value of any image beside the largest that theory, or fp32, allows."""
+    if promises is None or not len(promises):
+        return []
+    columns = [
+        Column("trick", lambda line: _described(str(line["trick"]))),
+        Column("check", text_in("check")),
+        Column("worst image", number_in("worst")),
+        Column("promised", number_in("bound")),
+        Column("kept", text_in("kept")),
+        Column("images", images_in),
+    ]
+    title = "Measured beside what the trick promises"
+    return [table_of(promises.to_dict("records"), columns, labels=2, title=title)]
+
+
+def model_tables(summary: pd.DataFrame) -> list[Table]:
+    """What was measured of the models alone, a table for each of them."""
+    of_model = summary[(summary["saliency"] == "") | (summary["check"] == "scalar-agreement")]
+    columns = [
+        Column("check", text_in("check")),
+        Column("mean [95 %]", MEAN),
+        Column("images", images_in),
+    ]
+    return [
+        table_of(own.to_dict("records"), columns, title=_described(str(setting)))
+        for setting, own in of_model.groupby("setting", sort=False)
+    ]
+
+
+def short_name(setting: str) -> str:
+    """A trick's name and its first option.
+
+    >>> short_name("trick=logit-shift;shift=linear;seed=1")
+    'logit-shift linear'
+    """
+    return " ".join(part.split("=")[1] for part in setting.split(";")[:2])
+
+
+def _described(setting: str) -> str:
+    return described(setting, "trick", "stage")

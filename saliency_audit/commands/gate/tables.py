@@ -1,0 +1,59 @@
+"""The table of ``gate``: what was measured beside the limits, for terminal, page and Markdown."""
+
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+import pandas as pd
+
+from saliency_audit.report.table import TONES, Column, Table, Toned, table_of
+from saliency_audit.report.wording import images_in, mean_in, number_in, text_in
+
+
+def checks_table(outcomes: pd.DataFrame) -> Table:
+    """What was measured for each check beside its limit, and what became of it.
+
+    Args:
+        outcomes: of the checks.
+    """
+    columns = [
+        Column("check", text_in("check")),
+        Column("measured [95 %]", _measured),
+        Column("limit", text_in("limit")),
+        Column("status", _status),
+        Column("why", text_in("message"), extra=True),
+        Column("images", images_in, extra=True),
+        Column("seconds", number_in("seconds"), extra=True),
+    ]
+    return table_of(outcomes.to_dict("records"), columns, labels=5)
+
+
+def _status(line: Mapping[Any, Any]) -> Toned:
+    """The word in the colour of what it does to the release: no answer refuses it, too."""
+    word = str(line["status"])
+    if line["effect"] == "warn":
+        return Toned(f"{word} (warns)", "warn")
+    tone = TONES[word]
+    return Toned(word, "bad" if tone == "none" else tone)
+
+
+def _measured(line: Mapping[Any, Any]) -> str:
+    """A number with its interval; of a trick or attack, the verdict."""
+    if line.get("kind", "metric") != "metric" and line["n"]:
+        return str(line["message"]).partition(":")[0]
+    return mean_in("measured", "ci_low", "ci_high")(line)
+
+
+def wrapped(text: str, width: int) -> str:
+    r"""Text in lines that break at spaces only, and before a "×" instead of after it.
+
+    >>> wrapped("deletion × integrated-gradients", 25)
+    'deletion\n× integrated-gradients'
+    """
+    lines = wrap(
+        text.replace("× ", "×\xa0"),
+        max(width, 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace("\xa0", " ")
