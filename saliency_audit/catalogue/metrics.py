@@ -56,7 +56,7 @@ def _similarities(of: str, drawn: str) -> dict[str, Check]:
 
 
 _REPLACED, _PROBABILITY = "share of pixels replaced", "probability of the explained class"
-_RANKS = "rank correlation of magnitudes with the given model's map"
+_RANKS = "rank correlation of magnitudes\nwith the given model's map"
 _REPLACING, _SANITY, _OTHER = "Replacing pixels", "Sanity checks", "Other metrics"
 STEPS = Option(
     "steps",

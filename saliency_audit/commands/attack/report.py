@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
+from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.commands.attack import figures, tables
 from saliency_audit.commands.attack.tables import attack_within, told, verdict_table
 from saliency_audit.report.figures import draw_table
@@ -31,15 +32,9 @@ _INTRODUCTION = (
     "someone can move who wants to.",
 )
 _ATTACKS = {
-    "topk": "takes saliency away from the pixels that had most of it.",
-    "mass-center": "shifts the map's centre of mass.",
-    "target-region": "gathers saliency in a region chosen beforehand.",
-    "structured": "makes the map look like another one, chosen beforehand, while the class "
-    "probabilities stay.",
+    **{name: entry.sentence for name, entry in ATTACKS.items()},
     "worst-case": "is no attack of its own: for each image, the attack that left least of its map. "
     "Beside it stands the draw of noise that did.",
-    "pgd": "changes the predicted class, whatever happens to the map.",
-    "random": "is noise of the same size, the control.",
 }
 _TRANSFER = (
     "An image is made against one map. Where the other maps move with it, showing several "

@@ -24,29 +24,12 @@ from saliency_audit.report.charts import (
 )
 from saliency_audit.report.page import shorten
 from saliency_audit.report.wording import MEAN, is_number
+from saliency_audit.stats.undefined import MOST_UNDEFINED
 
 TOGETHER = 6
 """Methods in a chart; more get further ones."""
 SANITY = (_CASCADE, _INDEPENDENT) = ("sanity-cascade", "sanity-independent")
 
-_REPLACED = "share of pixels replaced"
-_PROBABILITY = "probability of the explained class"
-_RANKS = "rank correlation of magnitudes\nwith the given model's map"
-_AXES = {
-    "deletion": (_REPLACED, _PROBABILITY),
-    "preservation": (_REPLACED, _PROBABILITY),
-    "insertion": ("share of pixels returned", _PROBABILITY),
-    "deletion-gap": (_REPLACED, "preservation minus deletion"),
-    "discriminative": (_REPLACED, "accuracy"),
-    "density-perturbation": (_REPLACED, "change of the class's logit"),
-    "aopc": ("regions replaced", "drop of the class probability"),
-    "density-profile": (
-        "standard deviation of the noise, pixels in [0, 1]",
-        "log-ratio of the density",
-    ),
-    _CASCADE: ("layers drawn at random, from the output on", _RANKS),
-    _INDEPENDENT: ("the layer drawn at random, from the output on", _RANKS),
-}
 _OTHERS = {
     suffix: (words, "layers drawn at random")
     for suffix, words in {
@@ -68,7 +51,6 @@ _VANISHED = (
     "A norm or a spread near 0 means that the randomised model says nothing: alike or not, its "
     "maps are no evidence then. Both are cut off at a millionth."
 )
-_MOST_UNDEFINED = 0.05  # of the images
 _LEAST = 1e-6  # of a logarithmic axis
 
 
@@ -129,7 +111,7 @@ def draw_curves(
     notes = [footnote_of(styles, means, gone), *([_HALF] if name == _CASCADE else [])]
     return draw_panels(
         [
-            Panel(draw_main, "", *_AXES.get(name, ("x", name))),
+            Panel(draw_main, "", *(check.axes if check and check.axes else ("x", name))),
             *(
                 Panel(partial(draw, own=own, logarithmic=suffix in _EVIDENCE), *_OTHERS[suffix])
                 for suffix, own in others.items()
@@ -188,7 +170,7 @@ def undefined_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
     return {
         str(saliency): f"undefined ({missing} of {n + missing} images)"
         for saliency, n, missing in most.astype(int).itertuples()
-        if missing > _MOST_UNDEFINED * (n + missing)
+        if missing > MOST_UNDEFINED * (n + missing)
     }
 
 
