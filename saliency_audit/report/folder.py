@@ -156,6 +156,7 @@ class RunFolder:
         """
         facts = {**facts, "settings": self.settings, "finished": True}
         if self._ledger is not None:
+            self._ledger.take_in()
             self._ledger.remove_earlier()
             facts["files"] = self._ledger.files()
         run = run_json(self.path, facts)
