@@ -211,18 +211,25 @@ def test_a_sentence_is_read_and_never_obeyed(bright):
     [
         (
             "evaluate",
-            ("--metric", "deletion", "--metric", "accuracy", "--steps", "4"),
+            "--metric deletion --metric accuracy --steps 4 --saliency gradient",
             ("results.csv", "summary.csv", "curves.csv", "verdicts.csv"),
         ),
         (
             "fool",
-            ("--trick", "logit-shift", "--scalar", "logit", "--batch-size", "16"),
+            "--trick logit-shift --scalar logit --batch-size 16 --saliency gradient",
             ("results.csv", "summary.csv", "verdicts.csv"),
+        ),
+        (
+            # Structured wants another image's map: that of the first one, whoever attacks.
+            "attack",
+            "--attack topk --attack structured --attack pgd --steps 2 --batch-size 16 "
+            "--saliency gradient --measure gradient",
+            ("results.csv", "summary.csv", "verdicts.csv", "images/manifest.csv"),
         ),
     ],
 )
 def test_two_processes_write_what_one_writes(run, command, options, files):
-    given = [command, *options, "--saliency", "gradient", "--max-samples", "40"]
+    given = [command, *options.split(), "--max-samples", "40"]
     # On CPUs, accelerate's own launcher starts several processes through MPI only.
     launch = [
         sys.executable,
@@ -245,4 +252,9 @@ def test_two_processes_write_what_one_writes(run, command, options, files):
     assert one.code == 0, one.err
     for name in files:
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
-    assert json.loads(Path("two/run.json").read_text())["processes"] == 2
+    facts = json.loads(Path("two/run.json").read_text())
+    assert facts["processes"] == 2
+    # Also what the second process wrote is the run's own.
+    assert facts["files"].keys() == json.loads(Path("one/run.json").read_text())["files"].keys()
+    written = {path.relative_to("two").as_posix() for path in Path("two").rglob("*.*")}
+    assert written == {*facts["files"], "run.json"}

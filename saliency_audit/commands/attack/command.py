@@ -143,7 +143,6 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     Raises:
         InputError: the model or the images do not allow it.
     """
-    del processes
     from saliency_audit.commands.attack.audit import attack
     from saliency_audit.commands.attack.report import PICTURES
     from saliency_audit.commands.picture import picture_sha256
@@ -192,6 +191,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
+            shard=(processes.rank, processes.world),
         ),
         answer=partial(answer, k=picked.k, fail_on=given.fail_on),
         report=partial(report, path=path, k=picked.k, seed=given.seed),
@@ -273,5 +273,5 @@ COMMAND = Entry(
     "attack",
     OPTIONS,
     HELP,
-    partial(live, command="attack", doing="steps", check=check, plan=plan),
+    partial(live, command="attack", doing="steps", check=check, plan=plan, parallel=True),
 )
