@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def audit(model, data, *, batch_size, begin, tell, advance):
         advance(len(rows), len(data))
 
 
+def audit_parts(model, data, *, batch_size, begin, tell, advance):
+    """The same twice, as two jobs; the second one first."""
+    for part in ("late", "early"):
+        for batch in audit(
+            model,
+            data,
+            batch_size=batch_size,
+            begin=partial(begin, part),
+            tell=tell,
+            advance=advance,
+        ):
+            yield replace(batch, job=part)
+
+
 def answer(done, *, given):
     mean = done.rows["value"].mean()
     table = pd.DataFrame({"mean": [mean], "n": [len(done.rows)]})
@@ -74,12 +89,15 @@ COMMAND = Entry(
     "brightness",
     OPTIONS,
     "Say how bright images are.",
-    partial(live, command="brightness", doing="images", check=check, plan=plan),
+    partial(
+        live, command="brightness", doing="images", check=check, plan=lambda *given: plan(*given)
+    ),
 )
 
 # What becomes of it.
 
 OUT = Path("saliency-audit-report/brightness")
+PARTS = ("early", "late")
 FEW = ("--batch-size", 2)
 
 
@@ -160,6 +178,35 @@ def test_killed_it_goes_on_where_it_was(bright, measured):
     assert not (OUT / "partial").exists()
 
 
+@pytest.mark.parametrize("stop", [2, 4])
+def test_each_of_its_jobs_is_kept_through_a_kill(bright, measured, monkeypatch, stop):
+    twice = plan
+
+    def planned(*given):
+        job = twice(*given)
+        return replace(
+            job, audit=partial(audit_parts, *job.audit.args, **job.audit.keywords), parts=PARTS
+        )
+
+    monkeypatch.setattr(sys.modules[__name__], "plan", planned)
+    assert bright("--output-dir", "whole").code == 0
+    rows = pd.read_csv("whole/results.csv")
+    assert list(rows["image"][:6]) == list(rows["image"][6:])
+    measured.clear()
+    measured.stop = stop
+    assert bright().code == 130
+    kept = sorted(path.name for path in (OUT / "partial").glob("*.csv"))
+    written = [f"{part}.{index:06d}.csv" for part in ("late", "early") for index in range(3)]
+    assert kept == sorted(written[:stop])
+    measured.clear()
+    measured.stop = 100
+    ran = bright("--resume")
+    assert ran.code == 0, ran.err
+    assert len(measured) == 6 - stop
+    assert f"resuming: {stop} batches are done" in ran.err
+    assert (OUT / "results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+
+
 def test_finished_it_measures_nothing_and_answers_again(bright, measured):
     first = bright()
     written = (OUT / "run.json").read_bytes()
@@ -206,6 +253,27 @@ def test_a_sentence_is_read_and_never_obeyed(bright):
     assert facts()["answer"].endswith(evil)
 
 
+POLICY = """
+[[check]]
+metric = "accuracy"
+at_least = 0.5
+[[check]]
+metric = "deletion"
+saliency = "gradient"
+steps = 4
+better_than = "random"
+[[check]]
+trick = "logit-shift"
+saliency = "gradcam"
+verdict = "unmoved"
+[[check]]
+attack = "topk"
+saliency = "gradcam"
+steps = 2
+verdict = ["steady", "shifted"]
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "options", "files"),
     [
@@ -226,9 +294,15 @@ def test_a_sentence_is_read_and_never_obeyed(bright):
             "--saliency gradient --measure gradient",
             ("results.csv", "summary.csv", "verdicts.csv", "images/manifest.csv"),
         ),
+        (
+            "gate",
+            "--policy policy.toml --batch-size 16 --report-only",
+            ("results.csv", "summary.csv", "summary.md"),
+        ),
     ],
 )
 def test_two_processes_write_what_one_writes(run, command, options, files):
+    Path("policy.toml").write_text(POLICY)
     given = [command, *options.split(), "--max-samples", "40"]
     # On CPUs, accelerate's own launcher starts several processes through MPI only.
     launch = [

@@ -273,5 +273,5 @@ COMMAND = Entry(
     "attack",
     OPTIONS,
     HELP,
-    partial(live, command="attack", doing="steps", check=check, plan=plan, parallel=True),
+    partial(live, command="attack", doing="steps", check=check, plan=plan),
 )

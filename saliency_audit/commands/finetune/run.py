@@ -57,7 +57,7 @@ def run(given: Given, screen: Screen) -> int:
         AuditError: in one line.
     """
     from saliency_audit.commands.finetune.audit import CHECKPOINT, check_training_data, save_trained
-    from saliency_audit.commands.finetune.before_and_after import check_before_and_after
+    from saliency_audit.commands.finetune.before_and_after import JOBS, check_before_and_after
     from saliency_audit.commands.finetune.report import PICTURES
     from saliency_audit.commands.finetune.training_log import TrainingLog
     from saliency_audit.metrics import CHECKS
@@ -160,16 +160,20 @@ def run(given: Given, screen: Screen) -> int:
         # A teacher's maps whose settings are not beside them may be of any training.
         begun = (path / "partial" / "settings.json").is_file()
         group.wait()
-        folder = RunFolder(path, settings, resume=True, ledger=ledger) if given.resume else None
+        folder = (
+            RunFolder(path, settings, jobs=JOBS, resume=True, ledger=ledger)
+            if given.resume
+            else None
+        )
         clean = None
         if not untrained:
             clean = measure_clean_accuracy(setup, workers=given.workers, processes=group)
         state = None
         if folder is None:
             if group.main:
-                folder = RunFolder(path, settings, resume=False, ledger=ledger)
+                folder = RunFolder(path, settings, jobs=JOBS, resume=False, ledger=ledger)
             group.wait()
-            folder = folder or RunFolder(path, settings, resume=True)
+            folder = folder or RunFolder(path, settings, jobs=JOBS, resume=True)
         if ledger is not None and not folder.finished:
             # A training that fails must not leave an earlier one's model for its own.
             ledger.remove_earlier([checkpoint, *OF_ANOTHER])
@@ -369,7 +373,7 @@ def _audit(
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
-            begin=lambda: folder.done,
+            begin=folder.done,
             tell=setup.tell,
             advance=advance,
         ):

@@ -64,7 +64,7 @@ def checks(name, option="", before=""):
 
 def tried(checks, model):
     beside = {"other": model, "annotations": None}
-    runs = plan(checks, batches=3)
+    runs = plan(checks)
     rehearse(runs, model, None, classes=3, beside=beside, batch_size=4, target="predicted", seed=0)
 
 
