@@ -96,6 +96,21 @@ def hold(
     return ledger
 
 
+def wrote(folder: Path, name: str) -> bool:
+    """Whether the run that holds the folder wrote a file of this name, also before a kill.
+
+    Args:
+        folder: as it was given to `hold`.
+        name: of a file in it.
+
+    Returns:
+        That; False in processes beside the first, which do not know.
+    """
+    return any(
+        ledger.folder == folder and ledger.wrote(name) for lock, ledger in _HELD if lock is not None
+    )
+
+
 def let_go() -> None:
     """Let other runs into the output folders of the command that has ended."""
     while _HELD:
