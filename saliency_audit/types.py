@@ -76,13 +76,15 @@ class Batch:
     """What an audit yields: the rows of one batch of images, and a few examples to draw.
 
     Attributes:
-        index: number of the batch; the same images have the same number in every run.
+        index: number of the batch in its job; the same images have the same one in every run.
         rows: measured values.
         examples: pictures to draw; empty but for the first images of a run.
         curves: sums of what is measured at many points, too many for rows.
+        job: what it belongs to, in a run that does several things one after the other.
     """
 
     index: int
     rows: list[Row]
     examples: list[Example]
     curves: list[CurvePoint] = field(default_factory=list)
+    job: str = ""

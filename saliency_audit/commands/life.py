@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
 from saliency_audit.commands.setup import (
+    Advance,
     Screen,
     Setup,
     common_settings,
@@ -21,13 +24,12 @@ from saliency_audit.processes import ALONE, Processes, processes
 from saliency_audit.visible import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     import pandas as pd
 
     from saliency_audit.commands.clean import Clean
     from saliency_audit.models import Classifier
     from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.ledger import Ledger
     from saliency_audit.types import Batch
 
 
@@ -40,12 +42,18 @@ class Answer:
         tables: frames, by the name that they have in ``run.json``.
         shown: tables and lines for the terminal, above the sentence.
         refused: why the run ends with exit code 1; None where it does not.
+        spoken: the sentence as the terminal shows it; as it is where there is none.
+        facts: what else ``run.json`` says.
+        beside: frames that the report needs and ``run.json`` does not have.
     """
 
     sentence: str
     tables: "Mapping[str, pd.DataFrame]"
     shown: Sequence[Any]
     refused: str | None = None
+    spoken: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: "Mapping[str, pd.DataFrame]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,28 @@ class Done:
     """What was measured, for the answer and the report.
 
     Attributes:
-        rows: of ``results.csv``.
-        clean: accuracy on the images as they are.
         folder: the output folder with its batches.
+        measure_clean: measures the accuracy on the images as they are, unless that is done.
         setup: model and images.
         width: of the screen, characters.
     """
 
-    rows: "pd.DataFrame"
-    clean: "Clean"
     folder: "RunFolder"
+    measure_clean: "Callable[[], Clean]"
     setup: Setup
     width: int
+
+    @cached_property
+    def rows(self) -> "pd.DataFrame":
+        """The rows of ``results.csv``."""
+        from saliency_audit.report.tables import read_results
+
+        return read_results(self.folder.results)
+
+    @property
+    def clean(self) -> "Clean":
+        """Accuracy on the images as they are."""
+        return self.measure_clean()
 
 
 @dataclass(frozen=True)
@@ -73,14 +91,17 @@ class Job:
 
     Attributes:
         settings: what determines its numbers, beside what determines those of any command.
-        audit: yields batches of rows; takes ``begin``, ``tell`` and ``advance``.
+        audit: yields batches of rows; takes ``begin``, ``tell`` and ``advance``. ``begin`` is
+            called with the name of each of ``parts``, and gives the indices that need no work.
         answer: from what was measured.
         report: writes tables, pictures and page; is handed the answer and the facts of the run.
         files: that it writes beside the tables and the page.
         pictures: how the names of its pictures begin.
         reads: files and folders that it reads beside the images, by option.
         models: further models whose passes count.
-        clear: what a run that does not go on from an earlier one removes first.
+        clear: files of earlier runs that this one must not be mixed with, removed first.
+        parts: jobs that its batches belong to, in the order in which they are joined.
+        measure_clean: clean accuracy, where the model gets its weights in the audit only.
     """
 
     settings: Mapping[str, Any]
@@ -92,6 +113,8 @@ class Job:
     reads: Mapping[str, object] = field(default_factory=dict)
     models: "Sequence[Classifier]" = ()
     clear: Sequence[str] = ()
+    parts: Sequence[str] = ("",)
+    measure_clean: "Callable[[], Clean] | None" = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +139,10 @@ def live(
     screen: Screen,
     *,
     command: str,
-    doing: str,
-    check: Callable[[Given], None],
     plan: Callable[[Given, Setup, Processes], Job],
-    parallel: bool = False,
+    check: Callable[[Given], None] = lambda given: None,
+    prepare: Callable[..., Setup] = prepare,
+    doing: str = "",
 ) -> int:
     """Run a command from its options to its exit code.
 
@@ -127,10 +150,10 @@ def live(
         given: its options.
         screen: what the user sees.
         command: its name.
-        doing: what its progress bar calls the work.
-        check: refuses what is wrong before anything is loaded.
         plan: what is to be done with a model and its images.
-        parallel: whether it shares its batches out over processes.
+        check: refuses what is wrong before anything is loaded.
+        prepare: loads both; takes options, screen and ``processes``.
+        doing: what its progress bar calls the work; nothing where the audit has bars of its own.
 
     Returns:
         The exit code.
@@ -140,15 +163,12 @@ def live(
         AuditError: it failed while running; what was finished is kept.
     """
     from saliency_audit.report.folder import RunFolder
-    from saliency_audit.report.tables import read_results
 
     check(given)
     path = place_of_report(given, command)
-    check_apart(
-        path,
-        **{name: getattr(given, name, None) for name in ("data", "maps", "annotations")},
-    )
-    together = processes(given.device) if parallel else ALONE
+    read = {name: getattr(given, name, None) for name in ("data", "val", "maps", "annotations")}
+    check_apart(path, **read)
+    together = processes(given.device)
     setup = prepare(given, screen, processes=together)
     job = plan(given, setup, together)
     settings = {**common_settings(setup, given), **job.settings}
@@ -157,33 +177,31 @@ def live(
         setup,
         files=job.files,
         pictures=job.pictures,
-        data=given.data,
+        data=read["val"] or given.data,
         others={"MODEL": given.model, "--classes": given.classes, **job.reads},
         processes=together,
     )
     with nothing_written_on_bad_input(ledger):
-        folder = RunFolder(path, settings, resume=True, ledger=ledger) if given.resume else None
-        clean = measure_clean_accuracy(setup, workers=given.workers, processes=together)
-        if folder is None or not folder.finished:
-
-            def begin() -> "Container[int]":
-                nonlocal folder
-                if folder is None and together.main:
-                    folder = RunFolder(path, settings, resume=False, ledger=ledger)
-                    if ledger is not None and job.clear:
-                        ledger.remove_earlier(job.clear)
-                together.wait()
-                # The others join the folder that the first one has made.
-                folder = folder or RunFolder(path, settings, resume=True)
-                if folder.done:
-                    setup.tell(f"resuming: {len(folder.done)} batches are done")
-                return folder.done
-
-            with screen.progress(f"{command}: {doing}", quiet=setup.quiet) as advance:
-                for batch in job.audit(begin=begin, tell=setup.tell, advance=advance):
-                    assert folder is not None
-                    folder.write(batch)
-            assert folder is not None
+        place = partial(RunFolder, path, settings, jobs=job.parts)
+        folder = place(resume=True, ledger=ledger) if given.resume else None
+        finished = folder is not None and folder.finished
+        clean = job.measure_clean or partial(
+            measure_clean_accuracy,
+            setup,
+            workers=given.workers,
+            processes=ALONE if finished else together,
+        )
+        measure_clean = cache(clean)
+        if not finished:
+            if job.measure_clean is None:
+                measure_clean()
+            enter = cache(partial(_enter, folder, place, job.clear, ledger, together, setup.tell))
+            with _bar(setup, command, doing) as advance:
+                for batch in job.audit(
+                    begin=lambda part="": enter().done(part), tell=setup.tell, advance=advance
+                ):
+                    enter().write(batch)
+            folder = enter()
             together.wait()
             if together.main:
                 folder.write_results()
@@ -192,17 +210,17 @@ def live(
     together.close()
     if not together.main:
         return 0
-    done = Done(read_results(folder.results), clean, folder, setup, screen.width())
+    assert folder is not None
+    done = Done(folder, measure_clean, setup, screen.width())
     answer = job.answer(done)
-    if not folder.finished:
-        about = facts(setup, clean, sys.argv[1:], settings)
-        about |= {"answer": answer.sentence, "model_passes": passes}
-        if parallel:
-            about["processes"] = together.world
+    if not finished:
+        about = facts(setup, done.clean, sys.argv[1:], settings)
+        about |= {"answer": answer.sentence, "model_passes": passes, "processes": together.world}
+        about |= answer.facts
         job.report(done, answer, about)
         tables = {name: table.to_dict("records") for name, table in answer.tables.items()}
         folder.close(about | tables)
-    screen.show(*answer.shown, escape(flat(answer.sentence)))
+    screen.show(*answer.shown, answer.spoken or escape(flat(answer.sentence)))
     if not given.quiet:
         screen.show(escape(flat(f"report: {path / 'report.html'}")))
     if answer.refused is None:
@@ -210,3 +228,30 @@ def live(
     if answer.refused:
         screen.note(answer.refused)
     return 1
+
+
+def _enter(
+    folder: "RunFolder | None",
+    place: "Callable[..., RunFolder]",
+    clear: Sequence[str],
+    ledger: "Ledger | None",
+    together: Processes,
+    tell: Callable[[str], None],
+) -> "RunFolder":
+    """The folder that this run goes on in, or that its first process makes and the others join."""
+    if folder is None and together.main:
+        folder = place(resume=False, ledger=ledger)
+    if ledger is not None:
+        ledger.remove_earlier(clear)
+    together.wait()
+    folder = folder or place(resume=True)
+    if folder.batches:
+        tell(f"resuming: {folder.batches} batches are done")
+    return folder
+
+
+def _bar(setup: Setup, command: str, doing: str) -> AbstractContextManager[Advance]:
+    """How far the run is; nothing where its audit shows that itself."""
+    if doing:
+        return setup.screen.progress(f"{command}: {doing}", quiet=setup.quiet)
+    return nullcontext(lambda done, total: None)

@@ -22,8 +22,8 @@ TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop"
 """Tables that runs write."""
 
 
-_HELD: list[tuple["FolderLock", "Ledger"]] = []
-"""Output folders that the present command holds."""
+_HELD: list[tuple["FolderLock | None", "Ledger"]] = []
+"""Output folders that the present command holds; the lock is that of its first process."""
 
 
 def check_writable(folder: Path) -> None:
@@ -75,6 +75,8 @@ def hold(
         InputError: it cannot be written, another run holds it, or this run would write over or
             remove what it reads.
     """
+    from saliency_audit.report.ledger import Ledger
+
     ledger, problem = None, ""
     if processes.main:
         try:
@@ -83,10 +85,30 @@ def hold(
         except InputError as error:
             problem = str(error)
     # All end alike: the others would wait for the first one for ever.
-    if problem := processes.gathered(problem)[0]:
+    problem, protected = processes.gathered((problem, ledger and ledger.protected))[0]
+    if problem:
         raise InputError(problem)
     check_writable(folder)
+    if ledger is None:
+        beside = Ledger(folder, rank=processes.rank, protected=protected)
+        beside.open()
+        _HELD.append((None, beside))
     return ledger
+
+
+def wrote(folder: Path, name: str) -> bool:
+    """Whether the run that holds the folder wrote a file of this name, also before a kill.
+
+    Args:
+        folder: as it was given to `hold`.
+        name: of a file in it.
+
+    Returns:
+        That; False in processes beside the first, which do not know.
+    """
+    return any(
+        ledger.folder == folder and ledger.wrote(name) for lock, ledger in _HELD if lock is not None
+    )
 
 
 def let_go() -> None:
@@ -94,7 +116,8 @@ def let_go() -> None:
     while _HELD:
         lock, ledger = _HELD.pop()
         ledger.close()
-        lock.release()
+        if lock is not None:
+            lock.release()
         # What failed on wrong input made it and left nothing there.
         ledger.remove_made()
 
@@ -118,8 +141,11 @@ def _held(folder: Path, setup: Setup) -> "Ledger":
     except BaseException:
         lock.release()
         raise
-    ledger.open()
     _HELD.append((lock, ledger))
+    try:
+        ledger.open()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     if not lock.held:
         setup.tell(
             f"the file system of output folder '{folder}' has no locks; start no second run in it"

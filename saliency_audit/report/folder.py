@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from io import BytesIO
@@ -17,7 +17,7 @@ from saliency_audit.errors import InputError
 from saliency_audit.report.facts import RUN, plain, run_json
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.ledger import PARTIAL, SUBFOLDERS, Ledger
-from saliency_audit.report.tables import csv_lines
+from saliency_audit.report.tables import csv_lines, read_results
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 from saliency_audit.writing import remove_leftovers, replace_file
 
@@ -27,29 +27,36 @@ _KINDS = ("csv", "npz", "curves")
 TEACHER_MAPS = f"{PARTIAL}/teacher-maps.npy"
 """Maps that ``finetune`` trains towards, as long as it trains."""
 
-_BATCH_FILE = re.compile(rf"(\d{{6,}})\.({'|'.join(_KINDS)})")
+_JOB = "[a-z0-9-]+"
+_BATCH_FILE = re.compile(rf"(?:({_JOB})\.)?(\d{{6,}})\.({'|'.join(_KINDS)})")
 
 
 class RunFolder:
     """Where one run writes, and what an earlier one left there.
 
-    Every batch becomes a file in ``partial/``, so what is done survives a kill. ``write_results``
-    joins them in the order of their numbers, whichever process or run wrote them; ``close``
-    declares the run finished and removes ``partial/``. Several processes may write different
-    batches into one folder, once one of them has made it: the others join with ``resume=True``.
+    Every batch becomes a file in ``partial/``, named after its job and its index in that job, so
+    what is done survives a kill. ``write_results`` joins them in the order of jobs and indices,
+    whichever process or run wrote them; ``close`` declares the run finished and removes
+    ``partial/``. Several processes may write different batches into one folder, once one of them
+    has made it: the others join with ``resume=True``.
 
     Args:
         path: the output folder; made if missing.
         settings: the resolved options that determine the numbers, JSON-able.
+        jobs: names of what batches belong to, in the order in which they are joined: of lower
+            case letters, digits and hyphens. Batches of other jobs, which an earlier version of
+            this program may have left, are not read.
         resume: keep what an earlier run with the same settings finished. Otherwise its partial
             batches are removed; its reports stay until this run's replace them.
         ledger: of the files in the folder; None for processes beside the one that writes reports.
 
     Attributes:
+        jobs: as given.
         finished: the earlier run was complete; nothing is left to do.
 
     Raises:
         InputError: the folder cannot be written, or the earlier run had other settings.
+        ValueError: a job cannot be called so.
     """
 
     def __init__(
@@ -57,10 +64,15 @@ class RunFolder:
         path: Path,
         settings: Mapping[str, Any],
         *,
+        jobs: Sequence[str] = ("",),
         resume: bool,
         ledger: Ledger | None = None,
     ) -> None:
+        for job in filter(None, jobs):
+            if not re.fullmatch(_JOB, job):
+                raise ValueError(f"'{job}' is no name of a job")
         self.path = path
+        self.jobs = tuple(jobs)
         self._ledger = ledger
         self.settings: dict[str, Any] = plain(settings)
         self._partial = path / PARTIAL
@@ -86,10 +98,14 @@ class RunFolder:
                 "name another with --output-dir"
             ) from error
 
+    def done(self, job: str = "") -> frozenset[int]:
+        """Indices of the batches of a job that are on disk."""
+        return frozenset(index for index, _ in self._files("csv", [job]))
+
     @property
-    def done(self) -> frozenset[int]:
-        """Numbers of the batches that are on disk."""
-        return frozenset(number for number, _ in self._files("csv"))
+    def batches(self) -> int:
+        """How many batches are on disk, of all jobs."""
+        return len(self._files("csv"))
 
     @property
     def results(self) -> Path:
@@ -101,8 +117,11 @@ class RunFolder:
 
         Raises:
             AuditError: the disk is full or the file cannot be written.
+            ValueError: it is of a job that is none of this run's.
         """
-        name = f"{batch.index:06d}"
+        if batch.job not in self.jobs:
+            raise ValueError(f"'{batch.job}' is none of the jobs {', '.join(self.jobs)}")
+        name = f"{batch.job}.{batch.index:06d}".removeprefix(".")
         if batch.examples:
             write_atomically(self._partial / f"{name}.npz", _pack(batch.examples))
         if batch.curves:
@@ -121,12 +140,17 @@ class RunFolder:
         """
         return write_atomically(self.results, _joined([path for _, path in self._files("csv")]))
 
+    def rows(self, job: str = "") -> pd.DataFrame:
+        """The rows of a job, in the order of its batches, as `read_results` reads them."""
+        frames = [read_results(path) for _, path in self._files("csv", [job])]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS])
+
     def examples(self) -> list[Example]:
-        """The pictures of all batches, in the order of their numbers."""
+        """The pictures of all batches, in the order of jobs and indices."""
         return [example for _, path in self._files("npz") for example in _unpack(path)]
 
     def curves(self) -> pd.DataFrame:
-        """The curves of all batches, joined in the order of their numbers.
+        """The curves of all batches, joined in the order of jobs and indices.
 
         Returns:
             ``CURVE_COLUMNS``, the curves in order of first appearance and ``x`` ascending. The
@@ -156,6 +180,7 @@ class RunFolder:
         """
         facts = {**facts, "settings": self.settings, "finished": True}
         if self._ledger is not None:
+            self._ledger.take_in()
             self._ledger.remove_earlier()
             facts["files"] = self._ledger.files()
         run = run_json(self.path, facts)
@@ -168,15 +193,21 @@ class RunFolder:
             self._ledger.close()
         return run
 
-    def _files(self, kind: str) -> list[tuple[int, Path]]:
-        """Numbered files of a kind in ``partial/``, in order."""
-        return _numbered(self._partial, kind)
+    def _files(self, kind: str, jobs: Sequence[str] | None = None) -> list[tuple[int, Path]]:
+        """Indices and files of a kind of some jobs, or all, in the order of jobs and indices."""
+        place = {job: i for i, job in enumerate(self.jobs if jobs is None else jobs)}
+        found = (
+            (place[job], index, path)
+            for job, index, of, path in _batch_files(self._partial)
+            if of == kind and job in place
+        )
+        return [(index, path) for _, index, path in sorted(found)]
 
     def _refuse_foreign_batches(self) -> None:
         """Refuse a ``partial/`` of somebody else: what runs put there, they put beside settings."""
         if (self._partial / "settings.json").exists():
             return
-        for _, path in (found for kind in _KINDS for found in self._files(kind)):
+        for *_, path in _batch_files(self._partial):
             raise InputError(
                 f"'{path}' was there before any run; move it, or name another folder with "
                 "--output-dir"
@@ -196,7 +227,7 @@ def remove_partial(folder: Path) -> None:
     remove_leftovers(partial)
     # The settings go last: batches without settings would be taken for anyone's.
     for path in (
-        *(path for kind in _KINDS for _, path in _numbered(partial, kind)),
+        *(path for *_, path in _batch_files(partial)),
         folder / TEACHER_MAPS,
         folder / f"{TEACHER_MAPS}.part",
         partial / "settings.json",
@@ -206,10 +237,10 @@ def remove_partial(folder: Path) -> None:
         partial.rmdir()
 
 
-def _numbered(partial: Path, kind: str) -> list[tuple[int, Path]]:
-    """Numbered files of a kind in ``partial/``, in order."""
+def _batch_files(partial: Path) -> list[tuple[str, int, str, Path]]:
+    """Job, index, kind and path of all files of batches in ``partial/``, in any order."""
     matches = ((_BATCH_FILE.fullmatch(path.name), path) for path in partial.glob("*"))
-    return sorted((int(m[1]), path) for m, path in matches if m and m[2] == kind)
+    return [(m[1] or "", int(m[2]), m[3], path) for m, path in matches if m]
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ PARTIAL = "partial"
 SUBFOLDERS = (PARTIAL, "images", "checkpoint")
 """Folders that runs make in theirs."""
 
-_JOURNAL = "files.jsonl"
+_JOURNAL = re.compile(rf"{PARTIAL}/files(\.\d+)?\.jsonl")
 
 
 class Ledger:
@@ -29,18 +30,34 @@ class Ledger:
     content still is what was written; nothing else is ever removed. Both lists may come from
     anybody: a name that leads out of the folder names nothing.
 
+    Of several processes of a run, the first one knows and removes; each of the others only writes
+    down its own files, in a list of its own that the first one takes in.
+
     Args:
         folder: the output folder; exists.
         made: the folders that were missing and were made for this run, innermost first.
+        rank: of this process.
+        protected: as the first process has them.
+
+    Attributes:
+        protected: files that are neither written nor removed, and the option that named each.
 
     Raises:
         InputError: a folder that runs write into is a link to elsewhere.
     """
 
-    def __init__(self, folder: Path, made: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        made: Iterable[Path] = (),
+        *,
+        rank: int = 0,
+        protected: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self._root = os.path.abspath(folder)
-        self._journal = folder / PARTIAL / _JOURNAL
+        self._rank = rank
+        self._journal = folder / PARTIAL / (f"files.{rank}.jsonl" if rank else "files.jsonl")
         self._made = list(made)
         for name in SUBFOLDERS:
             if (folder / name).is_symlink():
@@ -52,9 +69,10 @@ class Ledger:
         self._earlier: dict[str, set[str]] = {}
         self._own: dict[str, str] = {}
         self._now: dict[str, str] = {}
-        self._protected: dict[str, str] = {}
-        self._read_run()
-        self._read_journal()
+        self.protected = dict(protected or {})
+        if not rank:
+            self._read_run()
+            self._read_journal(self._journal)
 
     @property
     def began(self) -> bool:
@@ -62,7 +80,13 @@ class Ledger:
         return PARTIAL in self._there
 
     def open(self) -> None:
-        """Write down all files from now on."""
+        """Write down all files from now on.
+
+        Raises:
+            OSError: the journal of a run that was killed cannot be written.
+        """
+        if not self._rank:
+            self.take_in()
         watch(self._wrote)
 
     def close(self) -> None:
@@ -85,7 +109,19 @@ class Ledger:
             path: what this run reads.
             said: the option that named it.
         """
-        self._protected[os.path.realpath(path)] = said
+        self.protected[os.path.realpath(path)] = said
+
+    def take_in(self) -> None:
+        """Take in what other processes wrote down: of this run, or of one that was killed.
+
+        Raises:
+            OSError: the journal cannot be written.
+        """
+        for path in sorted(set(self._journals()) - {self._journal}):
+            self._read_journal(path)
+            with self._journal.open("ab") as file:
+                file.write(path.read_bytes())
+            path.unlink()
 
     def start_over(self) -> None:
         """Begin a run anew: all that was written before this process is an earlier run's.
@@ -128,7 +164,8 @@ class Ledger:
 
     def remove_journal(self) -> None:
         """Remove the list of a run that has ended, once ``run.json`` has it."""
-        self._journal.unlink(missing_ok=True)
+        for path in (self._journal, *self._journals()):
+            path.unlink(missing_ok=True)
         with suppress(OSError):
             self._journal.parent.rmdir()
 
@@ -156,9 +193,9 @@ class Ledger:
             name = Path(os.path.abspath(path)).relative_to(self._root).as_posix()
         except ValueError:
             return  # of another folder
-        if name == f"{PARTIAL}/{_JOURNAL}":
+        if _JOURNAL.fullmatch(name):
             return
-        if said := self._protected.get(os.path.realpath(path)):
+        if said := self.protected.get(os.path.realpath(path)):
             raise AuditError(
                 f"this run reads '{path}' ({said}) and does not write over it; name another "
                 "folder with --output-dir"
@@ -189,9 +226,15 @@ class Ledger:
             if isinstance(digest, str):
                 self._earlier.setdefault(name, set()).add(digest)
 
-    def _read_journal(self) -> None:
-        """Take in what a run that was killed has written."""
-        path = _inside(self.folder, f"{PARTIAL}/{_JOURNAL}")
+    def _journals(self) -> list[Path]:
+        """The lists of all processes; a link is none."""
+        names = (f"{PARTIAL}/{path.name}" for path in (self.folder / PARTIAL).glob("files*"))
+        found = (_inside(self.folder, name) for name in names if _JOURNAL.fullmatch(name))
+        return [path for path in found if path is not None]
+
+    def _read_journal(self, journal: Path) -> None:
+        """Take in what a process has written that was killed, or has done its part."""
+        path = _inside(self.folder, f"{PARTIAL}/{journal.name}")
         try:
             lines = [] if path is None else path.read_bytes().splitlines()
         except OSError:
@@ -221,7 +264,7 @@ class Ledger:
     def _remove(self, name: str) -> None:
         """Remove a file that is a run's own, and the folders that it leaves empty."""
         path = self._unchanged(name)
-        if path is None or os.path.realpath(path) in self._protected:
+        if path is None or os.path.realpath(path) in self.protected:
             return
         with suppress(OSError):
             path.unlink()

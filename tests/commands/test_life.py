@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def audit(model, data, *, batch_size, begin, tell, advance):
         advance(len(rows), len(data))
 
 
+def audit_parts(model, data, *, batch_size, begin, tell, advance):
+    """The same twice, as two jobs; the second one first."""
+    for part in ("late", "early"):
+        for batch in audit(
+            model,
+            data,
+            batch_size=batch_size,
+            begin=partial(begin, part),
+            tell=tell,
+            advance=advance,
+        ):
+            yield replace(batch, job=part)
+
+
 def answer(done, *, given):
     mean = done.rows["value"].mean()
     table = pd.DataFrame({"mean": [mean], "n": [len(done.rows)]})
@@ -76,12 +91,15 @@ COMMAND = Entry(
     "brightness",
     OPTIONS,
     "Say how bright images are.",
-    partial(live, command="brightness", doing="images", check=check, plan=plan),
+    partial(
+        live, command="brightness", doing="images", check=check, plan=lambda *given: plan(*given)
+    ),
 )
 
 # What becomes of it.
 
 OUT = Path("saliency-audit-report/brightness")
+PARTS = ("early", "late")
 FEW = ("--batch-size", 2)
 
 
@@ -162,6 +180,35 @@ def test_killed_it_goes_on_where_it_was(bright, measured):
     assert not (OUT / "partial").exists()
 
 
+@pytest.mark.parametrize("stop", [2, 4])
+def test_each_of_its_jobs_is_kept_through_a_kill(bright, measured, monkeypatch, stop):
+    twice = plan
+
+    def planned(*given):
+        job = twice(*given)
+        return replace(
+            job, audit=partial(audit_parts, *job.audit.args, **job.audit.keywords), parts=PARTS
+        )
+
+    monkeypatch.setattr(sys.modules[__name__], "plan", planned)
+    assert bright("--output-dir", "whole").code == 0
+    rows = pd.read_csv("whole/results.csv")
+    assert list(rows["image"][:6]) == list(rows["image"][6:])
+    measured.clear()
+    measured.stop = stop
+    assert bright().code == 130
+    kept = sorted(path.name for path in (OUT / "partial").glob("*.csv"))
+    written = [f"{part}.{index:06d}.csv" for part in ("late", "early") for index in range(3)]
+    assert kept == sorted(written[:stop])
+    measured.clear()
+    measured.stop = 100
+    ran = bright("--resume")
+    assert ran.code == 0, ran.err
+    assert len(measured) == 6 - stop
+    assert f"resuming: {stop} batches are done" in ran.err
+    assert (OUT / "results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+
+
 def test_finished_it_measures_nothing_and_answers_again(bright, measured):
     first = bright()
     written = (OUT / "run.json").read_bytes()
@@ -208,23 +255,57 @@ def test_a_sentence_is_read_and_never_obeyed(bright):
     assert facts()["answer"].endswith(evil)
 
 
+POLICY = """
+[[check]]
+metric = "accuracy"
+at_least = 0.5
+[[check]]
+metric = "deletion"
+saliency = "gradient"
+steps = 4
+better_than = "random"
+[[check]]
+trick = "logit-shift"
+saliency = "gradcam"
+verdict = "unmoved"
+[[check]]
+attack = "topk"
+saliency = "gradcam"
+steps = 2
+verdict = ["steady", "shifted"]
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "options", "files"),
     [
         (
             "evaluate",
-            ("--metric", "deletion", "--metric", "accuracy", "--steps", "4"),
+            "--metric deletion --metric accuracy --steps 4 --saliency gradient",
             ("results.csv", "summary.csv", "curves.csv", "verdicts.csv"),
         ),
         (
             "fool",
-            ("--trick", "logit-shift", "--scalar", "logit", "--batch-size", "16"),
+            "--trick logit-shift --scalar logit --batch-size 16 --saliency gradient",
             ("results.csv", "summary.csv", "verdicts.csv"),
+        ),
+        (
+            # Structured wants another image's map: that of the first one, whoever attacks.
+            "attack",
+            "--attack topk --attack structured --attack pgd --steps 2 --batch-size 16 "
+            "--saliency gradient --measure gradient",
+            ("results.csv", "summary.csv", "verdicts.csv", "images/manifest.csv"),
+        ),
+        (
+            "gate",
+            "--policy policy.toml --batch-size 16 --report-only",
+            ("results.csv", "summary.csv", "summary.md"),
         ),
     ],
 )
 def test_two_processes_write_what_one_writes(run, command, options, files):
-    given = [command, *options, "--saliency", "gradient", "--max-samples", "40"]
+    Path("policy.toml").write_text(POLICY)
+    given = [command, *options.split(), "--max-samples", "40"]
     # On CPUs, accelerate's own launcher starts several processes through MPI only.
     launch = [
         sys.executable,
@@ -247,4 +328,9 @@ def test_two_processes_write_what_one_writes(run, command, options, files):
     assert one.code == 0, one.err
     for name in files:
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
-    assert json.loads(Path("two/run.json").read_text())["processes"] == 2
+    facts = json.loads(Path("two/run.json").read_text())
+    assert facts["processes"] == 2
+    # Also what the second process wrote is the run's own.
+    assert facts["files"].keys() == json.loads(Path("one/run.json").read_text())["files"].keys()
+    written = {path.relative_to("two").as_posix() for path in Path("two").rglob("*.*")}
+    assert written == {*facts["files"], "run.json"}

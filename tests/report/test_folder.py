@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,8 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, uninterrupted):
         first.write(batch(index))
     second = RunFolder(path, SETTINGS, resume=True)
     assert not second.finished
-    assert second.done == {0, 3, 7, 11}
-    rest = [batch(i) for i in range(12) if i not in second.done]
+    assert second.done() == {0, 3, 7, 11}
+    rest = [batch(i) for i in range(12) if i not in second.done()]
     assert finish(second, rest) == uninterrupted
     assert sorted(p.name for p in path.iterdir()) == ["results.csv", "run.json"]
 
@@ -110,7 +111,7 @@ def test_killed_run_leaves_whole_batches(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     folder = RunFolder(path, SETTINGS, resume=True)
-    done = folder.done
+    done = folder.done()
     assert len(done) >= 20
     for index in done:
         fresh = RunFolder(tmp_path / "fresh", SETTINGS, resume=False)
@@ -174,7 +175,7 @@ def test_without_resume_old_batches_go_and_old_reports_stay(tmp_path):
     killed.write(batch(5))
     (path / "partial" / "notes.txt").write_text("not ours")
     fresh = RunFolder(path, SETTINGS | {"seed": 1}, resume=False)
-    assert fresh.done == frozenset()
+    assert fresh.done() == frozenset()
     assert not fresh.finished
     assert (path / "results.csv").read_bytes() == old
     assert finish(fresh, [batch(1)]) != old
@@ -183,7 +184,7 @@ def test_without_resume_old_batches_go_and_old_reports_stay(tmp_path):
 
 def test_resume_of_nothing_starts(tmp_path):
     folder = RunFolder(tmp_path / "new" / "deep", SETTINGS, resume=True)
-    assert folder.done == frozenset()
+    assert folder.done() == frozenset()
     assert folder.examples() == []
     assert not folder.finished
 
@@ -195,6 +196,56 @@ def test_several_processes_share_a_folder(tmp_path, uninterrupted):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda i: workers[i % 3].write(batch(i)), range(12)))
     assert finish(workers[0], []) == uninterrupted
+
+
+JOBS = ("training", "b-2", "a")
+
+
+def of_job(job, index):
+    return replace(batch(index), job=job)
+
+
+def test_batches_of_jobs_are_joined_in_the_order_of_jobs_then_indices(tmp_path):
+    given = [(job, index) for job in JOBS for index in (0, 1, 10)]
+    whole = RunFolder(tmp_path / "whole", SETTINGS, jobs=JOBS, resume=False)
+    expected = finish(whole, [of_job(*key) for key in given])
+    # Whatever comes first, through a kill and from several processes.
+    path = tmp_path / "parts"
+    first = RunFolder(path, SETTINGS, jobs=JOBS, resume=False)
+    for key in (given[8], given[1], given[4]):
+        first.write(of_job(*key))
+    again = [RunFolder(path, SETTINGS, jobs=JOBS, resume=True) for _ in range(2)]
+    assert {job: again[0].done(job) for job in JOBS} == {"training": {1}, "b-2": {1}, "a": {10}}
+    assert again[0].batches == 3
+    missing = [(job, i) for job, i in reversed(given) if i not in again[0].done(job)]
+    for number, key in enumerate(missing):
+        again[number % 2].write(of_job(*key))
+    examples = [example.image for example in again[1].examples()]
+    assert examples == [f"{index}.png" for _, index in given]
+    pd.testing.assert_frame_equal(again[1].rows("a"), again[1].rows("training"))
+    assert finish(again[0], []) == expected
+    assert sorted(p.name for p in path.iterdir()) == ["results.csv", "run.json"]
+
+
+def test_batches_of_other_jobs_are_not_read_and_go_with_the_rest(tmp_path):
+    old = RunFolder(tmp_path, SETTINGS, resume=False)
+    old.write(batch(0))
+    new = RunFolder(tmp_path, SETTINGS, jobs=("metrics",), resume=True)
+    assert not new.finished
+    assert new.done("metrics") == frozenset()
+    assert new.batches == 0
+    expected = RunFolder(tmp_path / "alone", SETTINGS, jobs=("metrics",), resume=False)
+    batches = [of_job("metrics", 1)]
+    assert finish(new, batches) == finish(expected, batches)
+    assert not (tmp_path / "partial").exists()
+
+
+@pytest.mark.parametrize("job", ["../a", "a.b", "A", "a/b", "a b"])
+def test_a_job_is_named_so_that_any_disk_can_hold_it(tmp_path, job):
+    with pytest.raises(ValueError, match="no name of a job"):
+        RunFolder(tmp_path, SETTINGS, jobs=(job,), resume=False)
+    with pytest.raises(ValueError, match="is none of the jobs"):
+        RunFolder(tmp_path, SETTINGS, resume=False).write(of_job(job, 0))
 
 
 def test_batches_beyond_a_million_stay_in_order(tmp_path):
@@ -231,7 +282,7 @@ def test_disk_full_keeps_what_was_finished(tmp_path, monkeypatch, uninterrupted,
         "settings.json",
     ]
     again = RunFolder(path, SETTINGS, resume=True)
-    assert finish(again, [batch(i) for i in range(12) if i not in again.done]) == uninterrupted
+    assert finish(again, [batch(i) for i in range(12) if i not in again.done()]) == uninterrupted
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
@@ -277,7 +328,7 @@ def test_curves_join_over_batches_processes_and_a_resumed_run(tmp_path):
     for index in (2, 0):
         folder.write(Batch(index, [], [], curve_points(values[4 * index : 4 * index + 4])))
     other = RunFolder(tmp_path, SETTINGS, resume=True)
-    assert other.done == {0, 2}
+    assert other.done() == {0, 2}
     other.write(Batch(1, [], [], curve_points(values[4:8])))
     curves = folder.curves()
     assert tuple(curves.columns) == CURVE_COLUMNS

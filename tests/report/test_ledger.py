@@ -138,6 +138,45 @@ def test_a_kill_at_the_moment_of_writing_leaves_nothing_unowned(out, late):
     assert listing(out) == {"results.csv", "run.json"}
 
 
+def test_files_of_other_processes_are_the_runs_own(out):
+    Run(out).write(images__a_png="old", images__b_png="old").finish()
+    run = Run(out)
+    run.ledger.protect(out / "mine.png", "--picture")
+    other = Ledger(out, rank=1, protected=run.ledger.protected)
+    run.ledger.close()
+    other.open()
+    run.write(images__b_png="new", images__c_png="of another")
+    with pytest.raises(AuditError, match=r"mine\.png' \(--picture\)"):
+        run.write(mine_png="not to be written")
+    other.close()
+    run.ledger.open()
+    files = run.finish()
+    assert files.keys() == {"images/b.png", "images/c.png", "results.csv"}
+    assert listing(out) == {*files, "run.json"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_other_processes_outlive_a_kill(out, resume):
+    run = Run(out)
+    other = Ledger(out, rank=12)
+    run.ledger.close()
+    other.open()
+    run.write(a_png="of another")
+    other.close()
+    files = Run(out, resume=resume).finish()
+    assert files.keys() == {"results.csv", *(["a.png"] if resume else [])}
+    assert listing(out) == {*files, "run.json"}
+
+
+def test_a_list_that_is_a_link_is_not_followed(tmp_path, out):
+    (tmp_path / "mine.jsonl").write_text("mine")
+    run = Run(out)
+    (out / "partial" / "files.1.jsonl").symlink_to(tmp_path / "mine.jsonl")
+    run.finish()
+    assert (out / "partial" / "files.1.jsonl").is_symlink()
+    assert (tmp_path / "mine.jsonl").read_text() == "mine"
+
+
 def test_a_torn_line_of_the_journal_spoils_no_other(out):
     Run(out).write(a_png="1").killed()
     with (out / "partial" / "files.jsonl").open("a") as file:

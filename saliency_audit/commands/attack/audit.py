@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.commands.rows import failure_rows
-from saliency_audit.data import ImageData, batches
+from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics.similarity import pixel_count
@@ -47,6 +47,18 @@ EXAMPLES = 4
 """Images drawn of each attack on each method: the worst."""
 
 
+class Told(TypedDict, total=False):
+    """Who is told how far an audit is.
+
+    Attributes:
+        tell: called with lines the user should read.
+        advance: called with (work done, all work).
+    """
+
+    tell: Callable[[str], None]
+    advance: Callable[[int, int], None]
+
+
 def attack(
     model: Classifier,
     data: ImageData,
@@ -66,9 +78,9 @@ def attack(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
     begin: Callable[[], Container[int]] = tuple,
-    tell: Callable[[str], None] = lambda line: None,
-    advance: Callable[[int, int], None] = lambda done, total: None,
+    **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Attack every image with each attack and measure every map before and after.
 
@@ -98,10 +110,10 @@ def attack(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
+        shard: ``(rank, world)``: this process takes every world-th batch.
         begin: called once all is known to work and before anything is saved; returns the indices
             of batches that need no work.
-        tell: called with lines the user should read.
-        advance: called with (work done, all work).
+        told: ``tell`` and ``advance``, for lines the user should read and how far it is.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -110,6 +122,8 @@ def attack(
         InputError: an unknown name, an impossible number, a method asked for by name that cannot
             be attacked or measured, or images that cannot be read at all.
     """
+    tell = told.get("tell", lambda line: None)
+    advance = told.get("advance", lambda done, total: None)
     options, search = options or {}, search or {}
     attacks = list(dict.fromkeys(attacks))
     scalars = list(dict.fromkeys(scalars))
@@ -193,11 +207,14 @@ def attack(
             search=search,
             options=options,
             tell=tell,
-            count=_progress(advance, lambda: run.work(work) * len(data)),
+            count=_progress(advance, lambda: run.work(work) * mine),
         )
         seen: dict[Job, list[float]] = {}
         done = begin()
-        for batch in batches(data, batch_size=at_once, workers=workers, device=device, skip=done):
+        mine = images_of(len(data), at_once, shard=shard, done=done)
+        for batch in batches(
+            data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
+        ):
             rows, examples = failure_rows(batch, model.name), []
             if batch.names:
                 attacked = AttackedBatch(run, batch, batch_size=batch_size)

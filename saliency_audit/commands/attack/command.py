@@ -114,7 +114,6 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     Raises:
         InputError: the model or the images do not allow it.
     """
-    del processes
     from saliency_audit.commands.attack.audit import attack
     from saliency_audit.commands.attack.report import PICTURES
     from saliency_audit.commands.picture import picture_sha256
@@ -163,6 +162,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
+            shard=(processes.rank, processes.world),
         ),
         answer=partial(answer, k=picked.k, fail_on=given.fail_on),
         report=partial(report, path=path, k=picked.k, seed=given.seed),

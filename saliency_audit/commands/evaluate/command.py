@@ -249,5 +249,5 @@ COMMAND = Entry(
     "evaluate",
     OPTIONS,
     HELP,
-    partial(live, command="evaluate", doing="measurements", check=check, plan=plan, parallel=True),
+    partial(live, command="evaluate", doing="measurements", check=check, plan=plan),
 )

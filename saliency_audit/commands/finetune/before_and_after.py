@@ -26,6 +26,8 @@ _METRICS = (
     "deletion",
     "discriminative",
 )
+JOBS = ("accuracy", "metrics", "attack-before", "attack-after")
+"""What the batches belong to, in the order in which they come."""
 _OF_ATTACK = ("topk-intersection", "prediction-kept")
 _COST = {"accuracy": 1, "evaluate": 150, "attack": 150}  # of one image, roughly
 
@@ -35,12 +37,14 @@ class _Run:
     """One audit of those that belong to the comparison.
 
     Attributes:
+        job: what its batches belong to.
         batches: the audit, less ``begin`` and ``advance``.
         rows: what becomes of a row; None leaves it out.
         work: in units of ``_COST``.
         drawn: whether its images and maps are examples.
     """
 
+    job: str
     batches: Callable[..., Iterator[Batch]]
     rows: Callable[[Row], Row | None]
     work: int
@@ -64,7 +68,8 @@ def before_and_after(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
-    begin: Callable[[], Container[int]] = tuple,
+    shard: tuple[int, int] = (0, 1),
+    begin: Callable[[str], Container[int]] = lambda job: (),
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Batch]:
@@ -94,15 +99,16 @@ def before_and_after(
         seed: of every random draw.
         batch_size: most images a model sees at once.
         workers: processes that read images.
-        begin: called once something is known to work; returns the numbers of all batches that
-            need no work.
+        shard: ``(rank, world)``: this process takes every world-th batch.
+        begin: called with one of ``JOBS`` once something is known to work; returns the indices of
+            its batches that need no work.
         tell: called with lines the user should read, each of them once.
         advance: called with (work done, all work).
 
     Yields:
-        Batches of rows. Each of the audits has as many numbers as there are images. The examples
-        are the first images with the maps before and after (roles "image", "before", "after");
-        settings name classes, ``label=...`` of an image and ``class=...`` of a map.
+        Batches of rows, each with its job. The examples are the first images with the maps before
+        and after (roles "image", "before", "after"); settings name classes, ``label=...`` of an
+        image and ``class=...`` of a map.
 
     Raises:
         InputError: an unknown name or impossible number, models with different classes, or images
@@ -128,6 +134,7 @@ def before_and_after(
         "seed": seed,
         "batch_size": batch_size,
         "workers": workers,
+        "shard": shard,
         "tell": tell_once,
     }
     second = other or before
@@ -138,11 +145,13 @@ def before_and_after(
     compared = partial(evaluate, models[0], models=models[1:], scalar=scalar, **shared)
     runs = [
         _Run(
+            "accuracy",
             partial(compared, data, metrics=["accuracy"]),
             lambda row: row,
             len(data) * len(models) * _COST["accuracy"],
         ),
         _Run(
+            "metrics",
             partial(compared, chosen, metrics=metrics, saliency=saliency, other=second),
             partial(_measured, old=before.name if before and other is None else "", second=second),
             len(chosen) * len(models) * len(saliency) * _COST["evaluate"],
@@ -155,6 +164,7 @@ def before_and_after(
             tell_once(f"{name} is not attacked: it cannot be differentiated")
     runs += [
         _Run(
+            "attack-before" if model is before else "attack-after",
             partial(
                 attack,
                 model,
@@ -173,20 +183,15 @@ def before_and_after(
         for model in (models if attacked else ())
     ]
     total, made = sum(run.work for run in runs), 0
-    for i, run in enumerate(runs):
-        place = i * len(data)
-
-        def own(place: int = place) -> set[int]:
-            done = begin()
-            return {number for number in range(len(data)) if place + number in done}
+    for run in runs:
 
         def count(done: int, of: int, made: int = made, work: int = run.work) -> None:
             advance(made + round(work * done / max(of, 1)), total)
 
-        for batch in run.batches(begin=own, advance=count):
+        for batch in run.batches(begin=partial(begin, run.job), advance=count):
             rows = [row for given in batch.rows if (row := run.rows(given)) is not None]
             examples = _drawn(batch, models, chosen.class_names) if run.drawn else []
-            yield Batch(place + batch.index, rows, examples, batch.curves)
+            yield replace(batch, rows=rows, examples=examples, job=run.job)
         made += run.work
         advance(made, total)
 

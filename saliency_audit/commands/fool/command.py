@@ -147,5 +147,5 @@ COMMAND = Entry(
     "fool",
     OPTIONS,
     HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan, parallel=True),
+    partial(live, command="fool", doing="maps", check=check, plan=plan),
 )

@@ -1,20 +1,17 @@
 """``saliency-audit gate``."""
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from saliency_audit.commands.gate.options import OPTIONS
-from saliency_audit.commands.gate.run import Work, decide
-from saliency_audit.commands.life import Entry
+from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
+from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.options import of_methods
-from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
-from saliency_audit.commands.setup import Screen, Setup, common_settings, fingerprint, prepare
-from saliency_audit.options import Given, place_of_report
-from saliency_audit.processes import launched
-from saliency_audit.visible import flat
+from saliency_audit.commands.setup import Screen, Setup, fingerprint
+from saliency_audit.options import Given
+from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.commands.gate.policy import Policy
@@ -37,55 +34,70 @@ def run(given: Given, screen: Screen) -> int:
         screen.write(default_policy())
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
-    from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
-    from saliency_audit.commands.gate.terminal import shown
     from saliency_audit.errors import InputError
 
-    if launched() > 1:
-        raise InputError("gate runs in one process; start it without accelerate or torchrun")
     rules = _policy(given.policy)
     if not (rules.refuses or given.report_only):
         raise InputError(
             f'--policy {given.policy} refuses no model: every check has level = "warn"; give one '
             'level = "fail", or add --report-only'
         )
-    earlier = None if given.baseline is None else read_baseline(given.baseline)
-    check_baseline(rules.checks, earlier)
     # Read before this run writes: it may well be into the same folder.
-    rows = None if given.baseline is None else baseline_rows(given.baseline)
-    known = None if given.baseline is None else baseline_images(given.baseline)
-    given = _under(given, rules)
-    path = place_of_report(given, "gate")
-    check_apart(path, data=given.data, annotations=rules.data.get("annotations"))
-    setup = prepare(given, screen)
-    shared: dict[str, Any] = {
+    baseline = _baseline(given.baseline)
+    check_baseline(rules.checks, baseline.summary)
+    return live(
+        _under(given, rules),
+        screen,
+        command="gate",
+        plan=partial(plan, rules=rules, baseline=baseline),
+    )
+
+
+def plan(
+    given: Given, setup: Setup, processes: Processes, *, rules: "Policy", baseline: Baseline
+) -> Job:
+    """What one run does.
+
+    Raises:
+        InputError: an option of the policy means nothing, or what it names cannot be used.
+    """
+    from saliency_audit.commands.gate.fit import refuse_unfit
+    from saliency_audit.commands.gate.runs import alone
+    from saliency_audit.commands.gate.runs import plan as audits
+
+    beside = _beside(rules, setup)
+    marked = rules.data.get("annotations")
+    shared = {
         "target": given.target,
         "options": of_methods(given),
         "seed": given.seed,
+        "batch_size": setup.batch_size,
+        "workers": given.workers,
     }
-    beside = _beside(rules, setup)
-    marked = rules.data.get("annotations")
-    settings = {
-        **common_settings(setup, given),
-        "policy": [vars(check) for check in rules.checks],
-        "pictures sha256": _pictures(rules),
-        "other": beside.get("other") and beside["other"].sha256,
-        "judge": beside.get("judge") and beside["judge"].sha256,
-        "annotations": marked and [marked, fingerprint(Path(marked))],
-        "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
-        "baseline paired": rows is not None,
-        "target": given.target,
-        "method options": shared["options"],
-    }
-    # Not the policy nor the baseline, which are read already: it may be of the run before.
-    ledger = hold(
-        path,
-        setup,
+    work = Work(
+        setup, rules, audits(rules.checks), shared, beside, baseline, processes, given.report_only
+    )
+    if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
+        setup.tell(f"--baseline {given.baseline} was measured on other images")
+    refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
+    return Job(
+        settings={
+            "policy": [vars(check) for check in rules.checks],
+            "pictures sha256": _pictures(rules),
+            "other": beside.get("other") and beside["other"].sha256,
+            "judge": beside.get("judge") and beside["judge"].sha256,
+            "annotations": marked and [marked, fingerprint(Path(marked))],
+            "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
+            "baseline paired": baseline.rows is not None,
+            "target": given.target,
+            "method options": shared["options"],
+        },
+        audit=partial(audit, work),
+        answer=partial(answer, work=work),
+        report=partial(report, work=work),
         files=("checks.csv", "junit.xml", "summary.md"),
-        data=given.data,
-        others={
-            "MODEL": given.model,
-            "--classes": given.classes,
+        # Not the policy nor the baseline, which are read already: it may be of the run before.
+        reads={
             **{f"{name} of the policy": rules.run.get(name) for name in ("other", "judge")},
             "annotations of the policy": marked,
             **{
@@ -93,28 +105,21 @@ def run(given: Given, screen: Screen) -> int:
                 for name in ("picture", "target_map")
             },
         },
+        parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
-    work = Work(
-        setup,
-        rules,
-        path,
-        settings,
-        shared,
-        beside,
-        baseline=earlier,
-        earlier=rows,
-        other_images=known not in (None, setup.data.fingerprint),
-        workers=given.workers,
-        ledger=ledger,
-    )
-    if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
-        setup.tell(f"--baseline {given.baseline} was measured on other images")
-    with nothing_written_on_bad_input(ledger):
-        outcomes, sentence = decide(work, resume=given.resume)
-    screen.show(*shown(outcomes, sentence, width=screen.width()))
-    if not given.quiet:
-        screen.show(escape(flat(f"report: {path / 'report.html'}")))
-    return int(not sentence.startswith("released") and not given.report_only)
+
+
+def _baseline(path: Path | None) -> Baseline:
+    """The earlier run that a summary is of.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
+
+    if path is None:
+        return Baseline()
+    return Baseline(read_baseline(path), baseline_rows(path), baseline_images(path))
 
 
 def _policy(path: Path | None) -> "Policy":
@@ -158,7 +163,8 @@ def _under(given: Given, policy: "Policy") -> Given:
         changed["classes"] = Path(changed["classes"])
     if "batch_size" in changed:
         changed["batch_size"] = str(changed["batch_size"])
-    return given.but(**changed)
+    # They are read like those that other commands are given.
+    return given.but(annotations=policy.data.get("annotations"), **changed)
 
 
 def _beside(policy: "Policy", setup: Setup) -> dict[str, Any]:

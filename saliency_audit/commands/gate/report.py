@@ -42,17 +42,6 @@ _LIMITS = (
 _LARGEST_SUMMARY = 256 << 20  # bytes
 
 
-def run_rows(folder: Path, numbers: Iterable[int]) -> pd.DataFrame:
-    """Rows of some of the batches that a `RunFolder` keeps while the run is not finished.
-
-    Args:
-        folder: the output folder.
-        numbers: of the batches.
-    """
-    frames = [read_results(folder / "partial" / f"{i:06d}.csv") for i in sorted(numbers)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
-
-
 def all_rows(frames: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     """Rows or summaries of several audits in one table, what several measured alike only once.
 

@@ -2,24 +2,37 @@
 
 import json
 import os
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliency_audit.commands.setup import Setup, facts, measure_clean_accuracy
+from saliency_audit.commands.life import Answer, Done
+from saliency_audit.commands.setup import Setup
+from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     import pandas as pd
 
     from saliency_audit.commands.gate.policy import Policy
     from saliency_audit.commands.gate.runs import GateRun
-    from saliency_audit.report.folder import RunFolder
-    from saliency_audit.report.ledger import Ledger
+    from saliency_audit.types import Batch
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier run.
+
+    Attributes:
+        summary: its ``summary.csv``.
+        rows: its ``results.csv``; None where that is not known.
+        images: fingerprint of its images; None likewise.
+    """
+
+    summary: "pd.DataFrame | None" = None
+    rows: "pd.DataFrame | None" = None
+    images: str | None = None
 
 
 @dataclass
@@ -29,57 +42,33 @@ class Work:
     Attributes:
         setup: model and images.
         policy: the checks.
-        path: the output folder.
-        settings: that determine the numbers.
+        planned: audits that measure them.
         shared: what every audit takes.
         beside: what some metrics need.
-        baseline: summary of an earlier run.
-        earlier: its rows, if they are known.
-        other_images: whether it measured other images.
-        workers: processes that read images.
-        ledger: of the files in the output folder.
-        folder: the same as ``path``, once it is known that something can be measured.
+        baseline: an earlier run.
+        processes: of this run.
+        report_only: whether a refusal ends the run with 0.
         seconds: spent, by place of the check in the policy.
         refusals: why the model does not allow a check, by place.
         runs: what was measured, to its end.
-        told: lines the user was told.
     """
 
     setup: Setup
     policy: "Policy"
-    path: Path
-    settings: Mapping[str, Any]
+    planned: "list[GateRun]"
     shared: Mapping[str, Any]
     beside: Mapping[str, Any]
-    baseline: "pd.DataFrame | None"
-    earlier: "pd.DataFrame | None"
-    other_images: bool
-    workers: int
-    ledger: "Ledger | None" = None
-    folder: "RunFolder | None" = None
+    baseline: Baseline
+    processes: Processes
+    report_only: bool
     seconds: dict[int, float] = field(default_factory=dict)
     refusals: dict[int, str] = field(default_factory=dict)
     runs: list["GateRun"] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)
 
     @property
-    def batches(self) -> int:
-        """Most batches of one audit: one an image."""
-        return len(self.setup.data)
-
-    def begin(self) -> "Container[int]":
-        """Open the folder, the first time; the numbers of batches that are done."""
-        from saliency_audit.report.folder import RunFolder
-
-        if self.folder is None:
-            self.folder = RunFolder(self.path, self.settings, resume=False, ledger=self.ledger)
-        return self.folder.done
-
-    def tell(self, line: str) -> None:
-        """Tell a line once, whichever of the audits says it."""
-        if line not in self.told:
-            self.told.add(line)
-            self.setup.tell(line)
+    def other_images(self) -> bool:
+        """Whether the earlier run measured other images."""
+        return self.baseline.images not in (None, self.setup.data.fingerprint)
 
     def places(self, run: "GateRun") -> list[int]:
         """Where the checks of a run stand in the policy."""
@@ -87,122 +76,131 @@ class Work:
         return [i for i, check in enumerate(self.policy.checks) if id(check) in own]
 
 
-def decide(work: Work, *, resume: bool) -> "tuple[pd.DataFrame, str]":
-    """Measure, judge and report.
+def audit(
+    work: Work,
+    *,
+    begin: Callable[[str], Container[int]],
+    tell: Callable[[str], None],
+    advance: Callable[[int, int], None],
+) -> "Iterator[Batch]":
+    """One audit after the other, and what each costs each of its checks.
 
     Args:
         work: what is to do.
-        resume: go on where an interrupted run stopped.
+        begin: called with a job once something is known to work; returns the indices of its
+            batches that need no work.
+        tell: called with lines the user should read, each of them once.
+        advance: not called: each audit has a bar of its own.
 
-    Returns:
-        What became of each check, ``OUTCOME_COLUMNS``, and the answer in a sentence.
+    Yields:
+        Batches of rows.
 
     Raises:
         InputError: anything that the user must change first.
     """
-    from saliency_audit.commands.gate.fit import refuse_unfit
-    from saliency_audit.commands.gate.outcome import OUTCOME_COLUMNS
-    from saliency_audit.commands.gate.runs import plan
-    from saliency_audit.report.folder import RunFolder
-
-    if resume:
-        work.folder = RunFolder(work.path, work.settings, resume=True, ledger=work.ledger)
-        if work.folder.finished:
-            import pandas as pd
-
-            run = json.loads((work.path / "run.json").read_text("utf-8"))
-            table = pd.DataFrame(run["checks"], columns=list(OUTCOME_COLUMNS)).astype(
-                dict.fromkeys(("measured", "ci_low", "ci_high"), "float64")
-            )
-            _to_the_job(work)
-            return table, str(run["answer"])
-        if work.folder.done:
-            work.tell(f"resuming: {len(work.folder.done)} batches are done")
-    planned = plan(work.policy.checks, batches=work.batches)
-    refuse_unfit(work.policy.checks, work.setup.model.input_shape, work.setup.classes)
-    clean = measure_clean_accuracy(work.setup, workers=work.workers)
-    for run in planned:
-        _measure(work, run)
-    return _report(work, facts(work.setup, clean, sys.argv[1:], work.settings))
-
-
-def _measure(work: Work, planned: "GateRun") -> None:
-    """One audit, and what it costs each of its checks."""
     from saliency_audit.commands.gate.runs import measured
     from saliency_audit.types import Batch
 
-    names = dict.fromkeys(check.name for check in planned.checks)
-    last = time.monotonic()
-    with work.setup.screen.progress(f"gate: {', '.join(names)}", quiet=work.setup.quiet) as advance:
-        for run, batch in measured(
-            planned,
-            work.setup.model,
-            work.setup.data,
-            batches=work.batches,
-            begin=work.begin,
-            beside=work.beside,
-            batch_size=work.setup.batch_size,
-            workers=work.workers,
-            tell=work.tell,
-            advance=advance,
-            **work.shared,
-        ):
-            places = work.places(run)
-            if isinstance(batch, Batch):
-                assert work.folder is not None
-                work.folder.write(batch)
-            elif batch is None:
-                work.runs.append(run)
-            else:
-                work.refusals |= dict.fromkeys(places, str(batch))
-            now = time.monotonic()
-            for place in places:
-                spent = (now - last) / len(places)
-                work.seconds[place] = work.seconds.get(place, 0.0) + spent
-            last = now
+    del advance
+    told: set[str] = set()
+
+    def tell_once(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            tell(line)
+
+    for planned in work.planned:
+        names = ", ".join(dict.fromkeys(check.name for check in planned.checks))
+        last = time.monotonic()
+        with work.setup.screen.progress(f"gate: {names}", quiet=work.setup.quiet) as bar:
+            for run, found in measured(
+                planned,
+                work.setup.model,
+                work.setup.data,
+                begin=begin,
+                beside=work.beside,
+                processes=work.processes,
+                tell=tell_once,
+                advance=bar,
+                **work.shared,
+            ):
+                places = work.places(run)
+                if isinstance(found, Batch):
+                    yield found
+                elif found is None:
+                    work.runs.append(run)
+                else:
+                    work.refusals |= dict.fromkeys(places, found)
+                now = time.monotonic()
+                for place in places:
+                    spent = (now - last) / len(places)
+                    work.seconds[place] = work.seconds.get(place, 0.0) + spent
+                last = now
 
 
-def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
-    """Judge what was measured and write all files."""
+def answer(done: Done, *, work: Work) -> Answer:
+    """What became of each check, and whether the model may be released."""
+    from saliency_audit.commands.gate.terminal import shown
+
+    beside: Mapping[str, pd.DataFrame] = {}
+    if done.folder.finished:
+        table, sentence = _kept(done.folder.path)
+        _to_the_job(work, done.folder.path)
+    else:
+        table, sentence, beside = _judged(done, work)
+    checks, spoken = shown(table, sentence, width=done.width)
+    return Answer(
+        sentence,
+        {"checks": table},
+        [checks],
+        refused=None if sentence.startswith("released") or work.report_only else "",
+        spoken=str(spoken),
+        facts={"policy": work.policy.text},
+        beside=beside,
+    )
+
+
+def _kept(path: Path) -> "tuple[pd.DataFrame, str]":
+    """The answer of a finished run."""
+    import pandas as pd
+
+    from saliency_audit.commands.gate.outcome import OUTCOME_COLUMNS
+
+    run = json.loads((path / "run.json").read_text("utf-8"))
+    table = pd.DataFrame(run["checks"], columns=list(OUTCOME_COLUMNS)).astype(
+        dict.fromkeys(("measured", "ci_low", "ci_high"), "float64")
+    )
+    return table, str(run["answer"])
+
+
+def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.DataFrame]]":
+    """The outcome of each check, the answer in a sentence, and what the report writes beside."""
     import pandas as pd
 
     from saliency_audit.commands.gate.audit import judge
-    from saliency_audit.commands.gate.outcome import (
-        GATE_WORDS,
-        gate_sentence,
-        not_run,
-        outcome_table,
-    )
-    from saliency_audit.commands.gate.report import (
-        all_rows,
-        changes_since,
-        run_rows,
-        write_gate_report,
-    )
+    from saliency_audit.commands.gate.outcome import gate_sentence, not_run, outcome_table
+    from saliency_audit.commands.gate.report import all_rows, changes_since
     from saliency_audit.metrics import CHECKS
     from saliency_audit.stats.density import density_summary
     from saliency_audit.stats.paired import differences
     from saliency_audit.stats.summary import summarise
 
-    done = work.begin()
-    assert work.folder is not None
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     outcomes: dict[int, Any] = {
         place: not_run(work.policy.checks[place], why) for place, why in work.refusals.items()
     }
-    counted = {"images": run["images"], "unreadable": run["unreadable"]}
+    counted = {"images": len(work.setup.data), "unreadable": done.clean.unreadable}
     rows, summaries = [], []
     for one in work.runs:
-        numbers = one.own(done, work.batches)
-        frame = run_rows(work.path, [one.place + number for number in numbers])
+        frame = done.folder.rows(one.job)
         summary = summarise(frame, higher_is_better=better, **_beside(one, frame, work))
         if len(density := density_summary(frame)):
             summary = pd.concat([summary, density], ignore_index=True)
         apart = differences(frame) if one.kind == "metric" else None
         compared = {c.name for c in one.checks if c.limit == "no_worse_than"}
         changes = None
-        if compared and work.earlier is not None:
-            changes = changes_since(frame, work.earlier, compared)
+        if compared and work.baseline.rows is not None:
+            changes = changes_since(frame, work.baseline.rows, compared)
         rows.append((one.kind, frame))
         summaries.append((one.kind, summary))
         for place in work.places(one):
@@ -211,7 +209,7 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
                 frame,
                 summary,
                 apart,
-                baseline=work.baseline,
+                baseline=work.baseline.summary,
                 changes=changes,
                 other_images=work.other_images,
                 classes=work.setup.classes,
@@ -219,30 +217,34 @@ def _report(work: Work, run: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
                 labelled=work.setup.data.labelled,
             )
     table = outcome_table([outcomes[i] for i in range(len(work.policy.checks))], work.seconds)
-    sentence = gate_sentence(table, **counted)
-    run |= {"answer": sentence, "policy": work.policy.text}
+    beside = {"results": all_rows(rows), "summary": all_rows(summaries)}
+    return table, gate_sentence(table, **counted), beside
+
+
+def report(done: Done, answer: Answer, about: Mapping[str, Any], *, work: Work) -> None:
+    """Write all files, and the summary to the page of the CI job."""
+    from saliency_audit.commands.gate.outcome import GATE_WORDS
+    from saliency_audit.commands.gate.report import write_gate_report
+
     write_gate_report(
-        work.path,
-        results=all_rows(rows),
-        summary=all_rows(summaries),
-        outcomes=table,
-        sentence=sentence,
-        run=run,
+        done.folder.path,
+        **answer.beside,
+        outcomes=answer.tables["checks"],
+        sentence=answer.sentence,
+        run=about,
         words=GATE_WORDS,
         policy=work.policy.text,
         started=work.setup.started,
     )
-    _to_the_job(work)
-    work.folder.close(run | {"checks": table.to_dict("records")})
-    return table, sentence
+    _to_the_job(work, done.folder.path)
 
 
-def _to_the_job(work: Work) -> None:
+def _to_the_job(work: Work, path: Path) -> None:
     """Append the summary to the page of the CI job, if there is one."""
     from saliency_audit.commands.gate.report import append_summary
 
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(work.path / "summary.md", Path(page), tell=work.tell)
+        append_summary(path / "summary.md", Path(page), tell=work.setup.tell)
 
 
 def _beside(run: "GateRun", frame: "pd.DataFrame", work: Work) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Which audits measure what a policy asks for: few runs, and nothing that no check asks for."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from saliency_audit.data import ImageData
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import Classifier
+from saliency_audit.processes import ALONE, Processes
 from saliency_audit.types import Batch
 
 AUDITS: dict[str, Callable[..., Iterator[Batch]]] = {
@@ -27,20 +29,16 @@ class GateRun:
     """One audit that measures some checks of a policy.
 
     Attributes:
-        place: its batches are numbered from here on.
+        job: what its batches belong to in the output folder.
         checks: what it measures.
         kind: of all of them.
         arguments: of the audit.
     """
 
-    place: int
+    job: str
     checks: tuple[PolicyCheck, ...]
     kind: str
     arguments: Mapping[str, Any]
-
-    def own(self, numbers: Container[int], batches: int) -> set[int]:
-        """Which of this run's batches, counted from 0, are among numbered ones."""
-        return {i for i in range(batches) if self.place + i in numbers}
 
 
 def measured(
@@ -48,49 +46,50 @@ def measured(
     model: Classifier,
     data: ImageData,
     *,
-    batches: int,
-    begin: Callable[[], Container[int]],
+    begin: Callable[[str], Container[int]],
     beside: Mapping[str, Any] | None = None,
+    processes: Processes = ALONE,
     **shared: Any,
-) -> Iterator[tuple[GateRun, Batch | UnsupportedError | None]]:
+) -> Iterator[tuple[GateRun, Batch | str | None]]:
     """Run an audit; if the model does not allow it, run each of its checks by itself.
 
     Args:
         run: of `plan`.
         model: the classifier.
         data: the images.
-        batches: most that one run yields.
-        begin: called once something is known to work; returns the numbers of all batches that
-            need no work.
+        begin: called with a job once something is known to work; returns the indices of its
+            batches that need no work.
         beside: what metrics need beside the images: other, judge, annotations.
+        processes: that share its batches out.
         shared: what every audit takes: target, options, seed, batch_size, workers, tell, advance.
 
     Yields:
-        The run with each of its batches, numbered from its place on, and with None at its end; or
-        a run of one check with why the model does not allow it.
+        The run with each of its batches, and with None at its end; or a run of one check with
+        why the model does not allow it.
 
     Raises:
         InputError: wrong in the policy, with its lines.
     """
-    given = {**run.arguments, **shared}
+    given = {**run.arguments, **shared, "shard": (processes.rank, processes.world)}
     if run.kind == "metric":
         given |= _needed(run, beside or {})
+    problem = ""
     try:
-        for batch in AUDITS[run.kind](
-            model, data, begin=lambda: run.own(begin(), batches), **given
-        ):
-            yield run, Batch(run.place + batch.index, batch.rows, [])
-        yield run, None
+        for batch in AUDITS[run.kind](model, data, begin=partial(begin, run.job), **given):
+            yield run, replace(batch, examples=[], curves=[], job=run.job)
     except UnsupportedError as error:
-        parts = alone(run, batches=batches)
-        if not parts:
-            yield run, error
-        for part in parts:
-            yield from measured(
-                part, model, data, batches=batches, begin=begin, beside=beside, **shared
-            )
+        problem = str(error)
     except InputError as error:
         raise located(error, run.checks) from error
+    # All go on alike, though it may have shown on the images of one process alone.
+    problem = next(filter(None, processes.gathered(problem)), "")
+    parts = alone(run) if problem else []
+    if not parts:
+        yield run, problem or None
+    for part in parts:
+        yield from measured(
+            part, model, data, begin=begin, beside=beside, processes=processes, **shared
+        )
 
 
 def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
@@ -126,7 +125,7 @@ def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plan(checks: Sequence[PolicyCheck], *, batches: int) -> list[GateRun]:
+def plan(checks: Sequence[PolicyCheck]) -> list[GateRun]:
     """As few runs as there can be without measuring what no check asks for.
 
     Metrics of the same methods share their maps, and so do tricks, and attacks of the same
@@ -134,10 +133,6 @@ def plan(checks: Sequence[PolicyCheck], *, batches: int) -> list[GateRun]:
 
     Args:
         checks: of a policy.
-        batches: most that one run yields.
-
-    Returns:
-        The runs. Behind each, numbers are kept free for `alone`.
     """
     groups: list[list[PolicyCheck]] = []
     for unit in _units(checks):
@@ -147,18 +142,14 @@ def plan(checks: Sequence[PolicyCheck], *, batches: int) -> list[GateRun]:
             groups.append(list(unit))
         else:
             group += unit
-    runs, place = [], 0
-    for group in groups:
-        runs.append(_run(group, place))
-        place += batches * (1 + len(group))
-    return runs
+    return [_run(f"run-{i}", group) for i, group in enumerate(groups, start=1)]
 
 
-def alone(run: GateRun, *, batches: int) -> list[GateRun]:
+def alone(run: GateRun) -> list[GateRun]:
     """A run for each check by itself: one that the model does not allow costs no other."""
     if len(run.checks) == 1:
         return []
-    return [_run([check], run.place + batches * (1 + i)) for i, check in enumerate(run.checks)]
+    return [_run(f"{run.job}-check-{i}", [check]) for i, check in enumerate(run.checks, start=1)]
 
 
 def _units(checks: Sequence[PolicyCheck]) -> list[list[PolicyCheck]]:
@@ -211,11 +202,11 @@ def _shared(check: PolicyCheck) -> dict[str, Any]:
     return dict(check.options)
 
 
-def _run(group: Sequence[PolicyCheck], place: int) -> GateRun:
+def _run(job: str, group: Sequence[PolicyCheck]) -> GateRun:
     first = group[0]
     methods = list(dict.fromkeys(check.saliency for check in group if check.saliency))
     build = {"metric": _evaluate, "trick": _fool, "attack": _attack}[first.kind]
-    return GateRun(place, tuple(group), first.kind, build(group, methods, _scalar(first)))
+    return GateRun(job, tuple(group), first.kind, build(group, methods, _scalar(first)))
 
 
 def _evaluate(group: Sequence[PolicyCheck], methods: list[str], scalar: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from saliency_audit import audits
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.finetune.before_and_after import (
     FINETUNED,
+    JOBS,
     before_and_after,
     check_before_and_after,
 )
@@ -130,15 +131,30 @@ def test_without_a_model_before_only_the_one_after_is_measured(data):
 
 def test_a_resumed_run_adds_what_is_missing_and_nothing_else(data):
     whole = run(classifier(0, "net"), classifier(1), data)
-    numbers = [batch.index for batch in whole]
-    assert numbers == sorted(set(numbers))
-    assert len(numbers) == 5 + 3 * 3
-    done = set(numbers[::2])
-    rest = run(classifier(0, "net"), classifier(1), data, begin=lambda: done)
-    assert [batch.index for batch in rest] == numbers[1::2]
+    found = [(batch.job, batch.index) for batch in whole]
+    counts = dict(zip(JOBS, (5, 3, 3, 3), strict=True))
+    assert found == [(job, index) for job in JOBS for index in range(counts[job])]
+    models = (classifier(0, "net"), classifier(1))
+    done = set(found[::2])
+
+    def begin(job):
+        return {index for of, index in done if of == job}
+
+    rest = run(*models, data, begin=begin)
+    assert [(batch.job, batch.index) for batch in rest] == found[1::2]
     for again, first in zip(rest, whole[1::2], strict=True):
         pd.testing.assert_frame_equal(audits.table([again]), audits.table([first]))
-    assert not run(classifier(0, "net"), classifier(1), data, begin=lambda: set(numbers))
+    done = set(found)
+    assert not run(*models, data, begin=begin)
+
+
+def test_shares_of_several_processes_are_the_whole(data):
+    models = (classifier(0, "net"), classifier(1))
+    whole = run(*models, data)
+    shares = [batch for rank in (0, 1) for batch in run(*models, data, shard=(rank, 2))]
+    shares.sort(key=lambda batch: (JOBS.index(batch.job), batch.index))
+    for share, first in zip(shares, whole, strict=True):
+        pd.testing.assert_frame_equal(audits.table([share]), audits.table([first]))
 
 
 def test_examples_say_which_model_and_class_a_map_is_of(data):

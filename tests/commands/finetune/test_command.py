@@ -23,6 +23,7 @@ from saliency_audit.commands.finetune.plan import planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.options import Given
+from saliency_audit.report.folder import RunFolder
 from saliency_audit.training.checkpoint import read_checkpoint
 
 FOLDER = Path("saliency-audit-report/finetune")
@@ -156,6 +157,31 @@ def test_a_stopped_training_goes_on_to_the_same_weights(run, tmp_path):
     other = run("finetune", *options, "--lr", 0.5, "--output-dir", "whole", "--resume")
     assert other.code == 2
     assert "cannot resume: lr was 0.01, now 0.5" in other.err
+
+
+def test_an_audit_that_was_stopped_goes_on_and_nothing_is_trained_again(run, monkeypatch):
+    options = ("finetune", "--objective", "cross-entropy", *FEW, "--train-batch-size", 32)
+    assert run(*options, "--output-dir", "whole").code == 0
+    written, kept = RunFolder.write, []
+
+    def stop(folder, batch):
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        written(folder, batch)
+        kept.append((batch.job, batch.index))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write", stop)
+        assert run(*options, "--output-dir", "parts").code == 130
+    assert kept == [("accuracy", 0), ("metrics", 0)]
+    model = Path("parts/checkpoint/last.pt").read_bytes()
+    ran = run(*options, "--output-dir", "parts", "--resume")
+    assert ran.code == 0, ran.err
+    assert "resuming: 2 batches are done" in ran.err
+    assert "resuming after step 4" in ran.err
+    assert Path("parts/checkpoint/last.pt").read_bytes() == model
+    for file in ("results.csv", "summary.csv", "verdicts.csv", "curves.csv"):
+        assert Path("parts", file).read_bytes() == Path("whole", file).read_bytes()
 
 
 def test_ctrl_c_keeps_the_last_step(tmp_path):

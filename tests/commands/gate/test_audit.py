@@ -1,6 +1,5 @@
 """What is a pass and what is none; which audits a policy needs."""
 
-from itertools import pairwise
 from math import nan
 
 import numpy as np
@@ -408,7 +407,7 @@ verdict = "steady"
 
 def test_few_runs_measure_everything_and_nothing_twice():
     checks = read_policy(POLICY, "policy").checks
-    runs = plan(checks, batches=10)
+    runs = plan(checks)
     assert sorted(id(c) for run in runs for c in run.checks) == sorted(id(c) for c in checks)
     of = [sorted({c.name for c in run.checks}) for run in runs]
     assert of == [
@@ -425,9 +424,9 @@ def test_few_runs_measure_everything_and_nothing_twice():
     assert runs[5].arguments["eps"] == [pytest.approx(1 / 255)]
 
 
-def test_the_numbers_of_batches_never_meet():
-    runs = plan(read_policy(POLICY, "policy").checks, batches=10)
-    everyone = [part for run in runs for part in (run, *alone(run, batches=10))]
-    places = sorted(run.place for run in everyone)
-    assert all(later - earlier >= 10 for earlier, later in pairwise(places))
-    assert runs[0].own({0, 3, 10, 11}, 10) == {0, 3}
+def test_no_two_runs_keep_their_batches_in_one_place():
+    runs = plan(read_policy(POLICY, "policy").checks)
+    jobs = [part.job for run in runs for part in (run, *alone(run))]
+    assert len(set(jobs)) == len(jobs)
+    assert jobs[:4] == ["run-1", "run-1-check-1", "run-1-check-2", "run-1-check-3"]
+    assert alone(runs[-1]) == []

@@ -427,12 +427,60 @@ def test_annotations_that_changed_are_no_run_to_go_on_with(run):
     assert "annotations" in ran.err
 
 
-@pytest.mark.parametrize(("given", "said"), [("abc", "WORLD_SIZE is 'abc'"), ("2", "one process")])
-def test_a_launcher_is_told_that_gate_is_one_process(run, monkeypatch, given, said):
-    monkeypatch.setenv("WORLD_SIZE", given)
+def test_a_number_of_processes_that_is_none_is_refused(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "abc")
     ran = run("gate")
     assert ran.code == 2
-    assert said in ran.err
+    assert "WORLD_SIZE is 'abc'" in ran.err
+
+
+REFUSED_ALONE = (
+    QUICK.format(bound=0.99)
+    + """
+[[check]]
+metric = "deletion"
+saliency = "gradcam"
+steps = 4
+at_most = 0.99
+[[check]]
+metric = "preservation"
+saliency = "gradcam"
+steps = 4
+at_least = 0.01
+"""
+)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_one_process_cannot_measure_none_goes_on_with(monkeypatch, rank):
+    """A check that fails on the images of one process is measured alone by all of them."""
+    from saliency_audit.commands.gate import runs
+    from saliency_audit.commands.gate.policy import read_policy
+    from saliency_audit.errors import UnsupportedError
+    from saliency_audit.processes import Processes
+
+    first = runs.plan(read_policy(REFUSED_ALONE, "policy").checks)[0]
+
+    class Two(Processes):
+        def gathered(self, value):
+            return [value, "not on mine"] if self.rank == 0 else ["", value or "not on mine"]
+
+    def audit(model, data, *, begin, **given):
+        begin()
+        yield runs.Batch(0, [], [])
+        if rank == 1:
+            raise UnsupportedError("not on mine")
+
+    monkeypatch.setitem(runs.AUDITS, "metric", audit)
+    found = list(runs.measured(first, None, None, begin=lambda job: (), processes=Two(rank, 2)))
+    assert [(one.job, what) for one, what in found if isinstance(what, str)] == [
+        (part.job, "not on mine") for part in runs.alone(first)
+    ]
+    assert not any(what is None for _, what in found)
+    assert {what.job for _, what in found if isinstance(what, runs.Batch)} == {
+        first.job,
+        *(part.job for part in runs.alone(first)),
+    }
 
 
 def test_a_policy_that_only_warns_may_report(run):
