@@ -289,17 +289,19 @@ verdict = ["steady", "shifted"]
             "--trick logit-shift --scalar logit --batch-size 16 --saliency gradient",
             ("results.csv", "summary.csv", "verdicts.csv"),
         ),
-        (
+        pytest.param(
             # Structured wants another image's map: that of the first one, whoever attacks.
             "attack",
             "--attack topk --attack structured --attack pgd --steps 2 --batch-size 16 "
             "--saliency gradient --measure gradient",
             ("results.csv", "summary.csv", "verdicts.csv", "images/manifest.csv"),
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "gate",
             "--policy policy.toml --batch-size 16 --report-only",
             ("results.csv", "summary.csv", "summary.md"),
+            marks=pytest.mark.slow,
         ),
     ],
 )
