@@ -124,19 +124,19 @@ def check_baseline(checks: Sequence[PolicyCheck], baseline: pd.DataFrame | None)
             continue
         if baseline is None:
             raise InputError(
-                f'policy, line {check.line}: no_worse_than = "baseline" compares {check.title} '
-                "with an earlier run; add --baseline FILE, the summary.csv of one"
+                f'{check.file}, line {check.line}: no_worse_than = "baseline" compares '
+                f"{check.title} with an earlier run; add --baseline FILE, the summary.csv of one"
             )
         lines = _own(check, baseline[baseline["check"] == check.name])
         if not lines["mean"].map(isfinite).any():
             raise InputError(
-                f"policy, line {check.line}: the baseline has no defined row with "
+                f"{check.file}, line {check.line}: the baseline has no defined row with "
                 f"{_row(check)}; make one with the same options, or leave the check"
             )
         if lines.duplicated("setting").any():
             raise InputError(
-                f"policy, line {check.line}: the baseline has several rows for {check.title}; "
-                "give that of a single model"
+                f"{check.file}, line {check.line}: the baseline has several rows for "
+                f"{check.title}; give that of a single model"
             )
 
 

@@ -14,7 +14,7 @@ from saliency_audit.options import Given
 from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
-    from saliency_audit.commands.gate.policy import Policy
+    from saliency_audit.commands.gate.policy import Policy, PolicyCheck
 
 HELP = """Run the checks of a policy and say whether the model may be released.
 
@@ -82,7 +82,7 @@ def plan(
     refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
     return Job(
         settings={
-            "policy": [vars(check) for check in rules.checks],
+            "policy": [_settings(check) for check in rules.checks],
             "pictures sha256": _pictures(rules),
             "other": beside.get("other") and beside["other"].sha256,
             "judge": beside.get("judge") and beside["judge"].sha256,
@@ -193,6 +193,11 @@ def _pictures(policy: "Policy") -> dict[str, str]:
         for name, option in options.items()
         if name in check.options and check.kind != "metric"
     }
+
+
+def _settings(check: "PolicyCheck") -> dict[str, Any]:
+    """A check as ``--resume`` compares it: the same wherever the file lies."""
+    return {name: value for name, value in vars(check).items() if name != "file"}
 
 
 COMMAND = Entry("gate", OPTIONS, HELP, run)

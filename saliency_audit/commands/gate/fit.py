@@ -39,4 +39,4 @@ def _refuse_no_picture(check: PolicyCheck, key: str) -> None:
     try:
         load_picture(Path(check.options[key]), (8, 8), option=key)
     except InputError as error:
-        raise InputError(f"policy, line {check.lines[key]}: {error}") from error
+        raise InputError(f"{check.file}, line {check.lines[key]}: {error}") from error

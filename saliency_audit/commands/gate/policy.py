@@ -50,6 +50,7 @@ class PolicyCheck:
         options: of the metric, trick or attack.
         line: where it stands in the policy.
         lines: of its keys.
+        file: the policy.
     """
 
     kind: Literal["metric", "trick", "attack"]
@@ -64,6 +65,7 @@ class PolicyCheck:
     options: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    file: str = field(default="policy", compare=False)
 
     @property
     def metric(self) -> str:
@@ -152,7 +154,7 @@ def read_policy(text: str, name: str) -> Policy:
         if not isinstance(table, dict):
             raise InputError(f"{name}: check {i + 1} is no table; write a [[check]] of its own")
         with _at(name, lines, "check", table, i):
-            checks += _checks(table, run, lines, i)
+            checks += _checks(table, run, lines, i, name)
             _refuse_missing(checks[-1], data, run)
     for where, given_there in (("run", run), ("data", data)):
         with _at(name, lines, where, given_there):
@@ -241,7 +243,7 @@ def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyChec
 
 
 def _checks(
-    table: Mapping[str, Any], run: Mapping[str, Any], lines: "_Lines", index: int
+    table: Mapping[str, Any], run: Mapping[str, Any], lines: "_Lines", index: int, file: str
 ) -> list[PolicyCheck]:
     """One check for each saliency method of a ``[[check]]``."""
     kinds: list[Any] = [kind for kind in KINDS if kind in table]
@@ -285,6 +287,7 @@ def _checks(
             options={key: _option(key, values[key]) for key in values if key in options},
             line=lines.of("check", index=index),
             lines={key: lines.of("check", key, index) for key in values},
+            file=file,
             **soft,
         )
         for method in dict.fromkeys(methods or ("",))

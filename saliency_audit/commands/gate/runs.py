@@ -112,7 +112,7 @@ def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
     if not blamed:
         return error
     lines = ", ".join(map(str, sorted(blamed)))
-    return InputError(f"policy, line {lines}: {next(iter(blamed.values()))}")
+    return InputError(f"{checks[0].file}, line {lines}: {next(iter(blamed.values()))}")
 
 
 def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -289,7 +289,7 @@ def test_the_command_line_goes_before_the_policy(run):
         (
             '[[check]]\nmetric = "accuracy"\nat_least = 0.5\n[[check]]\nmetric = "aopc"\n'
             'saliency = "gradient"\ncounts = [5, 5000]\nat_least = 0.1\n',
-            "policy, line 7: counts is 5,000; an image has",
+            "policy.toml, line 7: counts is 5,000; an image has",
         ),
         ('[run]\nlevel = "warn"\n' + QUICK.format(bound=0.99), "refuses no model"),
         (
@@ -400,7 +400,7 @@ def test_a_bad_option_of_a_later_check_is_found_before_earlier_ones_are_measured
     )
     ran = run("gate", *policy(text.replace('fill = "x"\n', "")))
     assert ran.code == 2
-    assert "policy, line 19: k is 7,000" in ran.err
+    assert "policy.toml, line 19: k is 7,000" in ran.err
 
     def write(*given):
         raise AssertionError("measured before all was known to be right")
