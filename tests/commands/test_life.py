@@ -300,7 +300,7 @@ verdict = ["steady", "shifted"]
         pytest.param(
             "gate",
             "--policy policy.toml --batch-size 16 --report-only",
-            ("results.csv", "summary.csv", "summary.md"),
+            ("results.csv", "summary.csv"),
             marks=pytest.mark.slow,
         ),
     ],
