@@ -22,11 +22,12 @@ class Taker(Protocol):
 
 
 def options_of(entries: Mapping[str, Taker]) -> tuple[Option, ...]:
-    """The options of all entries, each once."""
+    """The options of all entries, each once; repeatable where it is for one of them."""
     found: dict[str, Option] = {}
     for entry in entries.values():
         for option in entry.options:
-            found.setdefault(option.name, option)
+            if option.many or option.name not in found:
+                found[option.name] = option
     return tuple(found.values())
 
 

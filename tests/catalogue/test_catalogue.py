@@ -13,8 +13,10 @@ from saliency_audit.catalogue.metrics import CHECKS, FILL, METRICS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.commands.options import given_to, options_of
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.fill import fill_name
+from saliency_audit.options import Given
 
 OF_METHODS = {"scalar", "graph", "generators", "batch_size", "layer"}
 """What every method takes, and what the model says."""
@@ -73,6 +75,16 @@ def test_presets_name_what_there_is():
     for preset in TRAINING_PRESETS.values():
         known = {option.key for option in OBJECTIVES[preset.objective].options}
         assert set(preset.options) <= known
+
+
+def test_an_option_is_repeatable_where_one_of_those_who_take_it_takes_several():
+    (sigma,) = (option for option in options_of(METRICS) if option.name == "sigma")
+    assert sigma.many
+    takers = {name: METRICS[name].options for name in ("density-profile", "infidelity")}
+    given = Given(sigma=[0.1, 0.2], perturbations=None)
+    assert given_to(takers["density-profile"], given) == {"sigmas": (0.1, 0.2)}
+    with pytest.raises(InputError, match="infidelity takes one --sigma, and 2 are given"):
+        given_to(takers["infidelity"], given, of="infidelity")
 
 
 def test_fills_are_those_that_can_be_painted():

@@ -165,7 +165,7 @@ EVALUATE = {
     ),
     "evaluate-explain": lines(
         "evaluate --explain mine.py:explain --metric deletion --metric sparsity-gini "
-        f"--saliency gradient --data broken --max-samples 9 {CHEAP}",
+        "--saliency gradient --data broken --max-samples 9",
         "evaluate --explain mine.py:flat --metric deletion --saliency gradient --max-samples 8 "
         "--steps 4 --fail-on worse --output-dir flat",
     ),
