@@ -296,7 +296,7 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(model, data):
         ({"eps": [-1.0]}, "eps is -1"),
         ({"eps": [0.001]}, "1/255"),
         ({"attacks": ["structured"], "search": {"restarts": 2}}, "--restarts"),
-        ({"norm": "l2"}, "--eps 2"),
+        ({"norm": "l2"}, "give eps, such as 2"),
         ({"norm": "l1"}, "l1"),
         ({"k": 0.0}, "k"),
         ({"k": 1000}, "784"),
