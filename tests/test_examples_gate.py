@@ -62,7 +62,7 @@ def test_the_workflow_runs_as_it_stands(project):
     uploaded = project / steps["Report"]["with"]["path"]
     assert {"report.html", "junit.xml", "results.csv"} <= {path.name for path in uploaded.iterdir()}
     table = pd.read_csv(uploaded / "checks.csv")
-    assert len(table) == 6
+    assert len(table) == 7
     assert set(table["effect"]) <= {"pass", "warn"}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from saliency_audit.commands.explain import predict
 from saliency_audit.data import ImageData, batches
@@ -19,6 +20,8 @@ class Clean:
         unreadable: images that could not.
         classes: number of outputs.
         first_failure: name of the first image that could not be read, and why.
+        digests: sha256 of the pixels of each image as the model sees it; the same picture twice
+            has one.
     """
 
     right: int
@@ -27,6 +30,12 @@ class Clean:
     unreadable: int
     classes: int
     first_failure: str = ""
+    digests: frozenset[bytes] = frozenset()
+
+    @property
+    def images_sha256(self) -> str:
+        """One for all images, whatever their order and their files."""
+        return sha256(b"".join(sorted(self.digests))).hexdigest()
 
     @property
     def accuracy(self) -> float | None:
@@ -67,6 +76,7 @@ def clean_accuracy(
     """
     first_failure = ""
     right = n = readable = unreadable = classes = 0
+    digests: set[bytes] = set()
     with model.audited():
         for batch in batches(
             data,
@@ -81,11 +91,13 @@ def clean_accuracy(
             readable += len(batch.names)
             advance(readable + unreadable, len(data))
             if batch.names:
+                pixels = batch.images.float().cpu().numpy()
+                digests |= {sha256(image.tobytes()).digest() for image in pixels}
                 logits = predict(model, batch.images, batch_size=batch_size)
                 classes = logits.shape[1]
                 n += int((batch.labels >= 0).sum())
                 right += int((logits.argmax(1) == batch.labels).sum())
-    return Clean(right, n, readable, unreadable, classes, first_failure)
+    return Clean(right, n, readable, unreadable, classes, first_failure, frozenset(digests))
 
 
 def merged(parts: Sequence[Clean]) -> Clean:
@@ -96,5 +108,6 @@ def merged(parts: Sequence[Clean]) -> Clean:
         readable=sum(part.readable for part in parts),
         unreadable=sum(part.unreadable for part in parts),
         classes=max(part.classes for part in parts),
+        digests=frozenset().union(*(part.digests for part in parts)),
         first_failure=next((part.first_failure for part in parts if part.first_failure), ""),
     )

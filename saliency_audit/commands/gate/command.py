@@ -10,15 +10,17 @@ from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, repo
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.options import of_methods
 from saliency_audit.commands.setup import Screen, Setup, fingerprint
+from saliency_audit.errors import InputError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.commands.gate.policy import Policy, PolicyCheck
+    from saliency_audit.models import Classifier
 
 HELP = """Run the checks of a policy and say whether the model may be released.
 
-Exit code 1 if not. What the command line says goes before what the policy says.
+Exit code 1 if not. What the command line says goes before what the policy says, but for the seed.
 
 Example: saliency-audit gate --max-samples 32
 """
@@ -34,7 +36,6 @@ def run(given: Given, screen: Screen) -> int:
         screen.write(default_policy())
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
-    from saliency_audit.errors import InputError
 
     rules = _policy(given.policy)
     if not (rules.refuses or given.report_only):
@@ -45,12 +46,10 @@ def run(given: Given, screen: Screen) -> int:
     # Read before this run writes: it may well be into the same folder.
     baseline = _baseline(given.baseline)
     check_baseline(rules.checks, baseline.summary)
-    return live(
-        _under(given, rules),
-        screen,
-        command="gate",
-        plan=partial(plan, rules=rules, baseline=baseline),
-    )
+    under = _under(given, rules)
+    if "seed" in given.said and under.seed != given.seed and not given.quiet:
+        screen.note(f"--seed {given.seed} is left: the policy's own seed, {under.seed}, is taken")
+    return live(under, screen, command="gate", plan=partial(plan, rules=rules, baseline=baseline))
 
 
 def plan(
@@ -64,6 +63,7 @@ def plan(
     from saliency_audit.commands.gate.fit import refuse_unfit
     from saliency_audit.commands.gate.runs import alone
     from saliency_audit.commands.gate.runs import plan as audits
+    from saliency_audit.commands.gate.teeth import refuse_toothless
 
     beside = _beside(rules, setup)
     marked = rules.data.get("annotations")
@@ -80,6 +80,9 @@ def plan(
     if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
         setup.tell(f"--baseline {given.baseline} was measured on other images")
     refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
+    _refuse_itself(beside.get("other"), setup)
+    if not given.report_only:
+        refuse_toothless(rules)
     return Job(
         settings={
             "policy": [_settings(check) for check in rules.checks],
@@ -95,7 +98,7 @@ def plan(
         audit=partial(audit, work),
         answer=partial(answer, work=work),
         report=partial(report, work=work),
-        files=("checks.csv", "junit.xml", "summary.md"),
+        files=("checks.csv", "junit.xml", "summary.md", "attestation.json"),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
             **{f"{name} of the policy": rules.run.get(name) for name in ("other", "judge")},
@@ -107,6 +110,14 @@ def plan(
         },
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
+
+
+def _refuse_itself(other: "Classifier | None", setup: Setup) -> None:
+    if other is not None and other.sha256 == setup.model.sha256:
+        raise InputError(
+            f"other of the policy is {other.name}, the model itself, with which every map agrees; "
+            "name another model"
+        )
 
 
 def _baseline(path: Path | None) -> Baseline:
@@ -130,7 +141,6 @@ def _policy(path: Path | None) -> "Policy":
     """
     from saliency_audit.assets import default_policy
     from saliency_audit.commands.gate.policy import read_policy
-    from saliency_audit.errors import InputError
     from saliency_audit.regular import refuse_irregular
 
     if path is None:
@@ -159,6 +169,9 @@ def _under(given: Given, policy: "Policy") -> Given:
     rules = {**policy.data, **policy.run}
     changed = {name: rules[name] for name in rules if name in vars(given)}
     changed = {name: value for name, value in changed.items() if name not in given.said}
+    if policy.seed is not None:
+        # Whoever wants to be released must not choose the images and the noise.
+        changed["seed"] = policy.seed
     if changed.get("classes") is not None:
         changed["classes"] = Path(changed["classes"])
     if "batch_size" in changed:

@@ -89,6 +89,26 @@ def not_run(check: PolicyCheck, reason: str) -> Outcome:
     return Outcome(check, NOT_RUN, reason, limit_of(check))
 
 
+def enough_images(check: PolicyCheck, distinct: int, readable: int) -> Outcome:
+    """Whether there were enough images of different content to judge by.
+
+    Args:
+        check: of the policy.
+        distinct: images of different pixels.
+        readable: all of them.
+    """
+    assert isinstance(check.value, float)
+    return Outcome(
+        check,
+        PASSED if distinct >= check.value else FAILED,
+        f"{distinct} of {readable}"
+        + ("" if distinct >= check.value else f": give {check.value:.0f} that differ"),
+        limit_of(check),
+        measured=float(distinct),
+        n=readable,
+    )
+
+
 def outcome_table(
     outcomes: Sequence[Outcome], seconds: Mapping[int, float] | None = None
 ) -> pd.DataFrame:

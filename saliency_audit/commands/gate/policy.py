@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 
 from saliency_audit.budget import check_range
@@ -15,7 +16,9 @@ from saliency_audit.commands.fool.verdict import FOOL_WORDS
 from saliency_audit.commands.gate.policy_values import (
     CHECK,
     DATA,
+    FROM_POLICY,
     LIMITS,
+    MIN_IMAGES,
     RUN,
     checked,
     options_of_check,
@@ -38,7 +41,8 @@ class PolicyCheck:
     """One thing that is required of the model.
 
     Attributes:
-        kind: what is asked: a check of a metric, or the verdict on a map under a trick or attack.
+        kind: what is asked: a check of a metric, the verdict on a map under a trick or attack, or
+            what the images must be.
         name: of the check, trick or attack.
         saliency: method; empty for what is measured of the model alone.
         scalar: explained; empty likewise, and for controls.
@@ -53,7 +57,7 @@ class PolicyCheck:
         file: the policy.
     """
 
-    kind: Literal["metric", "trick", "attack"]
+    kind: Literal["metric", "trick", "attack", "data"]
     name: str
     saliency: str
     scalar: str
@@ -112,6 +116,20 @@ class Policy:
     data: dict[str, Any]
     run: dict[str, Any]
     text: str
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that the policy says, if it does."""
+        said = self.run.get("seed")
+        if said == FROM_POLICY:
+            return int.from_bytes(sha256(self.text.encode()).digest()[:4], "big")
+        return said
+
+    @property
+    def images(self) -> PolicyCheck:
+        """What the images must be, whatever else is asked."""
+        least = self.data.get("min_images", MIN_IMAGES.default)
+        return PolicyCheck("data", "distinct images", "", "", "at_least", float(least))
 
     @property
     def refuses(self) -> bool:

@@ -13,13 +13,16 @@ from saliency_audit.commands.evaluate.options import ANNOTATIONS, JUDGE, OTHER
 from saliency_audit.commands.options import OF_MAPS, OF_MODEL, OF_RUN, of_images
 from saliency_audit.errors import InputError, as_written, lookup
 from saliency_audit.options import Option, word_or_number
-from saliency_audit.ranges import ANY, WEIGHT, refuse_outside
+from saliency_audit.ranges import ANY, COUNT, WEIGHT, Range, refuse_outside
+from saliency_audit.stats.undefined import FEWEST
 
 _SOFT = tuple(
     Option(name, choices=("fail", "warn"), help="Of a check that is not passed.")
     for name in ("level", "inconclusive")
 )
 _SCALAR = Option("scalar", help="Explained number.")
+FROM_POLICY = "from-policy"
+"""A seed that nobody picks: the policy's sha256 is it."""
 _ON_IMAGES = ("size", "channels", "mean", "std")
 
 
@@ -27,10 +30,20 @@ def _named(*options: Option) -> dict[str, Option]:
     return {option.name: option for option in options}
 
 
-DATA = _named(*of_images(1), *(o for o in OF_MODEL if o.name in _ON_IMAGES), ANNOTATIONS)
+MIN_IMAGES = Option(
+    "min_images",
+    "whole",
+    default=32,
+    range=Range(FEWEST, COUNT.high),
+    help="Images of different content that a release needs.",
+)
+DATA = _named(
+    *of_images(1), *(o for o in OF_MODEL if o.name in _ON_IMAGES), ANNOTATIONS, MIN_IMAGES
+)
 """Keys of ``[data]``; each is the option of the command line of that name."""
 RUN = _named(
-    *(o for o in OF_RUN if o.name in ("seed", "batch_size", "device", "precision")),
+    *(o for o in OF_RUN if o.name in ("batch_size", "device", "precision")),
+    *(replace(o, choices=(FROM_POLICY,)) for o in OF_RUN if o.name == "seed"),
     *(*OF_MAPS, _SCALAR, OTHER, JUDGE, *_SOFT),
 )
 """Keys of ``[run]``: options of the command line, and what holds for every check."""
@@ -114,13 +127,13 @@ def _one(value: Any, option: Option) -> Any:
     if option.kind == "fill":
         known = word_or_number(value, option)
         return known if isinstance(known, str) else _number(known)
-    if option.choices:
-        if value not in option.choices:
-            try:
-                lookup("choice", dict.fromkeys(option.choices), str(value))
-            except InputError as error:
-                raise ValueError(f"that is an {error}") from error
+    if value in option.choices:
         return value
+    if option.choices and option.kind == "text":
+        try:
+            lookup("choice", dict.fromkeys(option.choices), str(value))
+        except InputError as error:
+            raise ValueError(f"that is an {error}") from error
     if option.kind == "batch" and value == "auto":
         return value
     if option.kind in ("number", "fraction", "colour"):

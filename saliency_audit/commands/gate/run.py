@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +156,12 @@ def answer(done: Done, *, work: Work) -> Answer:
         [checks],
         refused=None if sentence.startswith("released") or work.report_only else "",
         spoken=str(spoken),
-        facts={"policy": work.policy.text},
+        facts={
+            "policy": work.policy.text,
+            "policy_sha256": sha256(work.policy.text.encode()).hexdigest(),
+            "images_sha256": done.clean.images_sha256,
+            "distinct_images": len(done.clean.digests),
+        },
         beside=beside,
     )
 
@@ -175,17 +181,15 @@ def _kept(path: Path) -> "tuple[pd.DataFrame, str]":
 
 def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.DataFrame]]":
     """The outcome of each check, the answer in a sentence, and what the report writes beside."""
-    import pandas as pd
-
     from saliency_audit.commands.gate.audit import judge
-    from saliency_audit.commands.gate.outcome import gate_sentence, not_run, outcome_table
+    from saliency_audit.commands.gate.outcome import (
+        enough_images,
+        gate_sentence,
+        not_run,
+        outcome_table,
+    )
     from saliency_audit.commands.gate.report import all_rows, changes_since
-    from saliency_audit.metrics import CHECKS
-    from saliency_audit.stats.density import density_summary
-    from saliency_audit.stats.paired import differences
-    from saliency_audit.stats.summary import summarise
 
-    better = {name: check.higher_is_better for name, check in CHECKS.items()}
     outcomes: dict[int, Any] = {
         place: not_run(work.policy.checks[place], why) for place, why in work.refusals.items()
     }
@@ -193,10 +197,9 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
     rows, summaries = [], []
     for one in work.runs:
         frame = done.folder.rows(one.job)
-        summary = summarise(frame, higher_is_better=better, **_beside(one, frame, work))
-        if len(density := density_summary(frame)):
-            summary = pd.concat([summary, density], ignore_index=True)
-        apart = differences(frame) if one.kind == "metric" else None
+        summary, apart = summed(
+            one, frame, shape=work.setup.model.input_shape, classes=work.setup.classes
+        )
         compared = {c.name for c in one.checks if c.limit == "no_worse_than"}
         changes = None
         if compared and work.baseline.rows is not None:
@@ -216,13 +219,16 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
                 **counted,
                 labelled=work.setup.data.labelled,
             )
-    table = outcome_table([outcomes[i] for i in range(len(work.policy.checks))], work.seconds)
+    judged = [outcomes[i] for i in range(len(work.policy.checks))]
+    judged.append(enough_images(work.policy.images, len(done.clean.digests), done.clean.readable))
+    table = outcome_table(judged, work.seconds)
     beside = {"results": all_rows(rows), "summary": all_rows(summaries)}
     return table, gate_sentence(table, **counted), beside
 
 
 def report(done: Done, answer: Answer, about: Mapping[str, Any], *, work: Work) -> None:
     """Write all files, and the summary to the page of the CI job."""
+    from saliency_audit.commands.gate.attestation import write_attestation
     from saliency_audit.commands.gate.outcome import GATE_WORDS
     from saliency_audit.commands.gate.report import write_gate_report
 
@@ -236,6 +242,13 @@ def report(done: Done, answer: Answer, about: Mapping[str, Any], *, work: Work) 
         policy=work.policy.text,
         started=work.setup.started,
     )
+    write_attestation(
+        done.folder.path / "attestation.json",
+        answer.tables["checks"],
+        released=answer.sentence.startswith("released"),
+        policy=work.policy.text,
+        run=about,
+    )
     _to_the_job(work, done.folder.path)
 
 
@@ -247,19 +260,37 @@ def _to_the_job(work: Work, path: Path) -> None:
         append_summary(path / "summary.md", Path(page), tell=work.setup.tell)
 
 
-def _beside(run: "GateRun", frame: "pd.DataFrame", work: Work) -> dict[str, Any]:
-    """Chance levels and controls of the summary of an audit."""
+def summed(
+    run: "GateRun", frame: "pd.DataFrame", *, shape: tuple[int, ...], classes: int
+) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+    """Summary of an audit's rows, and of metrics the paired differences to the random map.
+
+    Args:
+        run: the audit.
+        frame: its rows.
+        shape: of an image, ``(c, h, w)``.
+        classes: outputs of the model.
+    """
+    import pandas as pd
+
     from saliency_audit.commands.attack.verdict import attack_chances, attack_controls
     from saliency_audit.commands.evaluate.verdict import evaluate_chances
+    from saliency_audit.metrics import CHECKS
     from saliency_audit.metrics.similarity import pixel_count
+    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.paired import differences
+    from saliency_audit.stats.summary import summarise
 
+    beside: dict[str, Any] = {}
     if run.kind == "metric":
-        return {"chance": evaluate_chances(frame, work.setup.classes)}
-    if run.kind == "trick":
-        return {}
-    pixels = work.setup.model.input_shape[1] * work.setup.model.input_shape[2]
-    k = pixel_count(run.arguments["k"], pixels)
-    return {
-        "chance": attack_chances(k=k, pixels=pixels, classes=work.setup.classes),
-        "controls": attack_controls(frame),
-    }
+        beside["chance"] = evaluate_chances(frame, classes)
+    elif run.kind == "attack":
+        pixels = shape[1] * shape[2]
+        k = pixel_count(run.arguments["k"], pixels)
+        beside["chance"] = attack_chances(k=k, pixels=pixels, classes=classes)
+        beside["controls"] = attack_controls(frame)
+    better = {name: check.higher_is_better for name, check in CHECKS.items()}
+    summary = summarise(frame, higher_is_better=better, **beside)
+    if len(density := density_summary(frame)):
+        summary = pd.concat([summary, density], ignore_index=True)
+    return summary, differences(frame) if run.kind == "metric" else None
