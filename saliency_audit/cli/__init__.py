@@ -13,7 +13,7 @@ from saliency_audit.cli.typed import typed
 from saliency_audit.commands.attack.command import COMMAND as ATTACK
 from saliency_audit.commands.evaluate.command import COMMAND as EVALUATE
 from saliency_audit.commands.finetune.command import COMMAND as FINETUNE
-from saliency_audit.commands.fool.command import COMMAND as FOOL
+from saliency_audit.commands.gate.against import COMMAND as FOOL
 from saliency_audit.commands.gate.command import COMMAND as GATE
 from saliency_audit.commands.output import let_go
 from saliency_audit.errors import AuditError, InputError
