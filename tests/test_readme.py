@@ -48,7 +48,9 @@ def files(run, monkeypatch):
         training.mkdir(parents=True)
         for place, image in enumerate(images[labels == label][1:3]):
             Image.fromarray(image).save(training / f"{place}.png")
-    Path("policy.toml").write_text('[[check]]\nmetric = "accuracy"\nat_least = 0.5\n')
+    Path("policy.toml").write_text(
+        '[data]\nmin_images = 8\n[[check]]\nmetric = "accuracy"\nat_least = 0.5\n'
+    )
 
 
 def test_the_readme_has_commands():
