@@ -107,8 +107,9 @@ class Metric(Coded):
             "model" reads no map of the run.
         checks: what it measures, by name. The one of the metric's own name is its answer.
         verdict: how the answer becomes a word: "random" compares it with the random map on the
-            same images, "half" asks whether it is below one half (of a map that does not depend
-            on the model at all), None gives none.
+            same images, "half" asks whether it is on the better side of one half (where neither
+            all nor nothing of the map is what the metric asks for), None gives none.
+        says: what "half" shows of a map and of several, such as "depends on the model".
         needs: of the view, what may be missing: "labels", "other", "annotations".
         takes: of the view, what it can do without: "judge".
         answer: what the setting of the answer holds; the others are stages on the way to it.
@@ -121,6 +122,7 @@ class Metric(Coded):
     of: Literal["map", "method", "model"]
     checks: Mapping[str, Check]
     verdict: Literal["random", "half"] | None = None
+    says: tuple[str, str] = ("", "")
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     answer: str = ""

@@ -174,7 +174,32 @@ PERTURBATIONS = Option(
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="Noisy images of max-sensitivity (default 10), infidelity (50).",
+    help="Noisy images of max-sensitivity (default 10), infidelity (50), first-order-fidelity "
+    "(64).",
+)
+LEVEL_DRAWS = Option(
+    "level_draws",
+    "whole",
+    range=Range(2, MANY.high),
+    panel=_OTHER,
+    help="level-coherence: noisy images; default 16.",
+)
+LEVELS = Option(
+    "levels",
+    "number",
+    range=Range(0, NOISE.high, above=True),
+    many=True,
+    panel=_OTHER,
+    shown=False,
+    help="first-order-fidelity: largest change of a pixel value in levels of 1/255, repeatable; "
+    "default 0.5, 2, 8.",
+)
+MIDPOINTS = Option(
+    "midpoints",
+    "whole",
+    range=MANY,
+    panel=_OTHER,
+    help="completeness: gradients on the way; default 16.",
 )
 EXPLAIN_CLASS = Option(
     "explain_class",
@@ -340,6 +365,7 @@ METRICS: dict[str, Metric] = {
             ),
         },
         verdict="half",
+        says=("depends on the model", "depend on the model"),
         answer="randomised=mean",
         options=OF_SANITY,
         check="metrics.sanity:refuse_sanity",
@@ -447,6 +473,21 @@ METRICS: dict[str, Metric] = {
             )
         },
         options=(RADIUS, PERTURBATIONS),
+    ),
+    "level-coherence": Metric(
+        "metrics.level_coherence:level_coherence",
+        "method",
+        {
+            "level-coherence": _check(
+                "share of the map that all images agree on which an 8-bit file stores as this one",
+                True,
+                (-1, 1),
+                "ours",
+            )
+        },
+        verdict="half",
+        says=("follows from the stored image", "follow from the stored image"),
+        options=(LEVEL_DRAWS,),
     ),
     "infidelity": Metric(
         "metrics.sensitivity:infidelity",
@@ -584,6 +625,39 @@ METRICS: dict[str, Metric] = {
                 code="metrics.similarity:cosine",
             )
         },
+    ),
+    "completeness": Metric(
+        "metrics.completeness:completeness",
+        "model",
+        {
+            "completeness": _check(
+                "part of what the logit does as contrast falls that no gradient tells; 1 = they "
+                "show something else",
+                False,
+                (0, inf),
+                "ours; Sundararajan et al. 2017",
+            ),
+            "completeness-log-prob": _check(
+                "the same of the log-probability", False, (0, inf), "ours; Sundararajan et al. 2017"
+            ),
+        },
+        options=(MIDPOINTS,),
+    ),
+    "first-order-fidelity": Metric(
+        "metrics.first_order_fidelity:first_order_fidelity",
+        "model",
+        {
+            "first-order-fidelity": _check(
+                "correlation of the logit's change under noise with what the gradient predicts",
+                True,
+                (-1, 1),
+                "ours",
+                chance="0",
+                axes=("size of the noise, levels of 1/255", "correlation"),
+            )
+        },
+        options=(LEVELS, PERTURBATIONS),
+        check="metrics.first_order_fidelity:refuse_few",
     ),
 }
 

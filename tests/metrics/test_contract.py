@@ -28,6 +28,8 @@ FEW = {
     "stages": 2,
     "perturbations": 3,
     "attack_steps": 2,
+    "level_draws": 4,
+    "midpoints": 4,
 }
 
 

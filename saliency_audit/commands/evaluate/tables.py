@@ -10,6 +10,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.commands.evaluate.columns import (
     BETTER,
     Metric,
@@ -31,10 +32,7 @@ from saliency_audit.report.wording import (
 from saliency_audit.setting import parts_of
 from saliency_audit.visible import flat
 
-_HALF = "sanity-cascade"
-"""Is no comparison with the random map, but with one half."""
 _SHORT = {"better than random": "better", "not distinguishable": "as random"}
-_OF_HALF = {"better than random": "depends", "not distinguishable": "not shown"}
 _HEAD = 16  # characters of a line of a heading
 
 
@@ -52,12 +50,19 @@ def told(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[str]:
     return [
         "; ".join(f"{', '.join(names)}: {words}" for words, names in ends.items() if names),
         "better, as random, worse: compared with the random map on the same images"
-        + (
-            f"; {_HALF}: depends on the model if below 0.5, else not shown to"
-            if _HALF in measured
-            else ""
+        + "".join(
+            f"; {name}: {METRICS[name].says[0]} if "
+            f"{'above' if METRICS[name].checks[name].higher_is_better else 'below'} 0.5, else not "
+            "shown to"
+            for name in measured
+            if _by_half(name)
         ),
     ]
+
+
+def _by_half(check: str) -> bool:
+    """Whether it is compared with one half and not with the random map."""
+    return check in METRICS and METRICS[check].verdict == "half"
 
 
 def verdict_tables(verdicts: pd.DataFrame) -> list[Table]:
@@ -90,7 +95,11 @@ def _cell(line: Mapping[Any, Any] | None, width: int) -> Cell:
     if line is None:
         return ""
     mean, word = f"{number(line['mean']):<{width}}", str(line["verdict"])
-    short = (_OF_HALF if line["check"] == _HALF else _SHORT).get(word, word)
+    words = _SHORT
+    if _by_half(line["check"]):
+        shown = METRICS[line["check"]].says[0].partition(" ")[0]
+        words = {"better than random": shown, "not distinguishable": "not shown"}
+    short = words.get(word, word)
     return (mean, " ", verdict(word, short)) if word else mean
 
 

@@ -22,10 +22,12 @@ EVALUATE_WORDS = {
     BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
     "on the better side of zero. Of sanity-cascade, in which a map that sees no model keeps 1: "
     "the interval of the mean over the stages lies below one half, nearer to a map that changes "
-    "wholly with the model",
+    "wholly with the model. Of level-coherence: the interval lies above one half, so that most of "
+    "the map is the same for all images that an 8-bit file stores alike",
     SAME: "that interval holds zero: on these images the map is not shown to do better than "
     "random numbers. Of sanity-cascade: as weights are drawn at random, layer by layer, the map "
-    "is not shown to be nearer to unrelated maps than to itself",
+    "is not shown to be nearer to unrelated maps than to itself. Of level-coherence: the stored "
+    "image is not shown to determine most of the map",
     WORSE: "that interval lies on the other side of zero",
     UNDEFINED: "no verdict: maps are constant, zero or NaN on more than 5 % of the images, "
     "labels are missing, the metric failed, or there are fewer than 8 images, too few to judge by",
@@ -123,10 +125,10 @@ def _is_answer(check: str, setting: str) -> bool:
 def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
     if why_undefined(line["n"], line["n_undefined"]):
         return UNDEFINED
-    if METRICS[line["check"]].verdict == "half":
-        high = line["ci_high"]
-        return UNDEFINED if not np.isfinite(high) else BETTER if high < 0.5 else SAME
     sign = 1 if CHECKS[line["check"]].higher_is_better else -1
+    if METRICS[line["check"]].verdict == "half":
+        nearest = sign * line["ci_low" if sign > 0 else "ci_high"]
+        return UNDEFINED if not np.isfinite(nearest) else BETTER if nearest > sign / 2 else SAME
     ends = sorted(
         sign * difference.get(name, np.nan) for name in ("difference_low", "difference_high")
     )
@@ -164,11 +166,8 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
 
 def _as_said(check: str, word: str) -> str:
     if METRICS[check].verdict == "half":
-        return {
-            BETTER: "shown to depend on the model",
-            SAME: "not shown to depend on the model",
-            UNDEFINED: "undefined",
-        }[word]
+        told = f"shown to {METRICS[check].says[1]}"
+        return {BETTER: told, SAME: f"not {told}", UNDEFINED: "undefined"}[word]
     return {SAME: "not distinguishable from random", WORSE: "worse than random"}.get(word, word)
 
 
