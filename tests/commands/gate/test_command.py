@@ -56,7 +56,7 @@ def statuses(folder=FOLDER):
 def test_the_bundled_model_passes_the_default_policy(run):
     ran = run("gate", *FEW)
     assert ran.code == 0, ran.out + ran.err
-    assert "released: all 5 checks passed" in ran.out
+    assert "released: all 9 checks passed" in ran.out
     assert {path.name for path in FOLDER.iterdir()} == FILES
     assert set(statuses().values()) == {"passed"}
     schema = Path(__file__).with_name("junit.xsd")
@@ -64,7 +64,7 @@ def test_the_bundled_model_passes_the_default_policy(run):
     suite = next(iter(JUnitXml.fromfile(str(FOLDER / "junit.xml"))))
     assert all(0 <= case.time < 600 for case in suite)
     facts = json.loads((FOLDER / "run.json").read_text())
-    assert facts["answer"] == "released: all 5 checks passed"
+    assert facts["answer"] == "released: all 9 checks passed"
     assert facts["policy"] == default_policy()
     assert "0.5" in (FOLDER / "report.html").read_text()
 
@@ -124,7 +124,7 @@ def test_the_default_policy_is_printed_whole(run):
     ran = run("gate", "--print-policy")
     assert ran.code == 0
     assert ran.out == default_policy()
-    assert len(tomllib.loads(ran.out)["check"]) == 4
+    assert len(tomllib.loads(ran.out)["check"]) == 8
     assert not Path("saliency-audit-report").exists()
 
 

@@ -19,6 +19,10 @@ def test_the_default_policy_is_one():
     assert [check.name for check in policy.checks] == [
         "accuracy",
         "scalar-agreement",
+        "level-coherence",
+        "level-coherence",
+        "completeness",
+        "completeness-log-prob",
         "deletion",
         "sanity-cascade",
     ]
