@@ -13,7 +13,9 @@ from saliency_audit.audits import explain
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics import View
 from saliency_audit.metrics.accuracy import robust_accuracy
+from saliency_audit.metrics.completeness import completeness
 from saliency_audit.metrics.density_profile import density_profile
+from saliency_audit.metrics.first_order_fidelity import first_order_fidelity
 from saliency_audit.metrics.gradient_norm import gradient_norm_others, gradient_norm_target
 from saliency_audit.metrics.scalar_agreement import scalar_agreement
 from saliency_audit.models import Classifier
@@ -26,6 +28,8 @@ ALL = [
     gradient_norm_others,
     density_profile,
     scalar_agreement,
+    completeness,
+    partial(first_order_fidelity, perturbations=5),
 ]
 
 

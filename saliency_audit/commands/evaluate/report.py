@@ -52,7 +52,8 @@ _PERTURBED = ("The first image on its way along the curves, as the model saw it.
 _OF_MODEL = (
     "No map can be better than the model it explains: with an accuracy near chance there is little "
     "to explain. A low scalar-agreement means that something was added to all logits alike; then "
-    "every map of a logit may have been forged.",
+    "every map of a logit may have been forged. A completeness near 1 means that gradients, and "
+    "all maps made of them, show something else than what the model computes.",
 )
 _DROP = (
     "How much smaller the mean drop of the probability is than that of the base method: ratio of "

@@ -107,6 +107,26 @@ def test_a_map_that_sees_no_model_is_not_shown_to_depend_on_it(model, data):
     assert verdicts.loc[("sanity-cascade", "gradient"), "verdict"] == BETTER
 
 
+def test_a_map_of_what_a_file_rounds_away_is_not_shown_to_follow_from_the_image(model, data):
+    def jitter(model, images, targets, *, scalar, generators, batch_size):
+        return (1e5 * images).sin()
+
+    frame = rows(
+        model,
+        data,
+        metrics=["level-coherence"],
+        methods={"jitter": SaliencyMethod(jitter, "of the test")},
+    )
+    verdicts = verdicts_of(frame)
+    assert verdicts.loc[("level-coherence", "jitter"), "verdict"] == SAME
+    assert verdicts.loc[("level-coherence", "jitter"), "mean"] == pytest.approx(0, abs=0.1)
+    assert verdicts.loc[("level-coherence", "gradient"), "verdict"] == BETTER
+    assert verdicts.loc[("level-coherence", "random"), "verdict"] == ""
+    told = audits.evaluate_sentence(verdicts.reset_index(), images=10)
+    assert "gradient shown to follow from the stored image" in told
+    assert "jitter not shown to follow from the stored image" in told
+
+
 def test_two_shares_are_the_whole(model, data):
     options = {"metrics": ["deletion", "accuracy"], "saliency": ["gradient"], "batch_size": 3}
     whole = list(audits.evaluate(model, data, **options))
