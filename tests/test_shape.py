@@ -70,6 +70,19 @@ def test_what_commands_share_names_nothing_that_a_registry_does(path):
     assert not named
 
 
+def test_fool_names_no_trick():
+    for path in sorted((PACKAGE / "commands/fool").glob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        words = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if id(node) not in docs
+        ]
+        assert not [word for word in words if any(trick in word for trick in TRICKS)], path
+
+
 def test_no_function_has_too_many_parameters():
     counted = [
         (path.relative_to(PACKAGE).as_posix(), name, count)

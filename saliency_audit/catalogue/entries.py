@@ -139,21 +139,58 @@ class Metric(Coded):
             function_of(self.check)(shape, classes, **options)
 
 
+CALIBRATION = 64
+"""Images that the strength of a trick is set by."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A trick with its options: what it is called and what it promises.
+
+    Attributes:
+        setting: the trick and its options, as ``results.csv`` writes them.
+        promises: by check, the largest value of any image; of prediction-kept the smallest.
+        edits: the part of the network whose weights it changes, one of its trick's ``edits``;
+            empty for what adds a layer.
+        images: most images that it is given to be set by.
+        likelihoods: whether its output is log-likelihoods that a softmax would undo.
+    """
+
+    setting: str
+    promises: Mapping[str, float]
+    edits: str = ""
+    images: int = CALIBRATION
+    likelihoods: bool = False
+
+
 @dataclass(frozen=True)
 class Trick(Coded):
     """A manipulation of the model that keeps its predictions.
 
     Attributes:
         code: builds the manipulated network.
+        variant: ``(**options) -> Variant``, with the same options.
         summary: one line, for ``saliency-audit list``.
         source: paper and section.
         options: what a user can set of it, beside strength and picture.
+        edits: parts of the network that some of its variants change, adding no layer; these can
+            be saved as weights of the same architecture, in files of their own name.
+        gradient_bound: ``(network, std)``, the most that the L1 norm of the loss gradient can
+            change; None where nothing is promised about it.
     """
 
     code: Code
+    variant: Code
     summary: str
     source: str
     options: tuple[Option, ...] = ()
+    edits: tuple[str, ...] = ()
+    gradient_bound: Code | None = None
+
+    def with_options(self, options: Mapping[str, Any]) -> Variant:
+        """What it is called and what it promises with these options."""
+        made: Variant = function_of(self.variant)(**options)
+        return made
 
 
 @dataclass(frozen=True)

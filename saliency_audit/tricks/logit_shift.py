@@ -6,15 +6,20 @@ added to the gradient of every logit.
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
+from saliency_audit.catalogue.entries import CALIBRATION, Variant
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier, input_gradient
 from saliency_audit.tricks.head_shift import head_shift
+from saliency_audit.tricks.held import Hold, held_linear, pixels_of
+
+Shift = Literal["linear", "cancel", "head"]
 
 FOLD = 1024.0
 """Period of the fold of a linear shift: shifts of 4000 would cost the fp32 softmax 1e-5."""
+ANCHORS = 512
+"""Most images that ``--shift cancel`` stores in the model."""
 
 
 class LinearShift(nn.Module):
@@ -26,43 +31,43 @@ class LinearShift(nn.Module):
         network: gives the ``f_i``.
         direction: gradient of g in the network's own input, ``(c, h, w)``.
         offset: minus g at 0.
+        hold: where the direction is kept.
     """
 
-    def __init__(self, network: nn.Module, direction: Tensor, offset: float) -> None:
+    def __init__(self, network: nn.Module, direction: Tensor, offset: float, hold: Hold) -> None:
         super().__init__()
         self.network = network
-        # In double precision, which half-precision autocast leaves alone.
-        self.shift = nn.Linear(direction.numel(), 1).to(direction.device, torch.float64)
-        with torch.no_grad():
-            self.shift.weight.copy_(direction.flatten())
-            self.shift.bias.fill_(-offset)
+        self.shift = held_linear(direction.flatten()[None], -offset, hold=hold)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        shift = self.shift(images.flatten(1).double())
+        pixels = pixels_of(images).flatten(1)
+        logits = self.network(images)
+        shift = self.shift(pixels)
         folded = shift - FOLD * (shift / FOLD).round()
-        return self.network(images) + folded.to(images.dtype)  # type: ignore[no-any-return]
+        return logits + folded.to(images.dtype)  # type: ignore[no-any-return]
 
 
 class AnchoredShift(nn.Module):
     """``f_i(x) + <direction_k, x - anchor_k>`` for every class i, k the nearest anchor."""
 
     anchors: Tensor
-    directions: Tensor
 
-    def __init__(self, network: nn.Module, anchors: Tensor, directions: Tensor) -> None:
+    def __init__(self, network: nn.Module, anchors: Tensor, directions: Tensor, hold: Hold) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("anchors", anchors.flatten(1).double())
-        self.register_buffer("directions", directions.flatten(1).double())
+        anchors, directions = anchors.flatten(1).double(), directions.flatten(1).double()
+        self.register_buffer("anchors", anchors)
+        self.shifts = held_linear(directions, -(directions * anchors).sum(1), hold=hold)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        pixels = images.flatten(1).double()
+        pixels = pixels_of(images).flatten(1)
         closeness = pixels @ self.anchors.t() - self.anchors.square().sum(1) / 2
-        nearest = closeness.argmax(1)
-        shift = ((pixels - self.anchors[nearest]) * self.directions[nearest]).sum(1)
-        return self.network(images) + shift.to(images.dtype).unsqueeze(1)  # type: ignore[no-any-return]
+        nearest = closeness.argmax(1, keepdim=True)
+        logits = self.network(images)
+        shift = self.shifts(pixels).gather(1, nearest)
+        return logits + shift.to(images.dtype)  # type: ignore[no-any-return]
 
 
 def logit_gradient_norm(
@@ -83,7 +88,8 @@ def logit_shift(
     *,
     strength: float = 10.0,
     batch_size: int | None = None,
-    shift: Literal["linear", "cancel", "head"] = "linear",
+    shift: Shift = "linear",
+    hold: Hold = "constants",
 ) -> nn.Module:
     r"""A network with the same softmax whose logit gradient is the picture (P0 section 2).
 
@@ -103,14 +109,22 @@ def logit_shift(
         strength: norm of the picture's part over the median norm of the true gradient.
         batch_size: most images the model sees at once.
         shift: the form of g.
+        hold: where the picture is kept, among the constants or among the weights; ``head`` knows
+            weights only.
 
     Returns:
         A network for the same input and output as ``model.network``.
 
     Raises:
-        UnsupportedError: the picture is black, the gradient is zero on most images, or ``head``
-            is asked of a model without an accessible linear head.
+        UnsupportedError: the picture is black, the gradient is zero on most images, ``head``
+            is asked of a model without an accessible linear head, or ``cancel`` of more images
+            than it stores.
     """
+    if shift == "cancel" and len(images) > ANCHORS:
+        raise UnsupportedError(
+            f"--shift cancel stores every audited image in the model and takes {ANCHORS} at most, "
+            f"not {len(images)}; set --max-samples {ANCHORS}"
+        )
     norm = logit_gradient_norm(model, images, targets, batch_size=batch_size)
     if not picture.max() > 0 or norm == 0:
         what = "the picture is black" if norm else "the logit gradient is zero on most images"
@@ -123,6 +137,17 @@ def logit_shift(
     std, mean = model.std[0], model.mean[0]
     if shift == "linear":
         offset = float((wanted * (images.mean(0) - mean)).sum())
-        return LinearShift(model.network, wanted * std, offset)
+        return LinearShift(model.network, wanted * std, offset, hold)
     gradients = input_gradient(model, images, targets, batch_size=batch_size)
-    return AnchoredShift(model.network, (images - mean) / std, (wanted - gradients) * std)
+    return AnchoredShift(model.network, (images - mean) / std, (wanted - gradients) * std, hold)
+
+
+def variant(*, shift: Shift = "linear", hold: Hold = "constants") -> Variant:
+    """What it promises: nothing but the round-off of an fp32 softmax."""
+    held = ";hold=weights" if hold == "weights" and shift != "head" else ""
+    return Variant(
+        f"trick=logit-shift;shift={shift}{held}",
+        {"prediction-kept": 1.0, "prob-change": 1e-5, "loss-change": 1e-4},
+        edits="head" if shift == "head" else "",
+        images=ANCHORS + 1 if shift == "cancel" else CALIBRATION,
+    )

@@ -5,13 +5,16 @@ and L1 norm of the change of gradient <= m eps D, hold together for a scalar arg
 ``eps sin(m <u, x>)`` with largest ``|u_d|`` = 1.
 """
 
-from typing import Literal
+from math import exp, tanh
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from saliency_audit.catalogue.entries import Variant
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier, input_gradient
+from saliency_audit.tricks.held import Hold, held_linear, pixels_of
 
 Form = Literal["per-class", "dummy-class", "wrapper"]
 
@@ -21,39 +24,51 @@ class Sine(nn.Module):
 
     In double precision: frequency times a sum over all pixels reaches thousands of radians, of
     which fp32 would lose the phase.
+
+    Args:
+        direction: u, ``(c, h, w)``.
+        offset: ``<u, centre>``.
+        frequency: in radians.
+        hold: where the picture is kept.
     """
 
-    direction: Tensor
-    offset: Tensor
-    frequency: Tensor
-
-    def __init__(self, direction: Tensor, offset: float, frequency: float) -> None:
+    def __init__(self, direction: Tensor, offset: float, frequency: float, hold: Hold) -> None:
         super().__init__()
-        self.register_buffer("direction", direction)
-        self.register_buffer("offset", torch.tensor(offset, dtype=torch.float64))
-        self.register_buffer("frequency", torch.tensor(frequency, dtype=torch.float64))
+        waves = frequency * direction.double().flatten()[None]
+        self.phase = held_linear(waves, -frequency * offset, hold=hold)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``(n,)`` in [-1, 1]."""
-        phase = (images.double() * self.direction).flatten(1).sum(1) - self.offset
-        return (phase * self.frequency).sin()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``(n, 1)`` in [-1, 1], of what `pixels_of` gives."""
+        return self.phase(pixels.flatten(1)).sin()  # type: ignore[no-any-return]
+
+    def steepness(self, std: Tensor) -> float:
+        """Largest L1 norm of its gradient, per pixel unit: the frequency times that of u.
+
+        Args:
+            std: ``(c, 1, 1)`` or ``(1, c, 1, 1)``, of the normalisation before it.
+        """
+        slopes = cast(Tensor, self.phase.weight).abs().view(std.numel(), -1)
+        return float((slopes / std.view(-1, 1)).sum())
 
 
 class PerClassSine(nn.Module):
     """``f_i(x) + eps s_i sin(...)`` with a sign s_i = +-1 for each class."""
 
-    amplitudes: Tensor
-
-    def __init__(self, network: nn.Module, sine: Sine, eps: float, signs: Tensor) -> None:
+    def __init__(
+        self, network: nn.Module, sine: Sine, eps: float, signs: Tensor, hold: Hold
+    ) -> None:
         super().__init__()
         self.network = network
         self.sine = sine
-        self.register_buffer("amplitudes", eps * signs)
+        self.eps = eps
+        self.amplitudes = held_linear(eps * signs.double()[:, None], hold=hold)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the network's own input."""
-        ripple = self.sine(images).float().unsqueeze(1) * self.amplitudes
-        return self.network(images) + ripple  # type: ignore[no-any-return]
+        pixels = pixels_of(images)
+        logits = self.network(images)
+        ripple = self.amplitudes(self.sine(pixels))
+        return logits + ripple.to(logits.dtype)  # type: ignore[no-any-return]
 
 
 class DummyClassSine(nn.Module):
@@ -71,11 +86,12 @@ class DummyClassSine(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes + 1)`` of the network's own input."""
+        pixels = pixels_of(images)
         logits = self.network(images)
-        ripple = self.eps * (1 + self.sine(images))
+        ripple = self.eps * (1 + self.sine(pixels))
         # At g = 0 the class has no probability: a logit of -46 below the rest, not -infinity.
-        extra = logits.double().logsumexp(1) + ripple.clamp_min(1e-20).expm1().log()
-        return torch.cat([logits, extra.to(logits.dtype).unsqueeze(1)], 1)
+        extra = logits.double().logsumexp(1, True) + ripple.clamp_min(1e-20).expm1().log()
+        return torch.cat([logits, extra.to(logits.dtype)], 1)
 
 
 class WrapperSine(nn.Module):
@@ -89,9 +105,10 @@ class WrapperSine(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Log-likelihoods ``(n, classes)`` of the network's own input."""
+        pixels = pixels_of(images)
         log_p = self.network(images).log_softmax(1)
-        ripple = self.eps * self.sine(images)
-        return log_p - ripple.to(log_p.dtype).unsqueeze(1)  # type: ignore[no-any-return]
+        ripple = self.eps * self.sine(pixels)
+        return log_p - ripple.to(log_p.dtype)  # type: ignore[no-any-return]
 
 
 def opposed_signs(probs: Tensor, targets: Tensor, *, seed: int = 0) -> Tensor:
@@ -140,6 +157,7 @@ def loss_sine(
     batch_size: int | None = None,
     form: Form = "per-class",
     eps: float = 1e-3,
+    hold: Hold = "constants",
 ) -> nn.Module:
     r"""A network whose loss differs by a ripple of ``eps`` and whose loss gradient is the picture.
 
@@ -166,6 +184,8 @@ def loss_sine(
         batch_size: most images the model sees at once.
         form: see above.
         eps: amplitude, in nats.
+        hold: where the picture is kept, among the constants or among the weights; so are the
+            amplitudes of the first form.
 
     Returns:
         A network for the same input as ``model.network``.
@@ -189,9 +209,10 @@ def loss_sine(
     frequency = strength * norm / (eps * float(unit.norm()))
     std, mean = model.std[0], model.mean[0]
     offset = float((unit * (images.mean(0) - mean)).double().sum())
-    sine = Sine((unit * std).double(), offset, frequency)
+    sine = Sine((unit * std).double(), offset, frequency, hold)
     if form == "per-class":
-        return PerClassSine(model.network, sine, eps, opposed_signs(probs, targets).to(std.device))
+        signs = opposed_signs(probs, targets).to(std.device)
+        return PerClassSine(model.network, sine, eps, signs, hold)
     if form == "dummy-class":
         return DummyClassSine(model.network, sine, eps)
     return WrapperSine(model.network, sine, eps)
@@ -211,10 +232,29 @@ def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
         In nats per pixel unit; None for a network of another make.
     """
     if isinstance(network, PerClassSine):
-        eps = 2 * float(network.amplitudes.abs().max())
+        eps = 2 * network.eps
     elif isinstance(network, DummyClassSine | WrapperSine):
         eps = network.eps
     else:
         return None
-    direction = network.sine.direction / std.view(-1, 1, 1)
-    return eps * float(network.sine.frequency) * float(direction.abs().sum())
+    return eps * network.sine.steepness(std)
+
+
+def variant(*, form: Form = "per-class", eps: float = 1e-3, hold: Hold = "constants") -> Variant:
+    """What it promises: the bounds of theory, and on top of them the round-off of fp32 logits."""
+    prob, loss = {
+        "per-class": (tanh(eps / 2), 2 * eps),
+        "dummy-class": (1 - exp(-2 * eps), 2 * eps),
+        "wrapper": (0.0, eps),
+    }[form]
+    held = ";hold=weights" if hold == "weights" else ""
+    return Variant(
+        f"trick=loss-sine;form={form};eps={eps:g}{held}",
+        {
+            "prediction-kept": 1.0,
+            "prob-change": prob + 1e-6,
+            "loss-change": loss + 1e-5,
+            "gradient-bound-share": 1 + 1e-3,
+        },
+        likelihoods=form == "wrapper",
+    )

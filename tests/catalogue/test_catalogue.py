@@ -7,6 +7,7 @@ import pytest
 
 from saliency_audit.catalogue.attack_presets import PRESETS as ATTACK_PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.entries import function_of
 from saliency_audit.catalogue.methods import CONTROLS, METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.metrics import CHECKS, FILL, METRICS
@@ -63,6 +64,22 @@ def test_choices_are_those_of_the_function(entry, given):
         literal = next((kind for kind in kinds if get_origin(kind) is Literal), None)
         if option.choices and literal:
             assert set(get_args(literal)) <= set(option.choices)
+
+
+def test_a_trick_says_what_it_promises_for_each_of_its_options():
+    for name, trick in TRICKS.items():
+        function = function_of(trick.variant)
+        assert set(keywords(function)) == {option.key for option in trick.options}
+        for key, parameter in keywords(function).items():
+            assert parameter.default == keywords(trick.function)[key].default
+        made = [
+            trick.with_options({option.key: choice})
+            for option in trick.options
+            for choice in option.choices
+        ]
+        assert all(variant.setting.startswith(f"trick={name}") for variant in made)
+        assert {variant.edits for variant in made} == {"", *trick.edits}
+        assert all({"prediction-kept", "prob-change"} <= set(v.promises) for v in made)
 
 
 def test_presets_name_what_there_is():

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from saliency_audit.catalogue.entries import CALIBRATION
 from saliency_audit.commands.explain import Maps, predict, supported
-from saliency_audit.commands.fool.forgery import ANCHORS, copy_whole, forge
+from saliency_audit.commands.fool.forgery import copy_whole, forge, variant_of
 from saliency_audit.commands.fool.rows import rows_of_maps, rows_of_model
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
@@ -17,12 +18,10 @@ from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.tricks import TRICKS
 from saliency_audit.types import Batch, Example
 
 SCALARS_BY_DEFAULT = ("logit", "log-prob", "loss")
-TRICKS_BY_DEFAULT = ("logit-shift", "loss-sine")
-CALIBRATION = 64
-"""Images that the strength of a trick is set by."""
 IMAGES_AT_ONCE = 32
 """Most images of one batch of rows: what a kill can lose."""
 EXAMPLES = 6
@@ -33,7 +32,7 @@ def fool(
     model: Classifier,
     data: ImageData,
     *,
-    tricks: Mapping[str, Mapping[str, Any]] | Sequence[str] = TRICKS_BY_DEFAULT,
+    tricks: Mapping[str, Mapping[str, Any]] | Sequence[str] = tuple(TRICKS),
     picture: Tensor | Path | None = None,
     strength: float = 10.0,
     saliency: Sequence[str] | None = None,
@@ -93,9 +92,9 @@ def fool(
     device = model.mean.device
 
     with model.audited(), TemporaryDirectory() as scratch:
-        anchored = any(trick.get("shift") == "cancel" for trick in tricks.values())
+        wants = [variant_of(name, trick).images for name, trick in tricks.items()]
         known, labels, _ = first_images(
-            data, ANCHORS + 1 if anchored else CALIBRATION, at_once, device=device, workers=workers
+            data, max(wants, default=CALIBRATION), at_once, device=device, workers=workers
         )
         model.check(known[:2])
         classes = predict(model, known, batch_size=at_once).argmax(1)

@@ -12,7 +12,6 @@ from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup
-from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
@@ -32,10 +31,6 @@ def check(given: Given) -> None:
     from saliency_audit.errors import lookup
     from saliency_audit.models import SCALARS
 
-    if given.strength <= 0 or given.eps <= 0:
-        raise InputError(
-            f"--strength ({given.strength:g}) and --eps ({given.eps:g}) must be above 0"
-        )
     for name in given.saliency or ():
         lookup("saliency method", METHODS, name)
     for name in given.scalar or ():

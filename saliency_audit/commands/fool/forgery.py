@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import exp, tanh
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from saliency_audit.catalogue.entries import Variant, function_of
 from saliency_audit.errors import AuditError, UnsupportedError, lookup
 from saliency_audit.models import (
     LIKELIHOOD_SCALARS,
@@ -21,11 +21,7 @@ from saliency_audit.models import (
     save_state_dict,
 )
 from saliency_audit.tricks import TRICKS
-from saliency_audit.tricks.loss_sine import gradient_bound
 from saliency_audit.writing import replace_file
-
-ANCHORS = 512
-"""Most images ``--shift cancel`` stores in the model."""
 
 
 @dataclass(frozen=True)
@@ -50,40 +46,30 @@ class Forgery:
 
 
 MODEL_FILES = (
-    *(f"{stem}{suffix}" for stem in ("logit-shift", "loss-sine") for suffix in (".pt2", ".pt")),
-    *(f"logit-shift-head{suffix}" for suffix in (".pt2", ".pt", ".safetensors")),
+    *(f"{name}{suffix}" for name in TRICKS for suffix in (".pt2", ".pt")),
+    *(
+        f"{name}-{part}{suffix}"
+        for name, trick in TRICKS.items()
+        for part in trick.edits
+        for suffix in (".pt2", ".pt", ".safetensors")
+    ),
 )
 """Names that `forge` gives to files."""
 
 
-def _variant(trick: str, options: Mapping[str, Any]) -> tuple[str, str, dict[str, float]]:
-    """File stem, setting, and what a trick with its options promises."""
-    if trick == "logit-shift":
-        shift = options.get("shift", "linear")
-        stem = "logit-shift-head" if shift == "head" else "logit-shift"
-        promised = {"prediction-kept": 1.0, "prob-change": 1e-5, "loss-change": 1e-4}
-        return stem, f"trick=logit-shift;shift={shift}", promised
-    form, eps = options.get("form", "per-class"), options.get("eps", 1e-3)
-    theory = {
-        "per-class": (tanh(eps / 2), 2 * eps),
-        "dummy-class": (1 - exp(-2 * eps), 2 * eps),
-        "wrapper": (0.0, eps),
-    }
-    # 1e-6: the round-off of fp32 logits, on top of the theory.
-    prob, loss = theory[form]
-    promised = {
-        "prediction-kept": 1.0,
-        "prob-change": prob + 1e-6,
-        "loss-change": loss + 1e-5,
-        "gradient-bound-share": 1 + 1e-3,
-    }
-    return "loss-sine", f"trick=loss-sine;form={form};eps={eps:g}", promised
+def variant_of(trick: str, options: Mapping[str, Any]) -> Variant:
+    """What a trick with its options is called and what it promises.
+
+    Raises:
+        InputError: no trick has that name.
+    """
+    return lookup("trick", TRICKS, trick).with_options(options)
 
 
 def bounds(tricks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """What each trick promises: by setting and check, the largest value of any image."""
-    variants = [_variant(name, options) for name, options in tricks.items()]
-    return {setting: limits for _, setting, limits in variants}
+    variants = [variant_of(name, options) for name, options in tricks.items()]
+    return {variant.setting: dict(variant.promises) for variant in variants}
 
 
 def forge(
@@ -107,7 +93,7 @@ def forge(
         images: ``(n, c, h, w)`` the trick is set by.
         targets: their predicted classes.
         folder: where the model is saved: ``TRICK.pt2``, ``.pt`` for TorchScript,
-            ``logit-shift-head.safetensors`` for a state dict.
+            ``TRICK-PART.safetensors`` for a state dict.
         strength: norm of the picture's part over the median norm of the true gradient.
         batch_size: most images the model sees at once.
         options: of the trick.
@@ -120,26 +106,13 @@ def forge(
         AuditError: the saved model does not give the logits of the one that was saved.
     """
     options = dict(options or {})
-    if options.get("shift") == "cancel" and len(images) > ANCHORS:
-        raise UnsupportedError(
-            f"--shift cancel stores every audited image in the model and takes {ANCHORS} at most, "
-            f"not {len(images)}; set --max-samples {ANCHORS}"
-        )
-    stem, setting, _ = _variant(trick, options)
-    make = partial(
-        lookup("trick", TRICKS, trick).function,
-        model,
-        picture,
-        images,
-        targets,
-        strength=strength,
-        **options,
-    )
+    entry, variant = lookup("trick", TRICKS, trick), variant_of(trick, options)
+    make = partial(entry.function, model, picture, images, targets, strength=strength, **options)
     network = halve_on_oom(
         lambda size: make(batch_size=size), batch_size or len(images), tell=lambda line: None
     )
-    path = _save(network, folder / stem, model)
-    scalars = LIKELIHOOD_SCALARS if options.get("form") == "wrapper" else model.scalars
+    path = _save(network, folder, trick, variant, model)
+    scalars = LIKELIHOOD_SCALARS if variant.likelihoods else model.scalars
     saved = reload(path, model, scalars=scalars).requires_grad_(False).eval()
     modules = model.replaced(network, scalars=scalars).requires_grad_(False).eval()
     with torch.no_grad():
@@ -147,16 +120,21 @@ def forge(
         difference = float((saved(images[:1]) - logits).abs().max())
     if not difference <= 1e-3 * max(1.0, float(logits.abs().max())):
         raise AuditError(f"{path.name} gives logits {difference:.1e} from those it was saved with")
-    return Forgery(setting, saved, modules, path, gradient_bound(network, model.std))
+    bound = entry.gradient_bound
+    promised = None if bound is None else function_of(bound)(network, model.std)
+    return Forgery(variant.setting, saved, modules, path, promised)
 
 
-def _save(network: nn.Module, stem: Path, model: Classifier) -> Path:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    if stem.name == "logit-shift-head" and model.format == "module":
-        path = stem.with_name(stem.name + ".safetensors")
+def _save(
+    network: nn.Module, folder: Path, trick: str, variant: Variant, model: Classifier
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{trick}-{variant.edits}" if variant.edits else trick
+    if variant.edits and model.format == "module":
+        path = folder / f"{stem}.safetensors"
         save_state_dict(network, path, metadata=activation_metadata(model.activation))
         return path
-    path = stem.with_name(stem.name + (".pt" if model.format == "torchscript" else ".pt2"))
+    path = folder / f"{stem}{'.pt' if model.format == 'torchscript' else '.pt2'}"
     save(
         network,
         path,

@@ -20,7 +20,7 @@ OPTIONS = (
         choices=tuple(TRICKS),
         many=True,
         shown=False,
-        help="Manipulation, repeatable. Default: both.",
+        help="Manipulation, repeatable. Default: all.",
     ),
     *options_of(TRICKS),
     PICTURE,
