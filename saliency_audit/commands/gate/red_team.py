@@ -32,6 +32,20 @@ def red_team_table(found: Mapping[str, pd.DataFrame]) -> Table:
     return Table(["check", *found], [*rows, ["the model is", *words]])
 
 
+def refusals_table(found: Mapping[str, pd.DataFrame]) -> Table:
+    """A row for each model: whether it is released, and which checks do not pass.
+
+    Args:
+        found: ``check,status,effect`` of a gate, by model.
+    """
+    rows: list[list[Cell]] = []
+    for name, table in found.items():
+        refusing = table.loc[table["effect"] == "refuse", "check"]
+        word = verdict("failed", "refused") if len(refusing) else verdict("passed", "released")
+        rows.append([name, word, ", ".join(refusing) or "-"])
+    return Table(["model", "is", "refused by"], rows, labels=3)
+
+
 def released(table: pd.DataFrame) -> bool:
     """Whether no check of a gate refuses."""
     return not (table["effect"] == "refuse").any()
@@ -47,7 +61,7 @@ def answer(found: Mapping[str, pd.DataFrame]) -> list[Any]:
         f"and refuses {len(forged) - len(passed)} of {len(forged)} forgeries"
         + (f"; it releases {', '.join(passed)}." if passed else ".")
     )
-    return [terminal(red_team_table(found)), sentence]
+    return [terminal(refusals_table(found), wrap=True), sentence]
 
 
 def write_red_team(folder: Path, found: Mapping[str, pd.DataFrame]) -> None:
