@@ -25,10 +25,10 @@ In real numbers it is 0. In fp32 the pixel k/255 is off by up to 2^-25, and the 
 before the branch, (x - mean) / std, rounds twice more: together up to 3.5e-8 at mean .498 and std
 .502. The ripple is then at most :math:`\|\nabla g\|_1` times that, and so much only where all
 pixels err with one sign, as in an image of one colour. EfficientNet-Lite0 at the default strength
-has an L1 norm of 5.7e4, so 2e-3; on photographs it was 7.5e-4. The bundled network has fewer pixels
-and no normalisation: 3.1e-5. A larger strength, gradient or image may break the promise; so do
-images that are not of 8 bits, on which the ripple is typically :math:`a \|u\|_2 / \sqrt 2`. It is
-measured on every image, like all promises.
+has an L1 norm of 5.7e4, so 2e-3; on photographs it was 7.5e-4. The bundled network has fewer
+pixels and no normalisation: 3.1e-5. A larger strength, gradient or image may break the promise; so
+do images that are not of 8 bits, on which the ripple is typically :math:`a \|u\|_2 / \sqrt 2`. It
+is measured on every image, like all promises.
 """
 
 
