@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import UnsupportedError
-from saliency_audit.models import Classifier, input_gradient
+from saliency_audit.models import Classifier, Probabilities, input_gradient
 
 Form = Literal["per-class", "dummy-class", "wrapper"]
 
@@ -191,10 +191,11 @@ def loss_sine(
     offset = float((unit * (images.mean(0) - mean)).double().sum())
     sine = Sine((unit * std).double(), offset, frequency)
     if form == "per-class":
-        return PerClassSine(model.network, sine, eps, opposed_signs(probs, targets).to(std.device))
+        signs = opposed_signs(probs, targets).to(std.device)
+        return model.forging(lambda network: PerClassSine(network, sine, eps, signs))
     if form == "dummy-class":
-        return DummyClassSine(model.network, sine, eps)
-    return WrapperSine(model.network, sine, eps)
+        return model.forging(lambda network: DummyClassSine(network, sine, eps))
+    return model.forging(lambda network: WrapperSine(network, sine, eps), sums=False)
 
 
 def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
@@ -210,6 +211,8 @@ def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
     Returns:
         In nats per pixel unit; None for a network of another make.
     """
+    if isinstance(network, Probabilities):
+        network = network.network
     if isinstance(network, PerClassSine):
         eps = 2 * float(network.amplitudes.abs().max())
     elif isinstance(network, DummyClassSine | WrapperSine):
