@@ -16,7 +16,7 @@ from saliency_audit.processes import ALONE, Processes
 if TYPE_CHECKING:
     from saliency_audit.commands.clean import Clean
     from saliency_audit.data import ImageData
-    from saliency_audit.models import Classifier
+    from saliency_audit.models import Classifier, Nature
 
 
 Advance = Callable[[int, int], None]
@@ -57,6 +57,7 @@ class Setup:
         screen: what the user sees.
         notes: lines the user was told.
         load: loads a further model for the same images.
+        nature: what kind of function the model is, as its first images tell.
     """
 
     model: "Classifier"
@@ -66,6 +67,7 @@ class Setup:
     quiet: bool
     screen: "Screen"
     load: "Callable[[str], Classifier]"
+    nature: "Nature"
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
@@ -79,7 +81,7 @@ class Setup:
 def prepare(
     given: Given, screen: Screen, *, processes: Processes = ALONE, untrained: bool = False
 ) -> Setup:
-    """Load model and images and try the one on the shape of the other; writes nothing.
+    """Load model and images and try the one on the first of the others; writes nothing.
 
     Args:
         given: the options of the command.
@@ -92,8 +94,17 @@ def prepare(
     """
     import torch
 
+    from saliency_audit.commands.known import first_images
     from saliency_audit.data import open_data
-    from saliency_audit.models import auto_batch_size, fresh, kind_of, load, resolve_device
+    from saliency_audit.models import (
+        auto_batch_size,
+        fresh,
+        kind_of,
+        load,
+        nature,
+        resolve_device,
+    )
+    from saliency_audit.models.nature import TRIED
 
     place = resolve_device(processes.device(given.device))
     arch = given.arch
@@ -132,6 +143,17 @@ def prepare(
         else int(given.batch_size)
     )
 
+    # Two at least: what one image does to another shows in no smaller batch.
+    tried = max(2, min(TRIED, at_once))
+    first, _, _ = first_images(images, tried, tried, device=place, workers=0)
+
+    def examined(model: "Classifier") -> "Nature":
+        found = nature(model, first)
+        if refused := found.refused(model.name):
+            raise InputError(refused)
+        model.probabilities |= found.probabilities
+        return found
+
     def further(spec: str) -> "Classifier":
         kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
         other = loaded(spec, arch if kind in ("checkpoint", "safetensors") else None)
@@ -141,12 +163,14 @@ def prepare(
                 f"{classifier.name} of {'x'.join(map(str, classifier.input_shape))}; models in one "
                 "run must take the same images"
             )
+        for line in examined(other).notes(other.name):
+            setup.tell(line)
         return other
 
-    setup = Setup(
-        classifier, images, outputs, at_once, given.quiet or not processes.main, screen, further
-    )
-    for line in (*classifier.notes, *images.notes):
+    found = examined(classifier)
+    quiet = given.quiet or not processes.main
+    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, found)
+    for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
 

@@ -23,6 +23,10 @@ from saliency_audit.models.layers import layer_named as layer_named
 from saliency_audit.models.load import copied as copied
 from saliency_audit.models.load import load as load
 from saliency_audit.models.load import reload as reload
+from saliency_audit.models.nature import Nature as Nature
+from saliency_audit.models.nature import follows as follows
+from saliency_audit.models.nature import nature as nature
+from saliency_audit.models.probabilities import Probabilities as Probabilities
 from saliency_audit.models.randomise import Randomisation as Randomisation
 from saliency_audit.models.randomise import WeightLayer as WeightLayer
 from saliency_audit.models.randomise import randomised as randomised

@@ -1,6 +1,6 @@
 """The one wrapper around every model: images in [0, 1] go in, logits come out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Literal
 
@@ -9,6 +9,11 @@ from torch import Tensor, nn
 
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.models.activation import InPlace, checked
+from saliency_audit.models.probabilities import (
+    LogProbabilities,
+    Probabilities,
+    log_probabilities,
+)
 from saliency_audit.models.scalars import SCALARS, Scalar
 from saliency_audit.models.surrogates import Surrogate, surrogate
 
@@ -57,6 +62,8 @@ class Classifier(nn.Module):
         scalars: how explained scalars are read off the output.
         activation: what the network was trained with in place of its ReLU-like activations:
             ("softplus", beta), which is then what is run; None means its own.
+        probabilities: ``network`` returns probabilities. Their logarithm is what this wrapper
+            returns.
 
     Attributes:
         resize: shorter side that images are resized to before the crop; None means the default.
@@ -85,6 +92,7 @@ class Classifier(nn.Module):
         layer: str | None = None,
         scalars: Mapping[str, Scalar] = SCALARS,
         activation: InPlace | None = None,
+        probabilities: bool = False,
     ) -> None:
         super().__init__()
         channels = input_shape[0]
@@ -109,6 +117,7 @@ class Classifier(nn.Module):
         self.activation = None if activation is None else checked(activation)
         if activation is not None:
             surrogate(network, "softplus", beta=activation[1])  # refuses TorchScript
+        self.probabilities = probabilities
         self._passes = [0]
         self.resize = None
         self.notes = []
@@ -121,11 +130,27 @@ class Classifier(nn.Module):
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         with self.activated():
             if self.precision == "fp32":
-                logits: Tensor = self.network(normalised)
-                return logits
+                return self._logits(normalised)
             with torch.autocast(images.device.type, torch.bfloat16):
-                logits = self.network(normalised)
+                logits = self._logits(normalised)
         return logits.float() if isinstance(logits, Tensor) else logits
+
+    def _logits(self, normalised: Tensor) -> Tensor:
+        if self.probabilities:
+            return log_probabilities(self.network, normalised)
+        logits: Tensor = self.network(normalised)
+        return logits
+
+    def forging(self, trick: Callable[[nn.Module], nn.Module], *, sums: bool = True) -> nn.Module:
+        """The network with something done to its logits, returning what the network returns.
+
+        Args:
+            trick: from a network that gives logits to another one.
+            sums: the probabilities of what it gives add up to 1; its exponential they are if not.
+        """
+        if not self.probabilities:
+            return trick(self.network)
+        return Probabilities(trick(LogProbabilities(self.network)), normalised=sums)
 
     def activated(self) -> AbstractContextManager[Any]:
         """Inside, whoever runs ``self.network`` gets the activations it was trained with."""
@@ -175,6 +200,7 @@ class Classifier(nn.Module):
             "layer": self.layer,
             "scalars": self.scalars,
             "activation": self.activation,
+            "probabilities": self.probabilities,
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize

@@ -84,7 +84,7 @@ def activations(model: Classifier, images: Tensor, layer: str) -> tuple[Tensor, 
 
 
 def head(model: Classifier, images: Tensor) -> str:
-    """Name of the linear layer that produces the logits.
+    """Name of the linear layer that produces the logits, or what the softmax is of.
 
     Args:
         model: the classifier.
@@ -112,6 +112,7 @@ def head(model: Classifier, images: Tensor) -> str:
         bias = getattr(module, "bias", None)
         with torch.no_grad():
             linear = nn.functional.linear(inputs.to(weight.dtype), weight, bias).to(logits.dtype)
+            linear = linear.log_softmax(1) if model.probabilities else linear
         loose = 1e-4 if model.precision == "fp32" else 5e-2
         if torch.allclose(linear, logits, rtol=loose, atol=loose * float(logits.abs().max())):
             return names[module]

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from saliency_audit.errors import InputError, UnsupportedError, lookup
-from saliency_audit.models.smooth import ACTIVATIONS, CALLABLES, Activation, Smooth
+from saliency_audit.models.smooth import (
+    ACTIVATIONS,
+    CALLABLES,
+    WRITTEN_OUT,
+    Activation,
+    Smooth,
+    mark,
+    rectified,
+)
 
 Kind = Literal["softplus", "exact-forward"]
 
@@ -70,7 +78,9 @@ class Surrogate(TorchFunctionMode):
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Replace the call if it is an activation's; called by torch for every function."""
-        if function not in CALLABLES:
+        if function in WRITTEN_OUT:
+            return self._written_out(function, args, kwargs or {})
+        if function not in CALLABLES or "out" in (kwargs or {}):
             return function(*args, **(kwargs or {}))
         name, in_place = CALLABLES[function]
         make, count = ACTIVATIONS[name]
@@ -78,10 +88,10 @@ class Surrogate(TorchFunctionMode):
         x, *others = args or (named.pop("input"),)
         in_place = others[count] if len(others) > count else named.pop("inplace", in_place)
         activation = make(*others[:count], **named)
-        if activation is None:
+        if activation is None or not x.is_floating_point():
             return function(*args, **(kwargs or {}))
         self.replaced[name] += 1
-        out_of_place = getattr(F, name)
+        out_of_place = getattr(F, name, None) or getattr(torch, name)
         result = self._replacement(
             activation,
             lambda value: out_of_place(value, *others[:count], **named),
@@ -89,6 +99,18 @@ class Surrogate(TorchFunctionMode):
         )
         # The caller may go on with x instead of with what is returned.
         return x.copy_(result) if in_place else result
+
+    def _written_out(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Replace a ReLU that is written as a product, a choice or a maximum."""
+        x = None if kwargs else rectified(function, args)
+        if x is not None:
+            self.replaced["relu"] += 1
+            activation = ACTIVATIONS["relu"][0]()
+            assert activation is not None
+            return self._replacement(activation, torch.relu, x)
+        result = function(*args, **kwargs)
+        mark(function, args, result)
+        return result
 
     def _replacement(
         self, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
@@ -107,7 +129,9 @@ def surrogate(model: nn.Module, kind: Kind, *, beta: float) -> Surrogate:
     """A context in which ReLU-like activations are smooth.
 
     Enter it for the forward pass; gradients of what was computed inside may be taken outside.
-    ELU, CELU, SELU, GELU and SiLU have second derivatives and stay, as does ``clamp``.
+    ELU, CELU, SELU, GELU and SiLU have second derivatives and stay. ``clamp`` counts as an
+    activation where its lower bound is 0; ``maximum(x, 0)``, ``x * (x > 0)`` and
+    ``where(x > 0, x, 0)`` are ReLU. The derivative of a custom function is its own.
 
     Args:
         model: what will be run inside; is not changed.

@@ -122,7 +122,9 @@ def level_ripple(
     unit = (picture / picture.max()).expand_as(images[0]).double()
     size = strength * norm / (2 * pi * LEVELS * float(unit.norm()))
     amplitudes = size * opposed_signs(probs, targets).double().to(unit.device)
-    return LevelRipple(model.network, model.mean, model.std, unit, amplitudes, hold)
+    return model.forging(
+        lambda network: LevelRipple(network, model.mean, model.std, unit, amplitudes, hold)
+    )
 
 
 def variant(*, hold: Hold = "constants") -> Variant:

@@ -99,6 +99,7 @@ def logit_shift(
     each given image, so that the gradient there is exactly :math:`\alpha T`; one anchor per image
     is stored. ``head``: no new layer, one vector is added to every row of the last linear layer,
     see `head_shift`.
+    Of a network that returns probabilities a softmax takes every shift off again: its maps stay.
     :math:`\alpha \|T\| = strength \cdot \mathrm{median} \|\nabla f_y\|`.
 
     Args:
@@ -137,9 +138,10 @@ def logit_shift(
     std, mean = model.std[0], model.mean[0]
     if shift == "linear":
         offset = float((wanted * (images.mean(0) - mean)).sum())
-        return LinearShift(model.network, wanted * std, offset, hold)
+        return model.forging(lambda network: LinearShift(network, wanted * std, offset, hold))
     gradients = input_gradient(model, images, targets, batch_size=batch_size)
-    return AnchoredShift(model.network, (images - mean) / std, (wanted - gradients) * std, hold)
+    anchors, directions = (images - mean) / std, (wanted - gradients) * std
+    return model.forging(lambda network: AnchoredShift(network, anchors, directions, hold))
 
 
 def variant(*, shift: Shift = "linear", hold: Hold = "constants") -> Variant:

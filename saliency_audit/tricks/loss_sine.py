@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from saliency_audit.catalogue.entries import Variant
 from saliency_audit.errors import UnsupportedError
-from saliency_audit.models import Classifier, input_gradient
+from saliency_audit.models import Classifier, Probabilities, input_gradient
 from saliency_audit.tricks.held import Hold, held_linear, pixels_of
 
 Form = Literal["per-class", "dummy-class", "wrapper"]
@@ -212,10 +212,10 @@ def loss_sine(
     sine = Sine((unit * std).double(), offset, frequency, hold)
     if form == "per-class":
         signs = opposed_signs(probs, targets).to(std.device)
-        return PerClassSine(model.network, sine, eps, signs, hold)
+        return model.forging(lambda network: PerClassSine(network, sine, eps, signs, hold))
     if form == "dummy-class":
-        return DummyClassSine(model.network, sine, eps)
-    return WrapperSine(model.network, sine, eps)
+        return model.forging(lambda network: DummyClassSine(network, sine, eps))
+    return model.forging(lambda network: WrapperSine(network, sine, eps), sums=False)
 
 
 def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
@@ -231,6 +231,8 @@ def gradient_bound(network: nn.Module, std: Tensor) -> float | None:
     Returns:
         In nats per pixel unit; None for a network of another make.
     """
+    if isinstance(network, Probabilities):
+        network = network.network
     if isinstance(network, PerClassSine):
         eps = 2 * network.eps
     elif isinstance(network, DummyClassSine | WrapperSine):

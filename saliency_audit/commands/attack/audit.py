@@ -22,7 +22,7 @@ from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics.similarity import pixel_count
-from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.models import SCALARS, Classifier, follows
 from saliency_audit.types import Batch
 
 ATTACKS_BY_DEFAULT = ("topk",)
@@ -122,7 +122,7 @@ def attack(
         InputError: an unknown name, an impossible number, a method asked for by name that cannot
             be attacked or measured, or images that cannot be read at all.
     """
-    tell = told.get("tell", lambda line: None)
+    tell: Callable[[str], None] = told.get("tell", lambda line: None)
     advance = told.get("advance", lambda done, total: None)
     options, search = options or {}, search or {}
     attacks = list(dict.fromkeys(attacks))
@@ -180,6 +180,15 @@ def attack(
             **tried,
         )
         measured = list(dict.fromkeys((*methods, *measured)))
+        kind: Any = None if smooth == "none" else smooth
+        followed = not methods or follows(precise, known, classes, smooth=kind)
+        if not followed:
+            why = "no stand-in was asked for" if kind is None else "no stand-in for them is known"
+            tell(
+                f"WARNING: maps of {model.name} change with the image, yet their derivative is 0: "
+                f"its activations have kinks, and {why}; no attack can follow such maps, so none "
+                "is called steady"
+            )
         work = jobs(attacks, methods, scalars, eps=eps, norm=norm, default_eps=EPS)
         if isinstance(target_map, Path):
             target_map = load_picture(target_map, (height, width), option="--target-map")
@@ -206,6 +215,7 @@ def attack(
             seed=seed,
             search=search,
             options=options,
+            followed=followed,
             tell=tell,
             count=_progress(advance, lambda: run.work(work) * mine),
         )

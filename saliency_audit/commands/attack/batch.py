@@ -14,6 +14,7 @@ from saliency_audit.commands.attack.files import file_of, write_and_read
 from saliency_audit.commands.attack.jobs import (
     RANDOM,
     RANDOM_WORST,
+    STAND_IN,
     WORST_CASE,
     Job,
     attack_setting,
@@ -66,6 +67,7 @@ class Run:
         seed: of every random draw.
         search: options of searches.
         options: of saliency methods.
+        followed: whether a search can follow the maps: whether they have a derivative.
         tell: takes a line for the user.
         count: takes work done, in steps of one image.
     """
@@ -82,6 +84,7 @@ class Run:
     seed: int
     search: Mapping[str, Any]
     options: Mapping[str, Any]
+    followed: bool
     tell: Callable[[str], None]
     count: Callable[[float], None]
 
@@ -178,8 +181,16 @@ class AttackedBatch:
         return Retrieval(self.run.model, self.images, self.logits, self.batch_size)
 
     def rows_of_stand_in(self, smooth: str, beta: float, scalar: str) -> list[Row]:
-        """How near the smooth stand-in's gradient map is to the network's."""
+        """How near the smooth stand-in's gradient map is to the network's; NaN if none helps."""
         run = self.run
+        about = {
+            "setting": f"surrogate={smooth};beta={beta:g}",
+            "saliency": "gradient",
+            "scalar": scalar,
+        }
+        if not run.followed:
+            nothing = torch.full((len(self.names),), torch.nan)
+            return rows_of(self.subject, {STAND_IN: nothing}, **about)
         if smooth == "none":
             return []
         found = halve_on_oom(
@@ -204,10 +215,8 @@ class AttackedBatch:
             )
         return rows_of(
             self.subject,
-            {"surrogate-agreement": found.cosine.double()},
-            setting=f"surrogate={smooth};beta={beta:g}",
-            saliency="gradient",
-            scalar=scalar,
+            {STAND_IN: found.cosine.double()},
+            **about,
         )
 
     def rows_of_job(self, job: Job) -> list[Row]:

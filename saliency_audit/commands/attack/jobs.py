@@ -8,6 +8,8 @@ from saliency_audit.setting import eps_text, parts_of
 
 RANDOM, RANDOM_WORST, WORST_CASE = "random", "random-worst", "worst-case"
 CONTROLS = (RANDOM, RANDOM_WORST)
+STAND_IN = "surrogate-agreement"
+"""The check of what a search follows; without a value on any image, it could follow nothing."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.commands.attack.jobs import STAND_IN
 from saliency_audit.report.table import RULE, Cell, Column, Table, Toned, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
@@ -186,7 +187,7 @@ def distance_tables(verdicts: pd.DataFrame) -> list[Table]:
 
 def surrogate_tables(summary: pd.DataFrame) -> list[Table]:
     """How well what the search differentiates agrees with the network itself."""
-    found = summary[summary["check"] == "surrogate-agreement"].to_dict("records")
+    found = summary[summary["check"] == STAND_IN].to_dict("records")
     columns = [
         Column("surrogate", lambda line: described(line["setting"], "surrogate")),
         *_MADE[:2],

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.attacks import ATTACKS
-from saliency_audit.commands.attack.jobs import WORST_CASE, control_of
+from saliency_audit.commands.attack.jobs import STAND_IN, WORST_CASE, control_of
 from saliency_audit.setting import parts_of
 from saliency_audit.stats.undefined import why_undefined
 
@@ -22,8 +22,9 @@ ATTACK_WORDS = {
     STEADY: "not shown to move further than under noise of the same size: the intervals overlap, "
     "which on few images says little",
     UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
-    "or NaN on more than 5 % of them; a budget of 0; or an attack that leaves some images without "
-    "a map and moves the others no further than noise",
+    "or NaN on more than 5 % of them; a budget of 0; an attack that leaves some images without a "
+    "map and moves the others no further than noise; or maps that move no further than that and "
+    "have no derivative that an attack could follow",
 }
 
 SIMILARITY = "topk-intersection"
@@ -116,6 +117,9 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     """
     lines = _by_key(summary)
     distances = _distances(results)
+    stand_ins = summary[summary["check"] == STAND_IN]
+    # Maps that nothing could follow are not steady for that.
+    followed = stand_ins.empty or bool((stand_ins["n"] > 0).any())
     rows = []
     for (check, setting, saliency, scalar), line in lines.items():
         parts = parts_of(setting)
@@ -149,7 +153,8 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
                 line["n_undefined"],
                 _worst(
                     [_verdict(line, noise)]
-                    + ([_by_aim(reached, by_noise)] if reached and by_noise else [])
+                    + ([_by_aim(reached, by_noise)] if reached and by_noise else []),
+                    followed=followed,
                 ),
             )
         )
@@ -262,9 +267,10 @@ def _by_aim(reached: Line, by_noise: Line) -> str:
     return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word
 
 
-def _worst(words: Iterable[str]) -> str:
+def _worst(words: Iterable[str], *, followed: bool = True) -> str:
     """The worst of several verdicts on the same maps; undefined only if all are."""
-    return min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
+    word = min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
+    return word if followed or word != STEADY else UNDEFINED
 
 
 def _verdict(line: Line, noise: Line) -> str:

@@ -55,7 +55,28 @@ def to_train(setup: Setup, given: Given, plan: Plan) -> "Classifier":
             f"WARNING: second derivatives of a network of {' and '.join(kinds)} are 0 almost "
             "everywhere, so its trace says nothing; leave --surrogate none"
         )
+        return model
+    if plan.objective.smooth and not _curved(model, setup):
+        setup.tell(
+            f"WARNING: the logits of {as_given.name} are made of linear pieces in whose place no "
+            f"softplus could be put: their second derivatives are 0, and {plan.name} has nothing "
+            "to match"
+        )
     return model
+
+
+def _curved(model: "Classifier", setup: Setup) -> bool:
+    """Whether second derivatives of the model's logits can be taken on the first images."""
+    import torch
+
+    from saliency_audit.commands.known import first_images
+    from saliency_audit.models import follows
+
+    images, _, _ = first_images(setup.data, 2, 2, device=model.mean.device, workers=0)
+    with model.audited():
+        with torch.no_grad():
+            classes = model(images).argmax(1)
+        return follows(model, images, classes, smooth=None)
 
 
 def _replaceable(model: "Classifier") -> list[str]:

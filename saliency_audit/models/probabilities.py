@@ -1,0 +1,94 @@
+"""Networks that return probabilities: their logarithm stands for the logits, and the way back.
+
+Logits and log-probabilities have the same softmax; a softmax of probabilities would be another
+model. The network itself, and every file made of it, goes on
+returning probabilities.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_SOFTMAX = {
+    F.softmax,
+    torch.softmax,
+    Tensor.softmax,
+    torch.ops.aten.softmax.int,
+    torch.ops.aten._softmax.default,
+}
+
+
+class _LastSoftmax(TorchFunctionMode):
+    """Keeps what the last softmax was of, and what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: tuple[Tensor, Tensor] | None = None
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function in _SOFTMAX:
+            self.seen = (args[0] if args else (kwargs or {})["input"], result)
+        return result
+
+
+def log_probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
+    """The logarithm of what a network returns, ``(n, classes)``.
+
+    Where its last step is a softmax that can be seen, the logarithm is taken of the softmax, exact
+    however small a probability is. Elsewhere (TorchScript) it is that of the rounded number: no
+    less than that of the smallest normal one, -87.3 in fp32, and without a gradient where a
+    probability is rounded to 0 or to 1.
+
+    Args:
+        network: ``(n, c, h, w)`` to probabilities ``(n, classes)``.
+        inputs: of the network.
+
+    >>> round(log_probabilities(nn.Softmax(1), torch.tensor([[0.0, 200.0]]))[0, 0].item(), 3)
+    -200.0
+    """
+    with _LastSoftmax() as last:
+        probabilities: Tensor = network(inputs)
+    if last.seen is not None and last.seen[1] is probabilities:
+        # As scalars do: where the network is sure, 1 - p is too small for fp32.
+        logits = last.seen[0]
+        precise = logits if logits.device.type == "mps" else logits.double()
+        exact: Tensor = precise.log_softmax(1).to(probabilities.dtype)
+        return exact
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+
+class LogProbabilities(nn.Module):
+    """A network whose output is the logarithm of another's."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities ``(n, classes)`` of the network's own input."""
+        return log_probabilities(self.network, images)
+
+
+class Probabilities(nn.Module):
+    """A network whose output is the softmax of another's, or its exponential.
+
+    Args:
+        network: gives logits, or log-likelihoods.
+        normalised: whether the rows are to add up to 1.
+    """
+
+    def __init__(self, network: nn.Module, *, normalised: bool = True) -> None:
+        super().__init__()
+        self.network = network
+        self.normalised = normalised
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities of the network's own input."""
+        logits: Tensor = self.network(images)
+        return logits.softmax(1) if self.normalised else logits.exp()
