@@ -515,3 +515,66 @@ def test_a_gpu_moves_the_map_as_far(data, method):
         setting = f"attack=topk;eps=8/255;attacked={method}"
         similar.append(values(rows, "topk-intersection", setting, method).mean())
     assert similar[1] == pytest.approx(similar[0], abs=0.2)
+
+
+class Step(torch.autograd.Function):
+    """ReLU with a derivative of its own, which nothing is put in for."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.where(x > 0, x, torch.zeros_like(x))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
+class Bends(nn.Module):
+    def __init__(self, bend):
+        super().__init__()
+        self.bend = bend
+
+    def forward(self, x):
+        return self.bend(x)
+
+
+def bent(bend):
+    """The bundled network with another way to write its activations."""
+    network = bundled_model()
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU):
+                setattr(parent, name, Bends(bend))
+    return Classifier(network, input_shape=(1, 28, 28))
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda x: x.clamp(min=0),
+        lambda x: torch.maximum(x, torch.zeros_like(x)),
+        lambda x: x * (x > 0),
+    ],
+)
+def test_how_a_relu_is_written_does_not_change_the_verdict(bend, data):
+    lines = [judged(run(m, data))[1].iloc[0] for m in (bent(torch.relu), bent(bend))]
+    assert [line["verdict"] for line in lines] == ["fragile", "fragile"]
+    assert lines[0]["similarity"] == pytest.approx(lines[1]["similarity"], abs=0.05)
+
+
+@pytest.mark.parametrize("search", [{}, {"smooth": "none"}])
+def test_a_map_that_no_attack_can_follow_is_not_steady(search, data):
+    told = []
+    model = bent(Step.apply if not search else torch.relu)
+    rows = run(model, data, search={"steps": 4, **search}, tell=told.append)
+    summary, verdicts, _ = judged(rows)
+    assert verdicts.iloc[0]["verdict"] == "undefined"
+    assert sum("no attack can follow" in line for line in told) == 1
+    agreement = summary[summary["check"] == "surrogate-agreement"]
+    assert agreement["n"].tolist() == [0]
+    assert agreement["n_undefined"].tolist() == [8]
+    # What was found all the same is found.
+    moved = rows["check"].eq("topk-intersection") & rows["setting"].eq(ATTACKED)
+    rows.loc[moved, "value"] = 0.0
+    assert judged(rows)[1].iloc[0]["verdict"] == "fragile"
