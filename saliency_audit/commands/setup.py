@@ -99,6 +99,7 @@ def prepare(
     from saliency_audit.models import (
         auto_batch_size,
         fresh,
+        halve_on_oom,
         kind_of,
         load,
         nature,
@@ -148,7 +149,9 @@ def prepare(
     first, _, _ = first_images(images, tried, tried, device=place, workers=0)
 
     def examined(model: "Classifier") -> "Nature":
-        found = nature(model, first)
+        found = halve_on_oom(
+            lambda size: nature(model, first[:size]), len(first), tell=lambda line: None
+        )
         if refused := found.refused(model.name):
             raise InputError(refused)
         model.probabilities |= found.probabilities
