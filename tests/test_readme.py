@@ -67,7 +67,10 @@ def test_command_runs(run, line):
     if "logit-shift.pt2" in line:
         forging = ["--saliency", "gradient", "--trick", "logit-shift", "--max-samples", "4"]
         assert run("fool", *forging).code == 0
-    # As it stands, but on fewer images and points.
+    # As it stands, but on fewer images and points, and few methods where it names none.
+    for command, option in (("fool", "--saliency"), ("attack", "--measure")):
+        if words[0] == command and option not in words:
+            words += [option, "gradient", option, "gradcam"]
     steps = STEPS if words[0] == "attack" or "deletion" in words else {}
     fewer = {"finetune": TRAINING}.get(words[0], QUICK | steps)
     if "--saliency" in words:
