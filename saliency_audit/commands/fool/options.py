@@ -33,7 +33,7 @@ OPTIONS = (
     SALIENCY,
     SCALARS,
     *OF_MAPS,
-    *of_images(24),
+    *of_images(16),
     *OF_MODEL,
     *OF_RUN,
 )

@@ -91,7 +91,7 @@ def test_a_model_with_random_weights_is_refused(run):
     save_file(FashionMnistCnn().state_dict(), "random.safetensors")
     ran = run("gate", "random.safetensors", "--arch", "saliency_audit.assets:FashionMnistCnn", *FEW)
     assert ran.code == 1
-    assert "accuracy failed" in ran.out
+    assert statuses()["accuracy"] in ("failed", "inconclusive")
     ran = run(
         *("gate", "random.safetensors", "--arch", "saliency_audit.assets:FashionMnistCnn", *FEW),
         *("--report-only", "--quiet"),
