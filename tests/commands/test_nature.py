@@ -79,7 +79,8 @@ def test_a_second_model_is_tried_too(run, tmp_path):
 def test_probabilities_are_said_once_and_judged_as_logits_are(run, tmp_path):
     answers = {}
     for name, network in (("soft", softened()), ("plain", bundled_model())):
-        options = ("--saliency", "gradient", "--scalar", "log-prob", "--steps", 4, *FEW)
+        maps = ("--saliency", "gradient", "--measure", "gradient", "--scalar", "log-prob")
+        options = (*maps, "--steps", 4, *FEW)
         ran = run("attack", *written(network, tmp_path / f"{name}.pt2"), *options,
                   "--output-dir", name)  # fmt: skip
         assert ran.code == 0

@@ -25,14 +25,15 @@ COMMANDS = {
     "attack": (*FEW, "--measure", "gradient", "--steps", 2),
     "evaluate": (*FEW, "--metric", "deletion", "--steps", 4),
     "finetune": TRAIN,
-    "gate": ("--max-samples", 4, "--policy", "policy.toml"),
+    "gate": ("--max-samples", 8, "--policy", "policy.toml"),
 }
 
 
 @pytest.fixture
 def audit(run):
     """Run a command on few images, into ``out``."""
-    Path("policy.toml").write_text('[[check]]\nmetric = "accuracy"\nat_least = 0.1\n')
+    few = "[data]\nmin_images = 8\n"
+    Path("policy.toml").write_text(few + '[[check]]\nmetric = "accuracy"\nat_least = 0.1\n')
 
     def command(name, *more):
         return run(name, *COMMANDS[name], "--output-dir", "out", *more)
