@@ -61,6 +61,7 @@ OF_MODEL = (
     ),
     # Less is 0 or infinite in the arithmetic of the network.
     Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, help="Divided by."),
+    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
     Option(
         "trust_pickle",
         "flag",
@@ -128,7 +129,6 @@ OF_MAPS = (
         panel=MAPS,
         help="Explained class.",
     ),
-    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
     *options_of(METHODS),
 )
 OF_RUN = (

@@ -160,7 +160,7 @@ def discriminative(
     def right(logits: Tensor, rows: Tensor) -> Tensor:
         return accuracy(logits, view.labels[rows]).where(logits.isfinite().all(1), torch.nan)
 
-    values = curve(view, path, counts, right, model=view.judge)
+    values = curve(view, path, counts, right, model=view.beside.get("judge"))
     setting = f"points={points};fill={fill};reduce={reduce}"
     return _area(values, shares_of(counts, order.units), setting, drawn(view, path))
 

@@ -74,11 +74,7 @@ def gaze_overlap(view: View, *, top: tuple[float, ...] = (0.05, 0.1)) -> list[Me
     for share in top:
         if not 0 < share < 1:
             raise InputError(option="top", value=share, fix="give a share between 0 and 1")
-    if view.annotations is None:
-        raise InputError(
-            "--metric gaze-overlap needs what people marked; give --annotations FOLDER or FILE.csv"
-        )
-    shown, marked = magnitude(view.saliency.double()), view.annotations
+    shown, marked = magnitude(view.saliency.double()), view.needed("annotations")
     pixels = shown[0].numel()
     counts = {share: max(1, round(share * pixels)) for share in top}
     return [

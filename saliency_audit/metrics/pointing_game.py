@@ -2,7 +2,6 @@
 
 import torch
 
-from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined, magnitude
 from saliency_audit.metrics.view import Measured, View
 from saliency_audit.seeding import random_numbers
@@ -26,12 +25,8 @@ def pointing_game(view: View) -> list[Measured]:
     Raises:
         InputError: there are no annotations.
     """
-    if view.annotations is None:
-        raise InputError(
-            "--metric pointing-game needs what people marked; give --annotations FOLDER or FILE.csv"
-        )
     shown = magnitude(view.saliency.double()).flatten(1)
-    marked = view.annotations.flatten(1)
+    marked = view.needed("annotations").flatten(1)
     inside = (marked > 0).double()
     there = marked.isfinite().all(1) & inside.any(1)
     lots = random_numbers(torch.rand, shown.shape, view.generators("pointing-game"))

@@ -42,10 +42,8 @@ def stability(view: View, *, k: float = 0.4, pixels: str = "all") -> list[Measur
         raise InputError(option="k", value=k, fix="for stability give a share between 0 and 1")
     if pixels not in ("all", "nonzero"):
         raise InputError(option="pixels", value=pixels, fix="give all or nonzero")
-    if view.other is None:
-        raise InputError("--metric stability needs a second model; give --other MODEL")
     again = view.explain(
-        view.other,
+        view.needed("other"),
         view.images,
         view.targets,
         names=view.names,

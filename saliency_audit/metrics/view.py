@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
 
@@ -34,9 +35,9 @@ class View:
         batch_size: most images the model may see at once.
         seed: of the run.
         dataset_mean: mean colour of all images, ``(c,)``; None unless a fill asks for it.
-        other: a second model, for `stability`.
-        judge: the model whose accuracy `discriminative` measures; None means ``model``.
-        annotations: ``(n, h, w)``, >= 0, what people looked at or marked; NaN where there is none.
+        beside: what this metric needs beside them, by name in ``NEEDS``: "other", a second model;
+            "judge", the model whose accuracy is measured; "annotations", ``(n, h, w)``, >= 0, what
+            people looked at or marked, NaN where there is none.
         attack: ``(model, images, *, names, eps, steps, norm, restarts) -> images``, PGD on the
             predicted class, on the 8-bit grid.
         draw: whether pictures of the first image are wanted.
@@ -59,13 +60,21 @@ class View:
     scalar: str = "logit"
     control: bool = False
     dataset_mean: Tensor | None = None
-    other: Classifier | None = None
-    judge: Classifier | None = None
-    annotations: Tensor | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
     attack: Callable[..., Tensor] | None = None
     draw: bool = False
     known: dict[Hashable, Any] = field(default_factory=dict)
     shared_by_method: dict[Hashable, Any] = field(default_factory=dict)
+
+    def needed(self, name: str) -> Any:
+        """What this metric cannot do without.
+
+        Raises:
+            InputError: it is not there.
+        """
+        if self.beside.get(name) is None:
+            raise InputError(f"this metric needs {name}; give --{name}")
+        return self.beside[name]
 
     def generators(self, purpose: str) -> list[torch.Generator]:
         """One generator per image, on the device of the images."""

@@ -79,8 +79,7 @@ def view_of(model, images, *, saliency=None, names="abcd", batch_size=64, method
         explain=partial(maps_of, method=method),
         batch_size=batch_size,
         seed=0,
-        other=other_model(),
-        annotations=marked,
+        beside={"other": other_model(), "annotations": marked},
         attack=pgd,
     )
 
@@ -233,6 +232,7 @@ def test_one_grey_image(name):
     )
     grey = Classifier(network.eval(), input_shape=(1, 12, 8)).requires_grad_(False)
     image = torch.rand(1, 1, 12, 8)
-    view = replace(view_of(grey, image), other=grey, labels=torch.tensor([0]))
+    view = view_of(grey, image)
+    view = replace(view, beside={**view.beside, "other": grey}, labels=torch.tensor([0]))
 
     assert any(one.values.isfinite().all() for one in measure(name, view))

@@ -57,8 +57,10 @@ def view_of(saliency, *, explained=None, **more):
         "explain": lambda *a, **b: saliency if explained is None else explained,
         "batch_size": 64,
         "seed": 0,
-        "other": model,
-        "annotations": (random_map(n, 1, *size, seed=8)[:, 0] > 0.7).float(),
+        "beside": {
+            "other": model,
+            "annotations": (random_map(n, 1, *size, seed=8)[:, 0] > 0.7).float(),
+        },
     }
     return View(**(given | more))
 
@@ -75,11 +77,11 @@ def only(view, i):
             "targets",
             "logits",
             "saliency",
-            "annotations",
         )
     }
+    beside = {**view.beside, "annotations": view.beside["annotations"][one]}
     again = view.explain()
-    return replace(view, **parts, explain=lambda *a, **b: again[one], known={})
+    return replace(view, **parts, beside=beside, explain=lambda *a, **b: again[one], known={})
 
 
 def magnitudes(saliency):
@@ -198,7 +200,7 @@ def top_set(shown, k):
 def test_gaze_overlap_equals_a_literal_computation():
     saliency = random_map()
     looked = random_map(seed=5)[:, 0].abs()
-    view = view_of(saliency, annotations=looked)
+    view = view_of(saliency, beside={"annotations": looked})
     found = gaze_overlap(view, top=(0.05, 0.1, 0.5))
     assert [one.setting for one in found] == ["top=0.05", "top=0.1", "top=0.5"]
     for one, k in zip(found, (3, 5, 27), strict=True):
@@ -210,13 +212,15 @@ def test_gaze_overlap_equals_a_literal_computation():
 def test_gaze_overlap_with_itself_is_one_and_with_marks_that_hold_it():
     saliency = random_map()
     shown = saliency.abs().mean(1)
-    view = view_of(saliency, annotations=shown)
+    view = view_of(saliency, beside={"annotations": shown})
     for one in gaze_overlap(view):
         torch.testing.assert_close(one.values, torch.ones(5).double())
     # A box: ten pixels are marked alike, so five of them are taken by lot.
     marked = torch.zeros(5, 54)
     marked.scatter_(1, shown.flatten(1).argsort(1, descending=True)[:, :10], 1)
-    (boxes,) = gaze_overlap(replace(view, annotations=marked.view_as(shown)), top=(0.1,))
+    (boxes,) = gaze_overlap(
+        replace(view, beside={"annotations": marked.view_as(shown)}), top=(0.1,)
+    )
     torch.testing.assert_close(boxes.values, torch.full((5,), 0.5).double())
 
 
@@ -232,9 +236,9 @@ def test_what_has_nothing_to_do_with_each_other_overlaps_by_chance_whatever_is_t
 def test_an_image_without_annotation_is_undefined():
     saliency = random_map()
     view = view_of(saliency)
-    annotations = view.annotations.clone()
+    annotations = view.beside["annotations"].clone()
     annotations[1], annotations[3] = torch.nan, 0.0
-    view = replace(view, annotations=annotations)
+    view = replace(view, beside={"annotations": annotations})
     for one in (*gaze_overlap(view), *pointing_game(view)):
         assert one.values.isnan().tolist() == [False, True, False, True, False]
 
@@ -242,7 +246,7 @@ def test_an_image_without_annotation_is_undefined():
 @pytest.mark.parametrize("measure", [gaze_overlap, pointing_game])
 def test_annotations_are_needed(measure):
     with pytest.raises(InputError, match="--annotations"):
-        measure(view_of(random_map(), annotations=None))
+        measure(view_of(random_map(), beside={"annotations": None}))
 
 
 @pytest.mark.parametrize("top", [0.0, 1.0, -0.1, 5.0])
@@ -258,7 +262,7 @@ def test_pointing_game_equals_a_literal_computation():
     saliency = random_map(60)
     view = view_of(saliency)
     hits, chance = pointing_game(view)
-    marked = view.annotations.numpy()
+    marked = view.beside["annotations"].numpy()
     for i, shown in enumerate(magnitudes(saliency)):
         row, column = np.unravel_index(shown.argmax(), shown.shape)
         assert float(hits.values[i]) == float(marked[i, row, column] > 0)
@@ -272,7 +276,7 @@ def test_of_several_largest_pixels_one_is_drawn():
     saliency[:, 0, 0] = 5.0
     annotations = torch.zeros(2000, 3, 4)
     annotations[:, 0, 3] = 0.2
-    view = view_of(saliency, annotations=annotations)
+    view = view_of(saliency, beside={"annotations": annotations})
     hits, _ = pointing_game(view)
     assert set(hits.values.tolist()) == {0.0, 1.0}
     assert float(hits.values.mean()) == pytest.approx(0.25, abs=0.04)
@@ -361,7 +365,7 @@ def test_the_other_model_explains_the_same_images_and_a_control_is_drawn_anew():
     assert float(control[0].values.mean()) == pytest.approx(22 / 54, abs=0.01)
     assert float(control[2].values.mean()) == pytest.approx(0, abs=0.02)
     for model, images, targets, asked, _ in calls:
-        assert model is view.other
+        assert model is view.beside["other"]
         assert images is view.images
         assert targets is view.targets
         assert list(asked) == names
@@ -384,7 +388,7 @@ def test_options_of_stability_that_mean_nothing(options, words):
 
 def test_stability_needs_a_second_model():
     with pytest.raises(InputError, match="--other"):
-        stability(view_of(random_map(), other=None))
+        stability(view_of(random_map(), beside={"other": None}))
 
 
 # Class evidence

@@ -448,7 +448,7 @@ def test_the_judge_judges(view):
             return torch.eye(5)[2].expand(len(images), -1)
 
     judge = Classifier(Always(), input_shape=(3, 12, 16))
-    judged = replace(view, judge=judge, labels=torch.tensor([2, 2, 0, -1]))
+    judged = replace(view, beside={"judge": judge}, labels=torch.tensor([2, 2, 0, -1]))
     before = view.model.passes
     (found,) = discriminative(judged, points=4)
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.methods import CONTROLS
-from saliency_audit.commands.evaluate.batch import Beside, Judged, measured
+from saliency_audit.catalogue.needs import lacking
+from saliency_audit.commands.beside import refuse_idle_needs
+from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import failure_rows, image_example
@@ -50,7 +52,7 @@ def evaluate(
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
-    **beside: Unpack[Beside],
+    beside: Mapping[str, Any] | None = None,
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
 
@@ -78,7 +80,7 @@ def evaluate(
         begin: called once all is known to work; returns the indices of batches that need no work.
         tell: called with lines the user should read.
         advance: called with (measurements done, measurements to do).
-        beside: what single metrics need: ``judge``, ``other`` and ``annotations``.
+        beside: what single metrics need, by name in ``NEEDS``.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -87,7 +89,7 @@ def evaluate(
         InputError: an unknown name, a metric without what it needs, a method asked for by name
             that the model does not allow, or images that cannot be read at all.
     """
-    methods = methods or {}
+    methods, beside = methods or {}, beside or {}
     known_methods = {**METHODS, **methods}
     if not isinstance(metrics, Mapping):
         metrics = {name: {} for name in metrics}
@@ -101,7 +103,7 @@ def evaluate(
         labelled=data.labelled,
         by_default=by_default,
         tell=tell,
-        **beside,
+        beside=beside,
     )
     asked = list(dict.fromkeys(saliency or (() if methods else SALIENCY_BY_DEFAULT)))
     for name in asked:
@@ -110,8 +112,7 @@ def evaluate(
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
 
-    named = (beside.get("judge"), beside.get("other"))
-    helpers = [helper for helper in named if helper is not None]
+    helpers = [value for value in beside.values() if isinstance(value, Classifier)]
     with _audited([*everyone, *helpers]):
         known, labels, _ = first_images(data, 2, at_once, device=device, workers=workers)
         _check_outputs([*everyone, *helpers], known)
@@ -190,19 +191,16 @@ def _possible(
     labelled: bool,
     by_default: bool,
     tell: Callable[[str], None],
-    judge: Classifier | None = None,
-    other: Classifier | None = None,
-    annotations: Callable[[Sequence[str]], Tensor] | None = None,
+    beside: Mapping[str, Any],
 ) -> dict[str, Mapping[str, Any]]:
     """The metrics, less those by default that need the method where there are its maps alone."""
     kept = dict(metrics)
     for name in metrics:
         metric = METRICS[name]
-        if "other" in metric.needs and other is None:
-            raise InputError(f"--metric {name} compares two models; name the second with --other")
-        if "annotations" in metric.needs and annotations is None:
+        for _, need in lacking(metric, beside):
             raise InputError(
-                f"--metric {name} needs what people marked; give --annotations FOLDER or FILE.csv"
+                f"--metric {name} {need.why}; give it with {need.option.flag}, such as "
+                f"{need.option.flag} {need.example}"
             )
         if metric.of == "method" and recorded:
             why = (
@@ -217,9 +215,7 @@ def _possible(
             del kept[name]
         elif "labels" in metric.needs and not labelled:
             tell(f"{name} needs labels and the images have none: undefined")
-    takers = [name for name, entry in METRICS.items() if "judge" in entry.takes]
-    if judge is not None and not set(takers) & set(metrics):
-        raise InputError(f"--judge is for --metric {takers[0]}; add that or leave --judge")
+    refuse_idle_needs([name for name, value in beside.items() if value is not None], metrics)
     return kept
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.explain import explain, predict
 from saliency_audit.commands.rows import Subject, map_example
 from saliency_audit.data import ImageBatch
@@ -18,20 +19,6 @@ from saliency_audit.metrics import METRICS, Measured, View
 from saliency_audit.models import Classifier, halve_on_oom
 from saliency_audit.seeding import generators
 from saliency_audit.types import CurvePoint, Example, Row
-
-
-class Beside(TypedDict, total=False):
-    """What single metrics need beside the model and the images.
-
-    Attributes:
-        judge: whose accuracy "discriminative" measures; None means each model itself.
-        other: a second model for "stability".
-        annotations: gives ``(n, h, w)`` for names of images, NaN where there is none.
-    """
-
-    judge: Classifier | None
-    other: Classifier | None
-    annotations: Callable[[Sequence[str]], Tensor] | None
 
 
 @dataclass
@@ -59,7 +46,7 @@ class Judged:
     problems: Mapping[str, Mapping[str, str]]
     scalar: str
     options: Mapping[str, Any]
-    beside: Beside
+    beside: Mapping[str, Any]
     dataset_mean: Tensor | None
     seed: int
     batch_size: int
@@ -116,7 +103,6 @@ def measured(
         seen: how many of the images are drawn.
         count: called with measurements of each image that are done.
     """
-    marked = run.beside.get("annotations")
     logits = predict(model, batch.images, batch_size=min(run.batch_size, len(batch.images)))
     targets = logits.argmax(1) if target == "predicted" else batch.labels
     subject = Subject(batch.names, batch.labels, targets, model.name)
@@ -135,9 +121,10 @@ def measured(
         seed=run.seed,
         scalar=run.scalar,
         dataset_mean=run.dataset_mean,
-        other=run.beside.get("other"),
-        judge=run.beside.get("judge"),
-        annotations=marked(batch.names).to(batch.images) if marked else None,
+        beside={
+            name: value(batch.names).to(batch.images) if NEEDS[name].per_image else value
+            for name, value in run.beside.items()
+        },
         attack=partial(_attacked, run.seed),
         draw=batch.index == 0,
     )

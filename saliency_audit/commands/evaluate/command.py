@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.needs import NEEDS, lacking
+from saliency_audit.commands.beside import loaded, refuse_idle_needs
 from saliency_audit.commands.evaluate.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
@@ -25,8 +27,6 @@ HELP = """Measure whether saliency maps tell what the model uses, beside random 
 Example: saliency-audit evaluate --metric deletion --max-samples 16
 """
 REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
-NEEDS = ("other", "annotations")
-"""Options without which some metrics have nothing to work on."""
 
 
 def chosen(given: Given) -> dict[str, dict[str, Any]]:
@@ -54,9 +54,8 @@ def _by_default(given: Given) -> Sequence[str]:
 
     if given.preset is None:
         return METRICS_BY_DEFAULT
-    missing = {need for need in NEEDS if getattr(given, need) is None}
     named = PRESETS[given.preset].options
-    return [name for name in named if not missing & set(METRICS[name].needs)]
+    return [name for name in named if not any(lacking(METRICS[name], vars(given)))]
 
 
 def check(given: Given) -> None:
@@ -75,12 +74,7 @@ def check(given: Given) -> None:
     lookup("scalar", SCALARS, given.scalar)
     metrics = chosen(given)
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
-    for need in (*NEEDS, "judge"):
-        takers = [n for n, entry in METRICS.items() if need in (*entry.needs, *entry.takes)]
-        if getattr(given, need) is not None and not set(takers) & set(metrics):
-            raise InputError(
-                f"--{need} is for {', '.join(takers)}; add --metric {takers[0]} or leave --{need}"
-            )
+    refuse_idle_needs([need for need in NEEDS if getattr(given, need) is not None], metrics)
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -94,16 +88,12 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.evaluate.audit import evaluate
     from saliency_audit.commands.evaluate.foreign_function import file_of_callable
     from saliency_audit.commands.evaluate.report import PICTURES
-    from saliency_audit.data import read_annotations
     from saliency_audit.metrics import CHECKS
 
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
-    judging, second = (setup.load(spec) if spec else None for spec in (given.judge, given.other))
+    beside = loaded(vars(given), setup)
     methods, problems = _foreign_maps(given, setup)
-    marked = given.annotations and read_annotations(given.annotations, setup.data)
-    for line in marked.notes if marked else ():
-        setup.tell(line)
     code = file_of_callable(given.explain) if given.explain else None
     return Job(
         settings={
@@ -113,15 +103,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "target": given.target,
             "method options": of_methods(given),
             "compared": [model.sha256 for model in further],
-            "judge": judging and judging.sha256,
-            "other": second and second.sha256,
+            **beside.settings,
             "maps": given.maps and str(given.maps),
             "explain": given.explain,
             "base": given.base,
-            "annotations": given.annotations and str(given.annotations),
-            "files": [
-                fingerprint(place) for place in (given.maps, given.annotations, code) if place
-            ],
+            "files": [fingerprint(place) for place in (given.maps, code) if place],
         },
         audit=partial(
             evaluate,
@@ -136,9 +122,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             methods=methods,
             problems=problems,
             models=further,
-            judge=judging,
-            other=second,
-            annotations=marked.read if marked else None,
+            beside=beside.values,
             base=given.base,
             seed=given.seed,
             batch_size=setup.batch_size,
@@ -155,13 +139,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
-            "--judge": given.judge,
-            "--other": given.other,
             "--maps": given.maps,
             "--explain": given.explain,
-            "--annotations": given.annotations,
+            **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
-        models=[*further, *filter(None, (judging, second))],
+        models=[*further, *beside.models],
     )
 
 

@@ -3,6 +3,7 @@
 from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.options import (
     ARGUMENT,
     OF_MAPS,
@@ -14,16 +15,7 @@ from saliency_audit.commands.options import (
 )
 from saliency_audit.options import Option
 
-_BESIDE = "Further models, maps and annotations"
-JUDGE = Option("judge", panel=_BESIDE, help="discriminative: the model whose accuracy is measured.")
-OTHER = Option("other", panel=_BESIDE, help="stability: the model to compare with.")
-ANNOTATIONS = Option(
-    "annotations",
-    "path",
-    panel=_BESIDE,
-    help="gaze-overlap, pointing-game: folder of maps, or a CSV of boxes "
-    "(path,xmin,ymin,xmax,ymax).",
-)
+_BESIDE = NEEDS["other"].option.panel
 OPTIONS = (
     ARGUMENT,
     Option(
@@ -71,8 +63,6 @@ OPTIONS = (
         help="A further model measured on the same images, repeatable; the paired difference "
         "to the first is reported.",
     ),
-    JUDGE,
-    OTHER,
     Option(
         "maps",
         "path",
@@ -85,7 +75,7 @@ OPTIONS = (
         help="A saliency method of yours, package.module:function or file.py:function, called "
         "as f(model, inputs, targets).",
     ),
-    ANNOTATIONS,
+    *(need.option for need in NEEDS.values()),
     *options_of(METRICS),
     *of_images(32),
     *OF_MODEL,

@@ -152,7 +152,7 @@ def before_and_after(
         ),
         _Run(
             "metrics",
-            partial(compared, chosen, metrics=metrics, saliency=saliency, other=second),
+            partial(compared, chosen, metrics=metrics, saliency=saliency, beside={"other": second}),
             partial(_measured, old=before.name if before and other is None else "", second=second),
             len(chosen) * len(models) * len(saliency) * _COST["evaluate"],
             drawn=True,

@@ -244,7 +244,6 @@ OPTIONS = (
         panel=MAPS,
         help="Explained class.",
     ),
-    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
     Option(
         "audit_eps",
         "fraction",

@@ -5,11 +5,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.needs import NEEDS
+from saliency_audit.commands.beside import loaded
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.options import of_methods
-from saliency_audit.commands.setup import Screen, Setup, fingerprint
+from saliency_audit.commands.setup import Screen, Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
@@ -65,8 +67,8 @@ def plan(
     from saliency_audit.commands.gate.runs import plan as audits
     from saliency_audit.commands.gate.teeth import refuse_toothless
 
-    beside = _beside(rules, setup)
-    marked = rules.data.get("annotations")
+    named = {name: {**rules.data, **rules.run}.get(name) for name in NEEDS}
+    beside = loaded(named, setup)
     shared = {
         "target": given.target,
         "options": of_methods(given),
@@ -75,21 +77,26 @@ def plan(
         "workers": given.workers,
     }
     work = Work(
-        setup, rules, audits(rules.checks), shared, beside, baseline, processes, given.report_only
+        setup,
+        rules,
+        audits(rules.checks),
+        shared,
+        beside.values,
+        baseline,
+        processes,
+        given.report_only,
     )
     if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
         setup.tell(f"--baseline {given.baseline} was measured on other images")
     refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
-    _refuse_itself(beside.get("other"), setup)
+    _refuse_itself(beside.values.get("other"), setup)
     if not given.report_only:
         refuse_toothless(rules)
     return Job(
         settings={
             "policy": [_settings(check) for check in rules.checks],
             "pictures sha256": _pictures(rules),
-            "other": beside.get("other") and beside["other"].sha256,
-            "judge": beside.get("judge") and beside["judge"].sha256,
-            "annotations": marked and [marked, fingerprint(Path(marked))],
+            **beside.settings,
             "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
             "baseline paired": baseline.rows is not None,
             "target": given.target,
@@ -101,8 +108,7 @@ def plan(
         files=("checks.csv", "junit.xml", "summary.md", "attestation.json"),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
-            **{f"{name} of the policy": rules.run.get(name) for name in ("other", "judge")},
-            "annotations of the policy": marked,
+            **{f"{name} of the policy": written for name, written in named.items()},
             **{
                 f"{name} of the policy": [check.options.get(name) for check in rules.checks]
                 for name in ("picture", "target_map")
@@ -176,23 +182,7 @@ def _under(given: Given, policy: "Policy") -> Given:
         changed["classes"] = Path(changed["classes"])
     if "batch_size" in changed:
         changed["batch_size"] = str(changed["batch_size"])
-    # They are read like those that other commands are given.
-    return given.but(annotations=policy.data.get("annotations"), **changed)
-
-
-def _beside(policy: "Policy", setup: Setup) -> dict[str, Any]:
-    """What some metrics need beside model and images."""
-    beside: dict[str, Any] = {
-        name: setup.load(policy.run[name]) for name in ("other", "judge") if name in policy.run
-    }
-    if "annotations" in policy.data:
-        from saliency_audit.data import read_annotations
-
-        marked = read_annotations(Path(policy.data["annotations"]), setup.data)
-        for line in marked.notes:
-            setup.tell(line)
-        beside["annotations"] = marked.read
-    return beside
+    return given.but(**changed)
 
 
 def _pictures(policy: "Policy") -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from saliency_audit.budget import check_range
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.needs import NEEDS, lacking, takers
 from saliency_audit.commands.attack.audit import check_attack
 from saliency_audit.commands.attack.verdict import ATTACK_WORDS
 from saliency_audit.commands.fool.verdict import FOOL_WORDS
@@ -230,30 +231,24 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 _TABLES = ("check", "data", "run")
-_NEEDS = {
-    "other": 'compares two models; name the second in [run], such as other = "model.pt2"',
-    "annotations": "needs what people marked; name its folder or .csv as annotations in [data]",
-}
 
 
 def _refuse_missing(check: PolicyCheck, data: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Refuse a metric without what it needs beside the images; labels are left to the run."""
-    needs = METRICS[check.metric].needs if check.kind == "metric" else ()
-    for need in needs:
-        if need in _NEEDS and need not in {**data, **run}:
-            raise InputError(f"{check.name} {_NEEDS[need]}")
+    if check.kind != "metric":
+        return
+    for name, need in lacking(METRICS[check.metric], {**data, **run}):
+        raise InputError(
+            f'{check.name} {need.why}; name it in [{need.table}], such as {name} = "{need.example}"'
+        )
 
 
 def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyCheck]) -> None:
     """Refuse a model or annotations that no check looks at."""
     measured = {check.metric for check in checks if check.kind == "metric"}
-    takers = {
-        need: {name for name, m in METRICS.items() if need in (*m.needs, *m.takes)}
-        for need in (*_NEEDS, "judge")
-    }
     for key in given:
-        if key in takers and not takers[key] & measured:
-            names = ", ".join(sorted(takers[key]))
+        if key in NEEDS and not set(takers(key)) & measured:
+            names = ", ".join(sorted(takers(key)))
             raise InputError(
                 f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
                 option=key,

@@ -7,9 +7,9 @@ from typing import Any
 
 from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.catalogue.tricks import PICTURE, STRENGTH, TRICKS
 from saliency_audit.commands.attack.options import EPS, NORM, K
-from saliency_audit.commands.evaluate.options import ANNOTATIONS, JUDGE, OTHER
 from saliency_audit.commands.options import OF_MAPS, OF_MODEL, OF_RUN, of_images
 from saliency_audit.errors import InputError, as_written, lookup
 from saliency_audit.options import Option, word_or_number
@@ -38,13 +38,18 @@ MIN_IMAGES = Option(
     help="Images of different content that a release needs.",
 )
 DATA = _named(
-    *of_images(1), *(o for o in OF_MODEL if o.name in _ON_IMAGES), ANNOTATIONS, MIN_IMAGES
+    *of_images(1),
+    *(o for o in OF_MODEL if o.name in _ON_IMAGES),
+    *(need.option for need in NEEDS.values() if need.table == "data"),
+    MIN_IMAGES,
 )
 """Keys of ``[data]``; each is the option of the command line of that name."""
 RUN = _named(
     *(o for o in OF_RUN if o.name in ("batch_size", "device", "precision")),
     *(replace(o, choices=(FROM_POLICY,)) for o in OF_RUN if o.name == "seed"),
-    *(*OF_MAPS, _SCALAR, OTHER, JUDGE, *_SOFT),
+    *(need.option for need in NEEDS.values() if need.table == "run"),
+    *(o for o in OF_MODEL if o.name == "layer"),
+    *(*OF_MAPS, _SCALAR, *_SOFT),
 )
 """Keys of ``[run]``: options of the command line, and what holds for every check."""
 LIMITS = _named(

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from saliency_audit.catalogue.needs import takers
 from saliency_audit.commands.attack.audit import attack
 from saliency_audit.commands.evaluate.audit import evaluate
 from saliency_audit.commands.fool.audit import fool
@@ -72,7 +73,7 @@ def measured(
     """
     given = {**run.arguments, **shared, "shard": (processes.rank, processes.world)}
     if run.kind == "metric":
-        given |= _needed(run, beside or {})
+        given["beside"] = _needed(run, beside or {})
     problem = ""
     try:
         for batch in AUDITS[run.kind](model, data, begin=partial(begin, run.job), **given):
@@ -117,12 +118,8 @@ def located(error: InputError, checks: Sequence[PolicyCheck]) -> InputError:
 
 def _needed(run: GateRun, beside: Mapping[str, Any]) -> dict[str, Any]:
     """What of it the metrics of a run take."""
-    metrics = run.arguments["metrics"]
-    return {
-        name: value
-        for name, value in beside.items()
-        if name != "judge" or any("judge" in METRICS[one].takes for one in metrics)
-    }
+    metrics = set(run.arguments["metrics"])
+    return {name: value for name, value in beside.items() if metrics & set(takers(name))}
 
 
 def plan(checks: Sequence[PolicyCheck]) -> list[GateRun]:

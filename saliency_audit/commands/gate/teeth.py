@@ -105,14 +105,13 @@ def _status(check: PolicyCheck, model: Classifier, data: ImageData) -> str:
     (run,) = plan([check])
     shared: dict[str, Any] = {"target": "predicted", "options": {}, "seed": 0, "workers": 0}
     beside = {"other": model.replaced(_random_weights())}
-    needs = METRICS[check.metric].needs if check.kind == "metric" else ()
     try:
         for _, found in measured(
             run,
             model,
             data,
             begin=lambda job: (),
-            beside={name: other for name, other in beside.items() if name in needs},
+            beside=beside,
             processes=ALONE,
             batch_size=IMAGES,
             tell=_ignore,

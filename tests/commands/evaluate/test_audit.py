@@ -267,11 +267,11 @@ def test_models_of_other_classes_are_refused(model, data):
 def test_the_judge_is_who_is_tested(model, data):
     judge = Classifier(Corners(), input_shape=(3, 12, 12), name="judge")
     judge.network.layer.weight.data *= -1
-    frame = rows(model, data, metrics=["discriminative"], judge=judge)
+    frame = rows(model, data, metrics=["discriminative"], beside={"judge": judge})
     own = rows(model, data, metrics=["discriminative"])
     assert frame["value"].mean() < own["value"].mean()
     with pytest.raises(InputError, match="--judge"):
-        rows(model, data, metrics=["deletion"], judge=judge)
+        rows(model, data, metrics=["deletion"], beside={"judge": judge})
 
 
 def test_more_than_a_twentieth_undefined_is_no_verdict():
@@ -314,7 +314,7 @@ def test_models_of_one_name_are_still_told_apart(model, data):
         nn.Sequential(nn.Flatten(), nn.Linear(432, 7)), input_shape=(3, 12, 12), name="corners"
     )
     with pytest.raises(InputError, match="7 outputs"):
-        rows(model, data, metrics=["stability"], other=other)
+        rows(model, data, metrics=["stability"], beside={"other": other})
 
 
 def test_a_single_image_has_no_verdict(model, data):

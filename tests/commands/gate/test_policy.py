@@ -203,7 +203,7 @@ def test_each_key_keeps_its_line():
         (
             "[[check]]\nmetric='gaze-overlap'\nsaliency='gradient'\nat_least=0.5",
             1,
-            "annotations in [data]",
+            "in [data], such as annotations",
         ),
         ("[[check]]\ntrick='logit-shift'\nsaliency='gradient'", 1, 'verdict = ["unmoved"]'),
         (

@@ -1,0 +1,88 @@
+"""What single metrics need beside the model and the images, loaded from what was named."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saliency_audit.catalogue.needs import NEEDS, takers
+from saliency_audit.commands.setup import Setup, fingerprint
+from saliency_audit.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from saliency_audit.models import Classifier
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded.
+
+    Attributes:
+        values: by need.
+        settings: what of each decides the numbers of a run.
+        models: those among them.
+    """
+
+    values: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    models: list["Classifier"] = field(default_factory=list)
+
+
+def loaded(named: Mapping[str, Any], setup: Setup) -> Loaded:
+    """Load what is needed.
+
+    Args:
+        named: by need, what the user wrote; None for what was not given.
+        setup: the model and the images.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    from saliency_audit.models import Classifier
+
+    values = {
+        name: need.function(named[name], setup)
+        for name, need in NEEDS.items()
+        if named.get(name) is not None
+    }
+    models = {name: value for name, value in values.items() if isinstance(value, Classifier)}
+    settings = {
+        name: models[name].sha256 if name in models else [str(named[name]), _of(named[name])]
+        for name in values
+    }
+    return Loaded(values, {name: settings.get(name) for name in NEEDS}, list(models.values()))
+
+
+def _of(place: Any) -> str:
+    return fingerprint(Path(place))
+
+
+def refuse_idle_needs(given: Collection[str], metrics: Collection[str]) -> None:
+    """Refuse what no metric looks at.
+
+    Raises:
+        InputError: says what it is for.
+    """
+    for name in given:
+        if not set(takers(name)) & set(metrics):
+            flag, first = NEEDS[name].option.flag, takers(name)[0]
+            raise InputError(
+                f"{flag} is for {', '.join(takers(name))}; add --metric {first} or leave {flag}"
+            )
+
+
+def model(spec: str, setup: Setup) -> "Classifier":
+    """A further model for the same images."""
+    return setup.load(spec)
+
+
+def annotations(place: str | Path, setup: Setup) -> "Callable[[Sequence[str]], Tensor]":
+    """What people marked on the images: gives ``(n, h, w)`` for names, NaN where there is none."""
+    from saliency_audit.data import read_annotations
+
+    marked = read_annotations(Path(place), setup.data)
+    for line in marked.notes:
+        setup.tell(line)
+    return marked.read
