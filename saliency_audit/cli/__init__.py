@@ -90,5 +90,7 @@ def _told(error: BaseException) -> int:
         kind = type(error).__name__
         line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
         code = 3
-    tell("[bold red]error[/bold red]:", line)
+    # Without any argument the help stands there already.
+    if line:
+        tell("[bold red]error[/bold red]:", line)
     return code

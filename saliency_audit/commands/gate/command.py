@@ -63,6 +63,7 @@ def plan(
         InputError: an option of the policy means nothing, or what it names cannot be used.
     """
     from saliency_audit.commands.gate.fit import refuse_unfit
+    from saliency_audit.commands.gate.report import PICTURES
     from saliency_audit.commands.gate.runs import alone
     from saliency_audit.commands.gate.runs import plan as audits
     from saliency_audit.commands.gate.teeth import refuse_toothless
@@ -114,6 +115,7 @@ def plan(
                 for name in ("picture", "target_map")
             },
         },
+        pictures=PICTURES,
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
 

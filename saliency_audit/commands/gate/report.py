@@ -1,4 +1,4 @@
-"""The report of ``gate``: a page, a summary for pull requests, and JUnit for CI servers."""
+"""The report of ``gate``: page, picture, a summary for pull requests, JUnit for CI servers."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ import pandas as pd
 from saliency_audit.commands.gate.tables import checks_table
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
+from saliency_audit.report.figures import draw_table
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.html import Section
 from saliency_audit.report.junit import write_junit
@@ -23,6 +24,10 @@ from saliency_audit.stats.paired import between_models
 from saliency_audit.stats.summary import GROUP, SUMMARY_COLUMNS
 from saliency_audit.types import COLUMNS
 
+PICTURES = ("checks",)
+"""How the names of its pictures begin."""
+
+_QUESTION = "May this model be released?"
 _INTRODUCTION = (
     "A policy says what must hold before a model is released together with its saliency maps. "
     "Each line of the table is one check of that policy: what was measured, with its 95 % interval "
@@ -238,6 +243,7 @@ def write_gate_report(
     # The policy stands in a section of its own.
     options = {name: value for name, value in run["options"].items() if name != "policy"}
     known = {name: value for name, value in run.items() if name != "policy"}
+    table = checks_table(outcomes)
     timestamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     return [
         *write_tables(folder, results=results, summary=summary, checks=outcomes),
@@ -249,15 +255,24 @@ def write_gate_report(
             warnings=warnings(run),
         ),
         write_atomically(folder / "summary.md", summary_markdown(outcomes, sentence, run)),
+        *draw_table(
+            table,
+            folder,
+            "checks",
+            title=f"{_QUESTION} {sentence.partition(':')[0].capitalize()}",
+            footnote=f"{_subtitle(run)}. A check passes only if the whole interval keeps the "
+            "limit; one that does not pass refuses the model, unless its policy says that it "
+            "warns.",
+        ),
         *write_page(
             folder,
-            title="May this model be released?",
+            title=_QUESTION,
             about=_subtitle(run),
             sentence=sentence,
             run=known | {"options": options},
             introduction=_INTRODUCTION,
             parts=[
-                Section("The checks", tables=[checks_table(outcomes)]),
+                Section("The checks", tables=[table]),
                 Section("What the words mean", terms=words),
             ],
             limits=_LIMITS,

@@ -27,6 +27,7 @@ FILES = {
     "results.csv",
     "run.json",
     "summary.csv",
+    "checks.png",
     "summary.md",
 }
 QUICK = """
