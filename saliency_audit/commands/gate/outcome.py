@@ -109,6 +109,35 @@ def enough_images(check: PolicyCheck, distinct: int, readable: int) -> Outcome:
     )
 
 
+def input_gradient(images: int, without: int, reason: str) -> list[Outcome]:
+    """A failed check of a model whose output has no gradient in some images, whatever is asked.
+
+    Nothing can be followed there: each map of gradients is empty, and each attack finds nothing.
+
+    Args:
+        images: that it was tried on.
+        without: those of them whose gradient is exactly 0, or that none reaches.
+        reason: why, where that is known.
+
+    Returns:
+        None where there is a gradient in all of them.
+    """
+    if not without:
+        return []
+    check = PolicyCheck("model", "input gradient", "", "", "at_least", float(images))
+    none = f"{without} of {images} images tried have none"
+    return [
+        Outcome(
+            check,
+            FAILED,
+            f"{none}: {reason}" if reason else none,
+            limit_of(check),
+            measured=float(images - without),
+            n=images,
+        )
+    ]
+
+
 def outcome_table(
     outcomes: Sequence[Outcome], seconds: Mapping[int, float] | None = None
 ) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class PolicyCheck:
 
     Attributes:
         kind: what is asked: a check of a metric, the verdict on a map under a trick or attack, or
-            what the images must be.
+            what the images or the model must be.
         name: of the check, trick or attack.
         saliency: method; empty for what is measured of the model alone.
         scalar: explained; empty likewise, and for controls.
@@ -58,7 +58,7 @@ class PolicyCheck:
         file: the policy.
     """
 
-    kind: Literal["metric", "trick", "attack", "data"]
+    kind: Literal["metric", "trick", "attack", "data", "model"]
     name: str
     saliency: str
     scalar: str

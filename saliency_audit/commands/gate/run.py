@@ -185,6 +185,7 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
     from saliency_audit.commands.gate.outcome import (
         enough_images,
         gate_sentence,
+        input_gradient,
         not_run,
         outcome_table,
     )
@@ -221,6 +222,8 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
             )
     judged = [outcomes[i] for i in range(len(work.policy.checks))]
     judged.append(enough_images(work.policy.images, len(done.clean.digests), done.clean.readable))
+    tried = work.setup.nature
+    judged += input_gradient(tried.images, tried.no_gradient, tried.reason)
     table = outcome_table(judged, work.seconds)
     beside = {"results": all_rows(rows), "summary": all_rows(summaries)}
     return table, gate_sentence(table, **counted), beside

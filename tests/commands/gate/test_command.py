@@ -542,3 +542,31 @@ def test_a_policy_that_only_warns_may_report(run):
     text = text.replace('better_than = "chance"\n', 'better_than = "chance"\nlevel = "warn"\n')
     assert run("gate", *policy(text)).code == 2
     assert run("gate", *policy(text), "--report-only").code == 0
+
+
+class Rounded(nn.Module):
+    """The bundled network, with an output in steps: no gradient reaches the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = bundled_model()
+
+    def forward(self, x):
+        return (self.inner(x) * 100).round() / 100
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_model_without_input_gradient_is_refused_whatever_the_policy_asks(run):
+    torch.jit.trace(Rounded().eval(), torch.rand(2, 1, 28, 28)).save("rounded.pt")
+    text = '[data]\nmax_samples = 8\n[[check]]\nmetric = "accuracy"\nbetter_than = "chance"\n'
+    given = ("--size", 28, "--channels", 1, "--mean", 0, "--std", 1)
+    ran = run("gate", "rounded.pt", *given, *policy(text))
+    assert ran.code == 1
+    assert "input gradient failed (8 of 8 images tried have none: something in it rounds" in ran.out
+    assert statuses() == {
+        "accuracy": "passed",
+        "distinct images": "passed",
+        "input gradient": "failed",
+    }
+    assert run("gate", *policy(text)).code == 0
+    assert "input gradient" not in statuses()
