@@ -54,7 +54,7 @@ metric = "accuracy"
 at_least = 0.99
 [[check]]
 metric = "density-profile-median"
-sigmas = [0.1]
+sigma = [0.1]
 at_most = 1000
 [[check]]
 metric = "sparsity-gini"

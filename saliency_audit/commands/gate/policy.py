@@ -78,6 +78,12 @@ class PolicyCheck:
         return OWNERS[self.name]
 
     @property
+    def measured(self) -> dict[str, Any]:
+        """Options of a metric, by the names they have inside."""
+        known = {option.name: option.key for option in METRICS[self.metric].options}
+        return {known[name]: value for name, value in self.options.items()}
+
+    @property
     def search(self) -> dict[str, Any]:
         """Options of an attack's search, by the names they have inside."""
         known = {o.name: o.key for o in ATTACKS[self.name].options if o is not TARGET_MAP}

@@ -76,10 +76,10 @@ def options_of_check(kind: str, name: str) -> dict[str, Option]:
     """Options of a metric, trick or attack by their keys.
 
     >>> list(options_of_check("metric", "aopc"))
-    ['counts', 'unit', 'fill', 'reduce']
+    ['regions', 'unit', 'fill', 'reduce']
     """
     if kind == "metric":
-        return {option.key: option for option in METRICS[name].options}
+        return _named(*METRICS[name].options)
     if kind == "trick":
         return _named(*TRICKS[name].options, STRENGTH, PICTURE)
     return _named(replace(EPS, many=False), NORM, K, *ATTACKS[name].options)

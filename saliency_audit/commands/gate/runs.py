@@ -208,7 +208,7 @@ def _run(job: str, group: Sequence[PolicyCheck]) -> GateRun:
 
 def _evaluate(group: Sequence[PolicyCheck], methods: list[str], scalar: str) -> dict[str, Any]:
     return {
-        "metrics": {check.metric: dict(check.options) for check in group},
+        "metrics": {check.metric: check.measured for check in group},
         "saliency": methods or None,
         "scalar": scalar,
     }

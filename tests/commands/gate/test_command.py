@@ -293,7 +293,7 @@ def test_the_command_line_goes_before_the_policy(run):
         (QUICK.format(bound=0.99).replace("8", "8\nsize = 5"), "size"),
         (
             '[[check]]\nmetric = "accuracy"\nat_least = 0.5\n[[check]]\nmetric = "aopc"\n'
-            'saliency = "gradient"\ncounts = [5, 5000]\nat_least = 0.1\n',
+            'saliency = "gradient"\nregions = [5, 5000]\nat_least = 0.1\n',
             "policy.toml, line 7: counts is 5,000; an image has",
         ),
         ('[run]\nlevel = "warn"\n' + QUICK.format(bound=0.99), "refuses no model"),
@@ -416,11 +416,11 @@ max_samples = 8
 noise_level = 0.1
 [[check]]
 metric = "density-profile-median"
-sigmas = [0.1]
+sigma = [0.1]
 at_most = 1000
 [[check]]
 metric = "density-profile-log-mean"
-sigmas = [0.1]
+sigma = [0.1]
 at_most = 1000
 [[check]]
 metric = "sanity-cascade-logit-spread"

@@ -17,9 +17,9 @@ BAD = {
     ("deletion", "fill = 1.5"): "fill",
     ("discriminative", "points = 1"): "points",
     ("density-perturbation", "points = 1"): "points",
-    ("aopc", "counts = [5, 5000]"): "counts",
+    ("aopc", "regions = [5, 5000]"): "regions",
     ("aopc", "unit = 'row'"): "unit",
-    ("aopc", ""): "counts",
+    ("aopc", ""): "regions",
     ("sanity-cascade", "draws = 0"): "draws",
     ("sanity-cascade", "stages = -1"): "stages",
     ("sanity-cascade", "randomise = 'anew'"): "randomise",
@@ -31,12 +31,12 @@ BAD = {
     ("max-sensitivity", "perturbations = 0"): "perturbations",
     ("infidelity", "sigma = 0"): "sigma",
     ("infidelity", "perturbations = 0"): "perturbations",
-    ("class-evidence", "classes = [1, 7]"): "classes",
+    ("class-evidence", "explain_class = [1, 7]"): "explain_class",
     ("robust-accuracy", "eps = 0.001"): "eps",
     ("robust-accuracy", "attack_steps = 0"): "attack_steps",
     ("robust-accuracy", "restarts = 0"): "restarts",
     ("robust-accuracy", "norm = 'l1'"): "norm",
-    ("density-profile", "sigmas = [0.1, 0]"): "sigmas",
+    ("density-profile", "sigma = [0.1, 0]"): "sigma",
 }
 
 
@@ -65,13 +65,13 @@ def test_a_bad_option_is_found_by_its_key_and_line(name, option):
 
 def test_good_options_are_none():
     for name in METRICS:
-        refuse_unfit(checks(name, "counts = [3]" if name == "aopc" else ""), SHAPE, CLASSES)
+        refuse_unfit(checks(name, "regions = [3]" if name == "aopc" else ""), SHAPE, CLASSES)
 
 
 def test_the_check_that_gives_the_option_is_blamed_and_not_the_one_beside_it():
-    good = '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\ncounts = 4\nat_least = 0.1\n'
-    with pytest.raises(InputError, match=r"^policy, line 11: counts is 100; an image has 64"):
-        refuse_unfit(checks("aopc", "counts = 100", before=good + "\n"), SHAPE, CLASSES)
+    good = '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nregions = 4\nat_least = 0.1\n'
+    with pytest.raises(InputError, match=r"^policy, line 11: regions is 100; an image has 64"):
+        refuse_unfit(checks("aopc", "regions = 100", before=good + "\n"), SHAPE, CLASSES)
 
 
 def test_pictures_that_are_none(tmp_path):

@@ -63,9 +63,10 @@ def test_fractions_and_lists():
     assert check.value == ("steady",)
     assert check.title == ("topk × gradient (eps=2/255, steps=3, search=sign, surrogate=softplus)")
     counts = read(
-        '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\ncounts = [5, 10]\nat_least = 0'
+        '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nregions = [5, 10]\nat_least = 0'
     ).checks[0]
-    assert counts.options == {"counts": (5, 10)}
+    assert counts.options == {"regions": (5, 10)}
+    assert counts.measured == {"counts": (5, 10)}
 
 
 def test_a_check_of_another_name_is_measured_by_its_metric():
