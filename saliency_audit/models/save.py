@@ -1,6 +1,7 @@
 """Write networks to disk, each file whole or not at all."""
 
 import io
+import json
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -81,7 +82,19 @@ def save_state_dict(
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in network.state_dict().items()
     }
-    replace_file(path, to_safetensors(tensors, dict(metadata or {}) or None))
+    replace_file(path, _in_order(to_safetensors(tensors, dict(metadata or {}) or None)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes it in an order drawn anew."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if "__metadata__" not in header:
+        return content
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def _exported(network: nn.Module, example: torch.Tensor) -> bytes:

@@ -107,6 +107,18 @@ def relu_model(model: Classifier) -> Classifier:
     return model.replaced(model.network, activation=None)
 
 
+def test_files_of_the_same_weights_are_the_same_bytes(tmp_path):
+    """Of eight orders of the metadata one would have been another one."""
+    network, written = nn.Linear(3, 2), set()
+    for i in range(8):
+        path = tmp_path / f"{i}.safetensors"
+        save_state_dict(network, path, metadata=activation_metadata(("softplus", 10.0)))
+        written.add(path.read_bytes())
+        for name, tensor in load_file(path).items():
+            assert torch.equal(tensor, network.state_dict()[name])
+    assert len(written) == 1
+
+
 def test_logits_and_gradients_of_pixels_and_weights_are_those_of_softplus(model, twin, pixels):
     for other in (model, twin):
         other.double()
