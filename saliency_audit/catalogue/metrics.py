@@ -357,6 +357,12 @@ METRICS: dict[str, Metric] = {
                 (0, inf),
                 "ours: a vanishing map is no evidence",
             ),
+            "sanity-cascade-output-change": _check(
+                "how far the randomised model's logits are from the given ones, over their size",
+                True,
+                (0, inf),
+                "ours: a model that does not stand in its weights is no evidence",
+            ),
             "sanity-cascade-logit-spread": _check(
                 "standard deviation of the randomised model's logits over the given model's",
                 None,

@@ -27,6 +27,10 @@ VERSIONS = ("", "-signed", "-ssim", "-hog")
 """What each way to compare adds to the name of the check."""
 
 
+UNREACHED = 0.01
+"""Change of the logits, over their size, below which the weights drawn are none that matter."""
+
+
 class Similarity:
     """Compares maps with one set of maps, of which all is computed once that can be.
 
@@ -183,7 +187,9 @@ def sanity_cascade(
     (``sanity-cascade``), signed maps and histograms of oriented gradients, and magnitudes by
     structural similarity. As evidence come the norm of the random model's map and the spread of
     its logits, both relative to the given model's: a map that vanishes, or that of a constant
-    model, is dissimilar for no good reason.
+    model, is dissimilar for no good reason. And what drawing all weights did to the output: where
+    the logits change by less than a hundredth of their size, the model does not stand in its
+    weights, and its map says nothing about them.
 
     A control is compared with itself: it sees no model.
 
@@ -199,12 +205,15 @@ def sanity_cascade(
 
     Returns:
         For every stage, from one layer to all, each way to compare, float64 in [-1, 1]; of the
-        norm and the spread the last stage. The answer, ``randomised=mean``, is the mean over the
+        norm, the spread and the change of the output (distance of the logits over the size of the
+        given ones, all less their mean over the classes; about 1 for a trained network) the last
+        stage. The answer, ``randomised=mean``, is the mean over the
         stages: 1 for a map that sees no model, 0 for one that keeps nothing once the last layer
         is random; at the last stage alone, a map that gives way only with the first layers would
         pass. Curves are over the number of random layers from 0
-        (the map and itself). NaN where a map is undefined, whichever draw it is of. The spread
-        comes once a batch, with the first method that sees the model.
+        (the map and itself). NaN where a map is undefined, whichever draw it is of, or where
+        the output hardly changes. Spread and change come once a batch, with the first method that
+        sees the model.
         Source: Adebayo et al. 2018.
 
     Raises:
@@ -219,19 +228,26 @@ def sanity_cascade(
     itself = similarity(view.saliency)
     norm = _norm(view.saliency).where(is_defined(similarity.shown), torch.nan)
     options = f"randomise={weights.how};draws={draws};"
-    first = ("logit-spread", options, tuple(counts)) not in view.known and not view.control
+    reached = ("output-change", options, tuple(counts))
+    first = reached not in view.known and not view.control
 
-    def look(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        spread = _spread(view) if first else norm
-        return similarity(maps), _norm(maps) / norm, spread, maps[0].mean(0)
+    def look(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        spread, change = _outputs(view) if first else (norm, norm)
+        return similarity(maps), _norm(maps) / norm, spread, change, maps[0].mean(0)
 
     if view.control:
-        seen = [(itself, norm / norm, norm, view.saliency[0].mean(0))] * len(counts) * draws
+        seen = [(itself, norm / norm, norm, norm, view.saliency[0].mean(0))] * len(counts) * draws
     else:
         seen = _cascade(view, weights, counts, draws, look)
-    alike, norms, spreads = (mean_over_draws([one[i] for one in seen], draws) for i in range(3))
+    alike, norms, spreads, changes = (
+        mean_over_draws([one[i] for one in seen], draws) for i in range(4)
+    )
+    if first:
+        view.known[reached] = changes[-1]
+    if not view.control:
+        alike = alike.where(~(view.known[reached] < UNREACHED), torch.nan)
     pictures = {
-        _stage(count, len(layers)): one[3]
+        _stage(count, len(layers)): one[4]
         for count, one in zip(counts, seen, strict=False)
         if view.draw
     }
@@ -274,7 +290,14 @@ def sanity_cascade(
         )
     )
     if first:
-        view.known["logit-spread", options, tuple(counts)] = True
+        results.append(
+            Measured(
+                changes[-1],
+                check="sanity-cascade-output-change",
+                setting=everything,
+                saliency="",
+            )
+        )
         given = _standard_deviation(view.logits)
         given = given.where(given > 0, torch.nan)
         spread = spreads / given
@@ -320,10 +343,13 @@ def _norm(saliency: Tensor) -> Tensor:
     return norm.where(norm.isfinite(), torch.nan)
 
 
-def _spread(view: View) -> Tensor:
+def _outputs(view: View) -> tuple[Tensor, Tensor]:
+    """Spread of the logits as they are now, and how far they are from the given ones, ``(n,)``."""
     with torch.no_grad():
-        logits = [view.model(part) for part in torch.split(view.images, view.batch_size)]
-    return _standard_deviation(torch.cat(logits))
+        logits = torch.cat([view.model(part) for part in torch.split(view.images, view.batch_size)])
+    given = view.logits.double() - view.logits.double().mean(1, keepdim=True)
+    now = logits.double() - logits.double().mean(1, keepdim=True)
+    return _standard_deviation(logits), (now - given).norm(dim=1) / given.norm(dim=1)
 
 
 def _standard_deviation(logits: Tensor) -> Tensor:

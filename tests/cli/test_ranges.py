@@ -125,9 +125,9 @@ def test_processes_of_thousands_of_digits(run, monkeypatch):
             "steps is 9,999,999; give",
         ),
         (
-            '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nat_least = 0.5\ncounts = [1, -1]',
+            '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nat_least = 0.5\nregions = [1, -1]',
             5,
-            "counts is -1; give",
+            "regions is -1; give",
         ),
         (
             '[[check]]\nattack = "topk"\nsaliency = "gradient"\nverdict = ["steady"]\nbeta = inf',

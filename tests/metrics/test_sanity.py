@@ -204,7 +204,7 @@ def test_a_gradient_forgets_and_an_edge_detector_does_not(how, deep):
         edges = view_of(deep, images, method="sobel", control=control)
         for metric in BOTH:
             for one in metric(edges, randomise=how, draws=1):
-                if "spread" not in one.check:
+                if not one.check.endswith(("-spread", "-change")):
                     assert one.values == pytest.approx(1, abs=1e-9), one.setting
 
 
@@ -234,7 +234,8 @@ def test_stochastic_methods_see_the_same_noise(deep):
     for weight in deep.parameters():
         weight.fill_(0.01)
     even = view_of(deep, images, method="smoothgrad")
-    assert answer(sanity_cascade(even, randomise="shuffle")).values == pytest.approx(1, abs=1e-12)
+    found = sanity_cascade(even, randomise="shuffle")
+    assert answer(found, "sanity-cascade-map-norm").values == pytest.approx(1, abs=1e-12)
 
 
 @both
@@ -256,7 +257,7 @@ def test_undefined_maps_stay_undefined(metric, bad, model, images):
     view = view_of(model, images)
     view.saliency[1] = bad
     for one in metric(view):
-        if "spread" in one.check:
+        if one.check.endswith(("-spread", "-change")):
             continue
         assert one.values.isnan().tolist() == [False, True, False, False]
         if one.curve is not None:
@@ -303,7 +304,47 @@ def test_the_spread_of_the_logits_comes_once_a_batch(model, images):
         expected = model(images).double().std(1) / view.logits.double().std(1)
     torch.testing.assert_close(one.values, expected)
     again = sanity_cascade(replace(view, method="other"), randomise="shuffle", draws=1)
-    assert len(again) == len(found) - 1
+    assert len(again) == len(found) - 2
+
+
+def test_the_change_of_the_output_is_that_of_centred_logits(model, images):
+    view = view_of(model, images)
+    found = sanity_cascade(view, randomise="shuffle", draws=1)
+    (one,) = (one for one in found if one.check == "sanity-cascade-output-change")
+    with randomised(how="shuffle", seed=0) as randomise:
+        for layer in weight_layers(model, images):
+            randomise(layer)
+        now = model(images).double().numpy()
+    given = view.logits.double().numpy()
+    for i, (after, before) in enumerate(zip(now, given, strict=True)):
+        moved = (after - after.mean()) - (before - before.mean())
+        size = np.sqrt(np.sum((before - before.mean()) ** 2))
+        assert float(one.values[i]) == pytest.approx(np.sqrt(np.sum(moved**2)) / size, rel=1e-5)
+
+
+class Frozen(nn.Module):
+    """A network that stands in constants, beside weights that hardly do anything."""
+
+    def __init__(self, inner, share):
+        super().__init__()
+        self.inner, self.share = [inner], share
+        self.beside = nn.Sequential(nn.Flatten(), nn.Linear(inner.input_shape.numel(), 5))
+
+    def forward(self, x):
+        return self.inner[0](x) + self.share * self.beside(x)
+
+
+@pytest.mark.parametrize(("share", "defined"), [(0.0, False), (1e-4, False), (3.0, True)])
+def test_weights_that_reach_nothing_leave_the_cascade_undefined(share, defined, images):
+    shape = images.shape[1:]
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), 5))
+    inner.input_shape = shape
+    frozen = Classifier(Frozen(inner, share).eval(), input_shape=tuple(shape))
+    frozen.requires_grad_(False)
+    found = sanity_cascade(view_of(frozen, images))
+    assert bool(answer(found).values.isfinite().all()) is defined
+    assert bool(answer(found).values.isnan().all()) is not defined
 
 
 def test_pictures_are_the_first_images_maps_of_the_first_draw(model, images):
