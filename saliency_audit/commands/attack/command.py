@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saliency_audit.catalogue.attack_presets import PRESETS
-from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, TARGET_MAP
 from saliency_audit.commands.attack.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
@@ -63,6 +63,8 @@ def chosen(given: Given) -> Chosen:
     if preset and preset.norm != norm and not given.eps:
         raise InputError(f"--preset {given.preset} has no budget in {norm}; add --eps")
     search = given_to((o for o in options_of(ATTACKS) if o is not TARGET_MAP), given)
+    if not search.get("cross_check"):
+        search.pop("cross_check", None)
     # A beta that is asked for shall not grow.
     if "beta" in search:
         search.setdefault("beta_growth", False)
@@ -78,6 +80,13 @@ def chosen(given: Given) -> Chosen:
     )
 
 
+def searches(given: Given) -> list[str]:
+    """Which searches for maps are made."""
+    if given.cross_check:
+        return [GRADIENT, EVOLUTION]
+    return [EVOLUTION if given.search == EVOLUTION else GRADIENT]
+
+
 def check(given: Given) -> None:
     """Refuse what is wrong before anything is loaded.
 
@@ -89,6 +98,8 @@ def check(given: Given) -> None:
     from saliency_audit.commands.picture import load_picture
 
     picked = chosen(given)
+    refuse_idle(given, "--attack", ATTACKS, picked.attacks)
+    refuse_idle(given, "--search", SEARCHES, searches(given))
     check_attack(
         picked.attacks,
         [*(n for n in picked.saliency or () if n != "all"), *(given.measure or ())],
@@ -100,7 +111,6 @@ def check(given: Given) -> None:
     for number in given.eps or ():
         check_range(number, picked.norm)
     check_not_in(given.data, place_of_report(given, "attack") / "images")
-    refuse_idle(given, "--attack", ATTACKS, picked.attacks)
     if given.beta is not None and (given.beta_growth or given.surrogate == "none"):
         other = "--beta-growth" if given.beta_growth else "--surrogate none"
         raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
