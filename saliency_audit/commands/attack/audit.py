@@ -54,10 +54,13 @@ class Told(TypedDict, total=False):
     Attributes:
         tell: called with lines the user should read.
         advance: called with (work done, all work).
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
     """
 
     tell: Callable[[str], None]
     advance: Callable[[int, int], None]
+    begin: Callable[[], Container[int]]
 
 
 def attack(
@@ -81,7 +84,6 @@ def attack(
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
-    begin: Callable[[], Container[int]] = tuple,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Attack every image with each attack and measure every map before and after.
@@ -94,7 +96,7 @@ def attack(
         data: the images.
         attacks: names in ``ATTACKS``; "random", the control, is always run.
         saliency: attacked methods, names in ``METHODS``; None means those of
-            ``METHODS_BY_DEFAULT`` that can be attacked and ``methods``, and "all" all of them.
+            ``METHODS_BY_DEFAULT`` that can be attacked, and "all" all of them.
         measure: measured methods; None means all that the model's format allows.
         scalars: names in ``SCALARS``.
         target: "predicted" or "label", the explained class. The class that must stay is always
@@ -109,15 +111,15 @@ def attack(
             `attacks.pgd`), given to those that have them. With ``rule`` "evolution" maps are
             searched for by that; with ``cross_check`` by both, and the word goes by both.
         options: of saliency methods, likewise.
-        methods: further saliency methods, by name.
+        methods: further saliency methods, by name. They are attacked, by evolution; without
+            ``saliency`` they alone.
         folder: attacked images are kept in ``folder/images``; None means nowhere that lasts.
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         shard: ``(rank, world)``: this process takes every world-th batch.
-        begin: called once all is known to work and before anything is saved; returns the indices
-            of batches that need no work.
-        told: ``tell`` and ``advance``, for lines the user should read and how far it is.
+        told: ``tell`` and ``advance``, for lines the user should read and how far it is, and
+            ``begin``, which says what there is already.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -145,9 +147,9 @@ def attack(
     everything = ALL in (saliency or ())
     # The random map of an image stays as it is under any attack.
     measurable = [name for name in every if name != "random"]
-    by_default = measurable if everything else [*METHODS_BY_DEFAULT, *(methods or {})]
-    wanted = list(dict.fromkeys(by_default if everything else saliency or by_default))
-    chosen = saliency is not None and not everything
+    named = [*(saliency or ()), *(methods or {})]
+    wanted = measurable if everything else list(dict.fromkeys(named or METHODS_BY_DEFAULT))
+    chosen = bool(named) and not everything
     maps_attacked = any(ATTACKS[name].goal for name in attacks)
     channels, height, width = model.input_shape
     check_channels(channels)
@@ -242,7 +244,7 @@ def attack(
             count=_progress(advance, lambda: run.work(work) * mine),
         )
         seen: dict[Job, list[float]] = {}
-        done = begin()
+        done = told.get("begin", tuple)()
         mine = images_of(len(data), at_once, shard=shard, done=done)
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard

@@ -13,7 +13,7 @@ from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
-from saliency_audit.commands.setup import Setup
+from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -111,6 +111,11 @@ def check(given: Given) -> None:
     for number in given.eps or ():
         check_range(number, picked.norm)
     check_not_in(given.data, place_of_report(given, "attack") / "images")
+    maps = [name for name in picked.attacks if ATTACKS[name].goal]
+    if given.explain and maps and searches(given) != [EVOLUTION]:
+        raise InputError(
+            f"--explain {given.explain} gives maps without a gradient; add --search evolution"
+        )
     if given.beta is not None and (given.beta_growth or given.surrogate == "none"):
         other = "--beta-growth" if given.beta_growth else "--surrogate none"
         raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
@@ -126,8 +131,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """
     from saliency_audit.commands.attack.audit import attack
     from saliency_audit.commands.attack.report import PICTURES
+    from saliency_audit.commands.foreign_function import file_of_callable, maps_from_callable
     from saliency_audit.commands.picture import picture_sha256
 
+    methods = dict([maps_from_callable(given.explain)]) if given.explain else {}
+    code = file_of_callable(given.explain) if given.explain else None
     picked, path = chosen(given), place_of_report(given, "attack")
     check_kept(setup.data, path / "images")
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
@@ -152,6 +160,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "target": given.target,
             "search": picked.search,
             "method options": picked.methods,
+            "explain": given.explain,
+            "explain file": code and fingerprint(code),
         },
         audit=partial(
             attack,
@@ -168,6 +178,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             target_map=picture,
             search=picked.search,
             options=picked.methods,
+            methods=methods,
             folder=path,
             seed=given.seed,
             batch_size=setup.batch_size,
@@ -178,7 +189,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         report=partial(report, path=path, k=picked.k, seed=given.seed),
         files=["images/manifest.csv"],
         pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
-        reads={"--target-map": picture},
+        reads={"--target-map": picture, "--explain": given.explain},
         # A folder of images that is read by itself must not mix two runs.
         clear=["images/"],
     )

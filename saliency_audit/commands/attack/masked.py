@@ -3,13 +3,12 @@
 import pandas as pd
 
 from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.metrics.completeness import HALF
 from saliency_audit.report.wording import number
 from saliency_audit.stats.paired import between_models
 
 MASKED = "gradients masked"
 """As robustness benchmarks call it (Athalye et al. 2018)."""
-HALF = 0.5
-"""Completeness beyond which most of what the output does is not what its gradients say."""
 _FOUND, _BESIDE = "found", "beside"
 
 

@@ -275,7 +275,7 @@ def attackable(
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 reason = " ".join(str(error).split())[:200]
-        elif not refuse and name in METHODS:
+        elif not refuse:
             continue
         if refuse:
             raise UnsupportedError(
