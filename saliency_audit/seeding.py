@@ -28,6 +28,12 @@ def generators(
     return [torch.Generator(device).manual_seed(seed_of(seed, purpose, image)) for image in images]
 
 
+def forked(generator: torch.Generator) -> torch.Generator:
+    """A generator of its own, which one draw from another decides."""
+    drawn = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return torch.Generator(generator.device).manual_seed(int(drawn))
+
+
 def random_numbers(
     draw: Callable[..., Tensor],
     shape: Sequence[int],

@@ -200,7 +200,7 @@ def _gradient(
     """
     pixels = images.detach().clone().requires_grad_()
     with nullcontext() if smooth == "none" else surrogate(model, smooth, beta=beta):
-        with _logits_of(model, pixels) as seen:
+        with logits_of(model, pixels) as seen:
             value = goal(explain(pixels, graph=True))
         wanted, change = value, torch.zeros_like(value)
         if probabilities is not None or classes is not None:
@@ -220,7 +220,7 @@ def _gradient(
 
 
 @contextmanager
-def _logits_of(model: Classifier, pixels: Tensor) -> Iterator[list[Tensor]]:
+def logits_of(model: Classifier, pixels: Tensor) -> Iterator[list[Tensor]]:
     """Gathers the logits of these very images, whoever runs them through the model inside."""
     seen: list[Tensor] = []
 

@@ -1,8 +1,8 @@
 """Changes of the image."""
 
-from saliency_audit.catalogue.entries import Attack, Goal
+from saliency_audit.catalogue.entries import Attack, Goal, Search
 from saliency_audit.options import Option
-from saliency_audit.ranges import BUDGET, MANY, NOISE, POSITIVE
+from saliency_audit.ranges import BUDGET, MANY, NOISE, POSITIVE, Range
 
 STEPS = 20
 """Of attacks that do not say."""
@@ -20,16 +20,20 @@ STEP_SIZE = Option(
     range=BUDGET,
     panel="Search",
     shown=False,
-    help="Pixel units. Default: 2.5 eps / steps; 0.3 / steps without eps.",
+    help="Pixel units. Default: 2.5 eps / steps; 0.3 / steps without eps; twice that for "
+    "evolution.",
 )
+GRADIENT, EVOLUTION = "gradient", "evolution"
+"""The two searches, by their names."""
 SEARCH = Option(
     "search",
     parameter="rule",
-    choices=("sign", "normalised", "adam"),
+    choices=(GRADIENT, "sign", "normalised", "adam", EVOLUTION),
     panel="Search",
     shown=False,
-    help="Step by the sign, the normalised gradient, or Adam. Default: sign for linf, "
-    "normalised for l2, adam for structured.",
+    help="What the search goes by: the map's gradient (its sign, normalised, or by Adam; gradient "
+    "is sign for linf, normalised for l2, adam for structured), or evolution, which needs maps and "
+    "logits alone: for methods and models that cannot be differentiated. Default: gradient.",
 )
 MOMENTUM = Option(
     "momentum",
@@ -96,8 +100,45 @@ TARGET_MAP = Option(
     help="Picture that structured wants as the map, and whose bright half is the region of"
     " target-region. Default: another image's map, the least salient quarter.",
 )
+POPULATION = Option(
+    "population",
+    "whole",
+    range=Range(2, 100_000),
+    panel="Search",
+    shown=False,
+    help="evolution: images tried in each step. Default: 50.",
+)
+EVOLUTION_STD = Option(
+    "evolution_std",
+    "fraction",
+    parameter="std",
+    range=Range(0, 1000.0, above=True),
+    panel="Search",
+    shown=False,
+    help="evolution: their standard deviation at the start, pixel units. Default: half of eps "
+    "(of its share for each value in l2); 0.1 without eps.",
+)
+CROSS_CHECK = Option(
+    "cross_check",
+    "flag",
+    panel="Search",
+    shown=False,
+    help="Search by evolution, too, with the same budget: a map that it moves further than the "
+    "gradient did is not called steady.",
+)
 _SEARCH = (OF_STEPS, STEP_SIZE, SEARCH, MOMENTUM, RESTARTS)
-_ON_MAPS = (*_SEARCH, SURROGATE, BETA, BETA_GROWTH)
+SEARCHES = {
+    GRADIENT: Search(
+        "attacks.descend:descend",
+        (OF_STEPS, STEP_SIZE, MOMENTUM, RESTARTS, SURROGATE, BETA, BETA_GROWTH),
+    ),
+    EVOLUTION: Search(
+        "attacks.evolution:evolve",
+        (OF_STEPS, STEP_SIZE, POPULATION, EVOLUTION_STD),
+    ),
+}
+"""Of attacks on maps, by their names."""
+_ON_MAPS = (*_SEARCH, SURROGATE, BETA, BETA_GROWTH, POPULATION, EVOLUTION_STD, CROSS_CHECK)
 
 ATTACKS: dict[str, Attack] = {
     "topk": Attack(

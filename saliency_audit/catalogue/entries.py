@@ -219,6 +219,19 @@ class Goal(Coded):
 
 
 @dataclass(frozen=True)
+class Search(Coded):
+    """How an attack on maps looks for an image.
+
+    Attributes:
+        code: as that of an `Attack`.
+        options: what a user can set of it.
+    """
+
+    code: Code
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
 class Attack(Coded):
     """A change of the image within a budget.
 

@@ -151,6 +151,7 @@ class Maps:
         batch_size: most images the model sees at once.
         options: of all methods.
         tell: called with a line when the batch had to be made smaller.
+        methods: by name.
 
     Attributes:
         batch_size: as given, or what was found to fit into memory.
@@ -166,11 +167,19 @@ class Maps:
         batch_size: int,
         options: Mapping[str, Any],
         tell: Callable[[str], None],
+        methods: Mapping[str, SaliencyMethod] = METHODS,
     ) -> None:
         self.batch_size = batch_size
+        self._methods = methods
         self._tell = tell
         self._explain = partial(
-            explain, images=images, targets=targets, names=names, seed=seed, options=options
+            explain,
+            images=images,
+            targets=targets,
+            names=names,
+            seed=seed,
+            options=options,
+            methods=methods,
         )
         self._name = ""
         self._known: dict[tuple[Classifier, str], Tensor] = {}
@@ -182,7 +191,7 @@ class Maps:
             self._known.clear()
         if (model, scalar) in self._known:
             return self._known[model, scalar]
-        parity = METHODS[name].parity
+        parity = self._methods[name].parity
         opposite = self._known.get((model, OPPOSITE.get(scalar, "")))
         if parity and opposite is not None:
             return parity * opposite

@@ -108,6 +108,12 @@ SALIENCY = Option(
     help="Saliency method, repeatable; see `saliency-audit list saliency`. Default: all "
     "that the model's format allows.",
 )
+EXPLAIN = Option(
+    "explain",
+    panel=MAPS,
+    help="A saliency method of yours, package.module:function or file.py:function, called "
+    "as f(model, inputs, targets).",
+)
 SCALARS = Option(
     "scalar",
     many=True,

@@ -1,11 +1,13 @@
 """Is the prediction right, and does it stay so under attack?"""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from saliency_audit.errors import InputError, UnsupportedError
+from saliency_audit.metrics.completeness import HALF, completeness
 from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.view import Measured, View
 from saliency_audit.setting import eps_text
@@ -44,7 +46,9 @@ def robust_accuracy(
 
     The attacked image is classified again here; the attack's own word is not taken. Images that
     are wrong already are not attacked. PGD finds some of the images that fool the model, so the
-    value is an upper bound; more steps and starts lower it.
+    value is an upper bound; more steps and starts lower it. An image that withstood is undefined
+    if half of what the output does there, or more, is not what gradients say (`completeness`):
+    then PGD had nothing to follow.
 
     Args:
         view: one batch of images, their labels and the attack: it starts at a random point of the
@@ -55,8 +59,8 @@ def robust_accuracy(
         restarts: number of starts.
 
     Returns:
-        Values 0 or 1, higher is better; NaN where there is no label. Source: P4 Table 1; Madry et
-        al. 2018.
+        Values 0 or 1, higher is better; NaN where there is no label or no gradient.
+        Source: P4 Table 1; Madry et al. 2018.
 
     Raises:
         InputError: an option that means nothing.
@@ -82,8 +86,26 @@ def robust_accuracy(
         )
         seen = logits(view.model, attacked, view.batch_size)
         values[rows] = accuracy(seen, view.labels[rows])
+        withstood = rows[values[rows] == 1]
+        values[withstood] = values[withstood].masked_fill(_masked(view, withstood), torch.nan)
     setting = f"eps={eps_text(eps)};norm={norm};attack-steps={attack_steps};restarts={restarts}"
     return [Measured(values, setting=setting)]
+
+
+def _masked(view: View, rows: Tensor) -> Tensor:
+    """Whether gradients of the logit or its log-probability do not tell the output, ``(n,)``."""
+    if not len(rows):
+        return rows.bool()
+    own = replace(
+        view,
+        images=view.images[rows],
+        names=[view.names[i] for i in rows.tolist()],
+        labels=view.labels[rows],
+        targets=view.labels[rows],
+        logits=view.logits[rows],
+        known={},
+    )
+    return torch.stack([one.values > HALF for one in completeness(own)]).any(0)
 
 
 def refuse_robust(

@@ -13,6 +13,8 @@ SHARE = 0.1
 """How much of the way to the image's mean colour. All the way, some honest networks are so crooked
 that a hundred steps do not suffice."""
 SCALARS = {"completeness": "logit", "completeness-log-prob": "log-prob"}
+HALF = 0.5
+"""Beyond it, most of what the output does is not what gradients say."""
 ROUNDING = 64
 """Units in the last place of the largest logit that a network's round-off may add up to."""
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from saliency_audit.catalogue.attack_presets import PRESETS as ATTACK_PRESETS
-from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.attacks import ATTACKS, CROSS_CHECK, SEARCHES, TARGET_MAP
 from saliency_audit.catalogue.entries import function_of
 from saliency_audit.catalogue.methods import CONTROLS, METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
@@ -22,7 +22,7 @@ from saliency_audit.options import Given
 OF_METHODS = {"scalar", "graph", "generators", "batch_size", "layer"}
 """What every method takes, and what the model says."""
 OF_ATTACKS = {"eps", "norm", "generators", "tick", "random_step", "keep_prediction"}
-OF_ATTACKS |= {"restore_class", "steps", "step_size"}
+OF_ATTACKS |= {"restore_class", "steps", "step_size", "batch_size", "decay"}
 """What an attack is given by the budget, by its entry, or may take without offering it."""
 NOUNS = {
     "method": (METHODS, OF_METHODS),
@@ -30,7 +30,10 @@ NOUNS = {
     "trick": (TRICKS, {"strength", "batch_size"}),
     "objective": (OBJECTIVES, set()),
     "attack": (ATTACKS, OF_ATTACKS),
+    "search": (SEARCHES, OF_ATTACKS | {"rule"}),
 }
+BESIDE = {TARGET_MAP, CROSS_CHECK, *SEARCHES["evolution"].options}
+"""Options of an attack that are not of the search that it is declared with."""
 ENTRIES = [
     pytest.param(entry, given, id=f"{noun} {name}")
     for noun, (entries, given) in NOUNS.items()
@@ -44,9 +47,11 @@ def keywords(function):
 
 @pytest.mark.parametrize(("entry", "given"), ENTRIES)
 def test_every_option_is_a_parameter_and_the_other_way_round(entry, given):
-    keys = {option.key for option in entry.options if option is not TARGET_MAP}
-    assert keys - given == set(keywords(entry.function)) - given
-    assert keys <= set(keywords(entry.function))
+    function = set(keywords(entry.function))
+    beside = {option.key for option in BESIDE} - function if entry in ATTACKS.values() else set()
+    keys = {option.key for option in entry.options} - beside
+    assert keys - given == function - given
+    assert keys <= function
 
 
 @pytest.mark.parametrize(("entry", "given"), ENTRIES)

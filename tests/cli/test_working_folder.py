@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import saliency_audit
-from saliency_audit.commands.evaluate.foreign_function import maps_from_callable
+from saliency_audit.commands.foreign_function import maps_from_callable
 from saliency_audit.errors import InputError
 from saliency_audit.importable import importable, namesake
 from saliency_audit.models.architectures import builder

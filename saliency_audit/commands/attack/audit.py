@@ -8,18 +8,19 @@ from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from saliency_audit.attacks import ATTACKS
+from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.batch import AttackedBatch, Run
 from saliency_audit.commands.attack.files import check_channels
 from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
-from saliency_audit.commands.attack.search import attackable, search_options
+from saliency_audit.commands.attack.search import attackable, search_of, search_options
 from saliency_audit.commands.attack.targets import Targets
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.commands.rows import failure_rows
 from saliency_audit.data import ImageData, batches, images_of
-from saliency_audit.errors import InputError, lookup
+from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.models import SCALARS, Classifier, follows
@@ -53,10 +54,13 @@ class Told(TypedDict, total=False):
     Attributes:
         tell: called with lines the user should read.
         advance: called with (work done, all work).
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
     """
 
     tell: Callable[[str], None]
     advance: Callable[[int, int], None]
+    begin: Callable[[], Container[int]]
 
 
 def attack(
@@ -74,12 +78,12 @@ def attack(
     target_map: Tensor | Path | None = None,
     search: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    methods: Mapping[str, SaliencyMethod] | None = None,
     folder: Path | None = None,
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
-    begin: Callable[[], Container[int]] = tuple,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Attack every image with each attack and measure every map before and after.
@@ -103,17 +107,19 @@ def attack(
         target_map: ``(h, w)`` in [0, 1] or a file, the map wanted by "structured" and, where it
             is above one half, the region of "target-region". None: the map of the first image
             (of the second for the first), and the least salient quarter.
-        search: options of the searches (see `attacks.descend` and `attacks.pgd`), given to those
-            that have them.
+        search: options of the searches (see `attacks.descend`, `attacks.evolution` and
+            `attacks.pgd`), given to those that have them. With ``rule`` "evolution" maps are
+            searched for by that; with ``cross_check`` by both, and the word goes by both.
         options: of saliency methods, likewise.
+        methods: further saliency methods, by name. They are attacked, by evolution; without
+            ``saliency`` they alone.
         folder: attacked images are kept in ``folder/images``; None means nowhere that lasts.
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         shard: ``(rank, world)``: this process takes every world-th batch.
-        begin: called once all is known to work and before anything is saved; returns the indices
-            of batches that need no work.
-        told: ``tell`` and ``advance``, for lines the user should read and how far it is.
+        told: ``tell`` and ``advance``, for lines the user should read and how far it is, and
+            ``begin``, which says what there is already.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -125,6 +131,8 @@ def attack(
     tell: Callable[[str], None] = told.get("tell", lambda line: None)
     advance = told.get("advance", lambda done, total: None)
     options, search = options or {}, search or {}
+    every = {**METHODS, **(methods or {})}
+    by_evolution = search_of(search) == EVOLUTION
     attacks = list(dict.fromkeys(attacks))
     scalars = list(dict.fromkeys(scalars))
     check_attack(
@@ -134,9 +142,14 @@ def attack(
         eps=eps,
         norm=norm,
         search=search,
+        known=every,
     )
     everything = ALL in (saliency or ())
-    wanted = METHODS if everything else list(dict.fromkeys(saliency or METHODS_BY_DEFAULT))
+    # The random map of an image stays as it is under any attack.
+    measurable = [name for name in every if name != "random"]
+    named = [*(saliency or ()), *(methods or {})]
+    wanted = measurable if everything else list(dict.fromkeys(named or METHODS_BY_DEFAULT))
+    chosen = bool(named) and not everything
     maps_attacked = any(ATTACKS[name].goal for name in attacks)
     channels, height, width = model.input_shape
     check_channels(channels)
@@ -153,25 +166,25 @@ def attack(
         classes = predict(model, known, batch_size=at_once).argmax(1)
         if target == "label":
             classes = labels.where(labels >= 0, classes)
-        tried: dict[str, Any] = {"scalar": scalars[0], "options": options, "tell": tell}
-        methods = (
-            attackable(
-                list(wanted),
-                precise,
-                known[:1],
-                classes[:1],
-                smooth=smooth,
-                refuse=saliency is not None and not everything,
-                **tried,
+        tried: dict[str, Any] = {
+            "scalar": scalars[0],
+            "options": options,
+            "methods": every,
+            "tell": tell,
+        }
+        attacked: list[str] = []
+        if maps_attacked and by_evolution:
+            attacked = supported(wanted, precise, known[:1], classes[:1], refuse=chosen, **tried)
+            if not attacked:
+                raise UnsupportedError(f"no map of {model.name} can be made; --attack pgd works")
+        elif maps_attacked:
+            attacked = attackable(
+                wanted, precise, known[:1], classes[:1], smooth=smooth, refuse=chosen, **tried
             )
-            if maps_attacked
-            else []
-        )
         # With nothing but the prediction attacked, what is asked for can only be measured.
         asked = measure or (None if maps_attacked or everything else saliency)
         measured = supported(
-            # The random map of an image stays as it is under any attack.
-            list(dict.fromkeys(asked or [name for name in METHODS if name != "random"])),
+            list(dict.fromkeys(asked or measurable)),
             model,
             known[:1],
             classes[:1],
@@ -179,9 +192,9 @@ def attack(
             option="--measure" if measure else "--saliency",
             **tried,
         )
-        measured = list(dict.fromkeys((*methods, *measured)))
+        measured = list(dict.fromkeys((*attacked, *measured)))
         kind: Any = None if smooth == "none" else smooth
-        followed = not methods or follows(precise, known, classes, smooth=kind)
+        followed = not attacked or by_evolution or follows(precise, known, classes, smooth=kind)
         if not followed:
             why = "no stand-in was asked for" if kind is None else "no stand-in for them is known"
             tell(
@@ -189,7 +202,16 @@ def attack(
                 f"its activations have kinks, and {why}; no attack can follow such maps, so none "
                 "is called steady"
             )
-        work = jobs(attacks, methods, scalars, eps=eps, norm=norm, default_eps=EPS)
+        work = jobs(
+            attacks,
+            attacked,
+            scalars,
+            eps=eps,
+            norm=norm,
+            default_eps=EPS,
+            search=search_of(search),
+            cross_check=bool(search.get("cross_check")),
+        )
         if isinstance(target_map, Path):
             target_map = load_picture(target_map, (height, width), option="--target-map")
         targets = Targets(
@@ -200,6 +222,7 @@ def attack(
             seed=seed,
             batch_size=at_once,
             options=options,
+            methods=every,
         )
         targets.check({job.wants for job in work})
         run = Run(
@@ -215,28 +238,31 @@ def attack(
             seed=seed,
             search=search,
             options=options,
+            methods=every,
             followed=followed,
             tell=tell,
             count=_progress(advance, lambda: run.work(work) * mine),
         )
         seen: dict[Job, list[float]] = {}
-        done = begin()
+        done = told.get("begin", tuple)()
         mine = images_of(len(data), at_once, shard=shard, done=done)
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):
             rows, examples = failure_rows(batch, model.name), []
             if batch.names:
-                attacked = AttackedBatch(run, batch, batch_size=batch_size)
+                made = AttackedBatch(run, batch, batch_size=batch_size)
+                if any(job.attack != RANDOM and job.search == GRADIENT for job in work):
+                    rows += made.rows_of_completeness()
                 for stand_in in stand_ins(work, search):
-                    rows += attacked.rows_of_stand_in(*stand_in, scalars[0])
+                    rows += made.rows_of_stand_in(*stand_in, scalars[0])
                 for job in work:
                     if job.attack != RANDOM:
-                        rows += attacked.rows_of_job(job)
-                rows += attacked.rows_of_controls(work)
-                rows += attacked.rows_of_worst_case()
-                batch_size = attacked.batch_size
-                examples = attacked.examples(worst_so_far(seen, attacked.similar))
+                        rows += made.rows_of_job(job)
+                rows += made.rows_of_controls(work)
+                rows += made.rows_of_worst_case()
+                batch_size = made.batch_size
+                examples = made.examples(worst_so_far(seen, made.similar))
             yield Batch(batch.index, rows, examples)
 
 
@@ -248,6 +274,7 @@ def check_attack(
     eps: Sequence[float] | None,
     norm: str,
     search: Mapping[str, Any],
+    known: Mapping[str, Any] = METHODS,
 ) -> None:
     """Refuse what no registry has and numbers that no search can work with.
 
@@ -258,18 +285,20 @@ def check_attack(
         eps: budgets.
         norm: of the budgets.
         search: options of the searches.
+        known: saliency methods by name.
 
     Raises:
         InputError: one line with the value and what to give instead.
     """
     for kind, registry, names in (
         ("attack", ATTACKS, attacks),
-        ("saliency method", METHODS, methods),
+        ("saliency method", known, methods),
         ("scalar", SCALARS, scalars),
         ("norm", {"linf": None, "l2": None}, [norm]),
     ):
         for name in names:
             lookup(kind, registry, name)
+    _check_search(attacks, search)
     if not attacks or not scalars:
         raise InputError("nothing to attack: name at least one attack and one scalar")
     if norm == "l2" and not eps and any(ATTACKS[name].budgeted for name in attacks):
@@ -291,7 +320,7 @@ def check_attack(
                 value=search["restarts"],
                 fix=f"they are drawn within a budget; add eps for {endless[0]}",
             )
-    for name in ("steps", "restarts", "step_size", "beta"):
+    for name in ("steps", "restarts", "step_size", "beta", "std"):
         if not search.get(name, 1) > 0:
             raise InputError(option=name, value=search[name], fix="give more than 0")
     for name in attacks:
@@ -303,11 +332,43 @@ def check_attack(
             )
 
 
+def _check_search(attacks: Sequence[str], search: Mapping[str, Any]) -> None:
+    """Refuse a search that does not go with the attacks, and options of the other one.
+
+    Raises:
+        InputError: one line with what to leave.
+    """
+    evolution = search_of(search) == EVOLUTION
+    if evolution:
+        others = [name for name in attacks if name != RANDOM and not ATTACKS[name].goal]
+        if others:
+            raise InputError(
+                option="search",
+                value=EVOLUTION,
+                fix=f"it is for attacks on maps, which {others[0]} is not; leave one of them",
+            )
+        if search.get("cross_check"):
+            raise InputError(
+                "--cross-check compares what the gradient finds with --search evolution, which is "
+                "the only search here; leave one of them"
+            )
+    if search.get("population", 2) < 2:
+        raise InputError(option="population", value=search["population"], fix="give 2 or more")
+    if not evolution and not search.get("cross_check"):
+        shared = {option.key for option in SEARCHES[GRADIENT].options}
+        for option in SEARCHES[EVOLUTION].options:
+            if option.key in search and option.key not in shared:
+                raise InputError(
+                    f"{option.flag} is for --search evolution; leave it or ask for that",
+                    option=option.name,
+                )
+
+
 def stand_ins(work: Sequence[Job], search: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Kind and beta of each smooth stand-in the jobs use; where beta grows, where it starts."""
     found: dict[tuple[str, float], None] = {}
     for job in work:
-        if job.saliency:
+        if job.saliency and job.search == GRADIENT:
             chosen = {"smooth": "exact-forward", "beta": 30.0, **search_options(job.attack, search)}
             beta = 10.0 if chosen.get("beta_growth") else float(chosen["beta"])
             found[str(chosen["smooth"]), beta] = None

@@ -1,7 +1,7 @@
 """One batch of images under every attack and its control, measured on what the files hold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliency_audit.attacks import ATTACKS
+from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.files import file_of, write_and_read
 from saliency_audit.commands.attack.jobs import (
     RANDOM,
@@ -29,14 +30,16 @@ from saliency_audit.commands.attack.rows import (
     target_values,
     worst,
 )
-from saliency_audit.commands.attack.search import points, run_job, search_options
+from saliency_audit.commands.attack.search import points, run_job, search_options, tries
 from saliency_audit.commands.attack.targets import Targets
 from saliency_audit.commands.explain import Maps, predict
 from saliency_audit.commands.rows import Subject, image_example, map_example
 from saliency_audit.data import ImageBatch
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
-from saliency_audit.methods import METHODS
+from saliency_audit.metrics.completeness import SCALARS as COMPLETE
+from saliency_audit.metrics.completeness import completeness
+from saliency_audit.metrics.view import View
 from saliency_audit.models import Classifier, agreement, halve_on_oom
 from saliency_audit.seeding import generators
 from saliency_audit.types import Example, Row
@@ -44,7 +47,9 @@ from saliency_audit.types import Example, Row
 LOW_AGREEMENT = 0.5
 """Mean cosine of gradients below which a stand-in is told of."""
 MEASURED_PER_STEP = 8
-"""Maps measured in about the time of one step of a search."""
+"""Maps measured in about the time of one step of a search that follows a gradient."""
+MIDPOINTS = 16
+"""Of completeness."""
 
 Pair = tuple[str, str]
 """A measured method and a scalar."""
@@ -67,6 +72,7 @@ class Run:
         seed: of every random draw.
         search: options of searches.
         options: of saliency methods.
+        methods: saliency methods by name.
         followed: whether a search can follow the maps: whether they have a derivative.
         tell: takes a line for the user.
         count: takes work done, in steps of one image.
@@ -84,6 +90,7 @@ class Run:
     seed: int
     search: Mapping[str, Any]
     options: Mapping[str, Any]
+    methods: Mapping[str, SaliencyMethod]
     followed: bool
     tell: Callable[[str], None]
     count: Callable[[float], None]
@@ -94,22 +101,41 @@ class Run:
             (name, scalar)
             for name in self.measured
             for scalar in scalars
-            if not METHODS[name].control or scalar == self.scalars[0]
+            if not self.methods[name].control or scalar == self.scalars[0]
         ]
 
     def scalars_of(self, job: Job) -> Sequence[str]:
         """Scalars under which the images of a job are explained."""
         return [job.scalar] if job.scalar else self.scalars
 
+    def attacked(self, job: Job) -> Pair:
+        """What a job attacks, as it is measured."""
+        return job.saliency, job.scalar or self.scalars[0]
+
+    def passes(self, saliency: str) -> int:
+        """About how many passes a map takes; 1 for none."""
+        if not saliency:
+            return 1
+        function = self.methods[saliency].function
+        return points(function, self.options, self.model.input_shape[1:])
+
     def measuring(self, pairs: Sequence[Pair]) -> float:
         """Work of measuring one image's maps, in steps."""
-        return sum(points(name, self.options) for name, _ in pairs) / MEASURED_PER_STEP
+        return sum(self.passes(name) for name, _ in pairs) / MEASURED_PER_STEP
+
+    def trying(self, job: Job) -> float:
+        """Work of one map of a search, in steps."""
+        passes = self.passes(job.saliency)
+        return passes / MEASURED_PER_STEP if job.search == EVOLUTION else float(passes)
 
     def searching(self, job: Job) -> float:
         """Work of attacking one image, in steps."""
-        chosen = search_options(job.attack, self.search)
-        passes = points(job.saliency, self.options)
-        return float(chosen["steps"] * chosen.get("restarts", 1) * passes)
+        return tries(job.attack, self.search, job.search) * self.trying(job)
+
+    @property
+    def completing(self) -> float:
+        """Work of measuring completeness on one image, in steps."""
+        return (len(COMPLETE) + 1) * MIDPOINTS / MEASURED_PER_STEP
 
     def work(self, planned: Sequence[Job]) -> float:
         """Work of one image, in steps."""
@@ -120,8 +146,11 @@ class Run:
         planned = [job for job in planned if job.attack != RANDOM]
         sets = [self.scalars_of(job) for job in planned]
         sets += [list(scalars) for scalars in controls.values() for _ in range(self.draws)]
-        return sum(self.searching(job) for job in planned) + sum(
-            self.measuring(self.pairs(scalars)) for scalars in sets
+        follow = any(job.search == GRADIENT for job in planned)
+        return (
+            sum(self.searching(job) for job in planned)
+            + sum(self.measuring(self.pairs(scalars)) for scalars in sets)
+            + follow * self.completing
         )
 
 
@@ -132,6 +161,10 @@ def by_control(planned: Sequence[Job]) -> dict[tuple[float | None, str, str], li
         key = (job.eps, "", "") if job.eps is not None else (None, job.saliency, job.scalar)
         found.setdefault(key, []).append(job)
     return found
+
+
+def _no_map(*_: Any, **__: Any) -> Tensor:
+    raise NotImplementedError("what is measured of the model alone reads no map")
 
 
 def _moved(images: Tensor, clean: Tensor) -> Tensor:
@@ -219,13 +252,41 @@ class AttackedBatch:
             **about,
         )
 
+    def rows_of_completeness(self) -> list[Row]:
+        """Do gradients add up to what the output does? Where not, no attack could follow them."""
+        run = self.run
+        view = View(
+            run.precise,
+            self.images,
+            names=self.names,
+            labels=self.subject.labels,
+            targets=self.targets,
+            logits=predict(run.precise, self.images, batch_size=self.batch_size),
+            method="",
+            saliency=self.images[:, :0],
+            explain=_no_map,
+            batch_size=self.batch_size,
+            seed=run.seed,
+        )
+        found = halve_on_oom(
+            lambda size: completeness(replace(view, batch_size=size), midpoints=MIDPOINTS),
+            self.batch_size,
+            tell=run.tell,
+        )
+        run.count(len(self.names) * run.completing)
+        rows = []
+        for one in found:
+            values = one.values.masked_fill(self.subject.targets < 0, torch.nan)
+            rows += rows_of(self.subject, {one.check: values}, setting=one.setting)
+        return rows
+
     def rows_of_job(self, job: Job) -> list[Row]:
         """Search, write, read back, and measure."""
         run = self.run
         goal = ATTACKS[job.attack].goal
         reference = None
         if goal:
-            before = self._map_before((job.saliency, job.scalar))
+            before = self._map_before(run.attacked(job))
             clean = unit_sum(before)
             reference = run.targets(job, clean, self.names)
             if goal.wants != "clean":
@@ -234,7 +295,7 @@ class AttackedBatch:
 
         def tick(images: int) -> None:
             nonlocal made
-            step = float(images * points(job.saliency, run.options))
+            step = images * run.trying(job)
             made += step
             run.count(step)
 
@@ -251,6 +312,7 @@ class AttackedBatch:
             seed=run.seed,
             batch_size=self.batch_size,
             tell=run.tell,
+            methods=run.methods,
             tick=tick,
         )
         run.count(max(0.0, len(self.names) * run.searching(job) - made))
@@ -261,7 +323,8 @@ class AttackedBatch:
         values = image_values(run.model, attacked, self.images, logits, self.logits)
         moved = _moved(attacked, self.images)
         success = (moved & kept if goal else ~kept).double()
-        if goal and run.search.get("smooth") == "none" and not bool(success.any()):
+        smooth = run.search.get("smooth") if job.search == GRADIENT else None
+        if goal and smooth == "none" and not bool(success.any()):
             run.tell(
                 f"{job.attack} found nothing on {job.saliency}: without a stand-in the map may "
                 "have no derivative to follow (ReLU); such a map is not shown to be steady"
@@ -278,7 +341,7 @@ class AttackedBatch:
             attacked = self._where_kept(attacked, logits)
         self._attacked[job] = attacked
         for step, (goal_term, prediction_term) in trace.items():
-            if search_options(job.attack, run.search).get("keep_prediction"):
+            if search_options(job.attack, run.search, job.search).get("keep_prediction"):
                 rows += rows_of(
                     self.subject,
                     {"map-term": goal_term, "prediction-term": prediction_term},
@@ -286,9 +349,13 @@ class AttackedBatch:
                     scalar=job.scalar,
                 )
         for pair, (measured, after) in self._measure(attacked, run.scalars_of(job)).items():
-            if goal and pair == (job.saliency, job.scalar):
+            if goal and pair == run.attacked(job):
                 if job in self._wanted:
                     measured |= self._toward(job, after)
+                if job.beside:
+                    rows += self._rows(pair, measured, job.setting)
+                    continue
+                if job in self._wanted:
                     rows += self._rows_before(job)
                 self.similar[job] = measured["topk-intersection"]
                 self._drawn[job] = (self._map_before(pair), after.cpu())
@@ -305,8 +372,9 @@ class AttackedBatch:
         rows: list[Row] = []
         groups: dict[tuple[Any, ...], list[Job]] = {}
         for job in self._values:
-            groups.setdefault((job.eps, job.norm, job.saliency, job.scalar), []).append(job)
-        for (eps, norm, saliency, scalar), same in groups.items():
+            key = (job.eps, job.norm, job.saliency, job.scalar, job.search)
+            groups.setdefault(key, []).append(job)
+        for (eps, norm, saliency, scalar, search), same in groups.items():
             if len(same) < 2:
                 continue
             # Not what single attacks aim at.
@@ -317,7 +385,7 @@ class AttackedBatch:
                 worst(
                     [{n: v for n, v in self._values[job].items() if n in shared} for job in same]
                 ),
-                attack_setting(WORST_CASE, eps, norm, attacked=saliency),
+                attack_setting(WORST_CASE, eps, norm, attacked=saliency, search=search),
             )
         return rows
 
@@ -343,7 +411,7 @@ class AttackedBatch:
     def _rows_of_control(self, same: Sequence[Job]) -> list[Row]:
         run, job = self.run, same[0]
         scalars = list(dict.fromkeys(scalar for job in same for scalar in run.scalars_of(job)))
-        wanted = [job for job in same if job in self._wanted]
+        wanted = [job for job in same if job in self._wanted and not job.beside]
         attacked = job.saliency if job.eps is None else ""
         setting = partial(attack_setting, eps=job.eps, norm=job.norm, attacked=attacked)
         # Without a budget: as far, in L2, as the attack went.
@@ -377,7 +445,7 @@ class AttackedBatch:
                 measured = _only(every, valid)
                 of_maps.setdefault(pair, []).append(measured)
                 for other in wanted:
-                    if pair == (other.saliency, other.scalar):
+                    if pair == run.attacked(other):
                         near = _only(self._toward(other, after), valid)
                         toward.setdefault(other, []).append(near)
         scalar = job.scalar if job.eps is None else ""
@@ -386,7 +454,7 @@ class AttackedBatch:
             rows += self._rows(pair, averaged(draws), setting(RANDOM))
             rows += self._rows(pair, worst(draws), setting(RANDOM_WORST))
         for other, draws in toward.items():
-            pair = (other.saliency, other.scalar)
+            pair = run.attacked(other)
             rows += self._rows(pair, averaged(draws), setting(RANDOM, toward=other.attack))
         return rows
 
@@ -397,12 +465,12 @@ class AttackedBatch:
 
     def _rows(self, pair: Pair, values: Values, setting: str) -> list[Row]:
         name, scalar = pair
-        scalar = "" if METHODS[name].control else scalar
+        scalar = "" if self.run.methods[name].control else scalar
         return rows_of(self.subject, values, setting=setting, saliency=name, scalar=scalar)
 
     def _rows_before(self, job: Job) -> list[Row]:
         """How near the clean map is to what the attack wants."""
-        pair = (job.saliency, job.scalar)
+        pair = self.run.attacked(job)
         setting = f"attack=none;toward={job.attack}"
         return self._rows(pair, self._toward(job, self._map_before(pair)), setting)
 
@@ -445,4 +513,5 @@ class AttackedBatch:
             batch_size=self.batch_size,
             options=self.run.options,
             tell=self.run.tell,
+            methods=self.run.methods,
         )

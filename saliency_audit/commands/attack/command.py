@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from saliency_audit.catalogue.attack_presets import PRESETS
-from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
+from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, TARGET_MAP
 from saliency_audit.commands.attack.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
-from saliency_audit.commands.setup import Setup
+from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -63,6 +63,8 @@ def chosen(given: Given) -> Chosen:
     if preset and preset.norm != norm and not given.eps:
         raise InputError(f"--preset {given.preset} has no budget in {norm}; add --eps")
     search = given_to((o for o in options_of(ATTACKS) if o is not TARGET_MAP), given)
+    if not search.get("cross_check"):
+        search.pop("cross_check", None)
     # A beta that is asked for shall not grow.
     if "beta" in search:
         search.setdefault("beta_growth", False)
@@ -78,6 +80,13 @@ def chosen(given: Given) -> Chosen:
     )
 
 
+def searches(given: Given) -> list[str]:
+    """Which searches for maps are made."""
+    if given.cross_check:
+        return [GRADIENT, EVOLUTION]
+    return [EVOLUTION if given.search == EVOLUTION else GRADIENT]
+
+
 def check(given: Given) -> None:
     """Refuse what is wrong before anything is loaded.
 
@@ -89,6 +98,8 @@ def check(given: Given) -> None:
     from saliency_audit.commands.picture import load_picture
 
     picked = chosen(given)
+    refuse_idle(given, "--attack", ATTACKS, picked.attacks)
+    refuse_idle(given, "--search", SEARCHES, searches(given))
     check_attack(
         picked.attacks,
         [*(n for n in picked.saliency or () if n != "all"), *(given.measure or ())],
@@ -100,7 +111,11 @@ def check(given: Given) -> None:
     for number in given.eps or ():
         check_range(number, picked.norm)
     check_not_in(given.data, place_of_report(given, "attack") / "images")
-    refuse_idle(given, "--attack", ATTACKS, picked.attacks)
+    maps = [name for name in picked.attacks if ATTACKS[name].goal]
+    if given.explain and maps and searches(given) != [EVOLUTION]:
+        raise InputError(
+            f"--explain {given.explain} gives maps without a gradient; add --search evolution"
+        )
     if given.beta is not None and (given.beta_growth or given.surrogate == "none"):
         other = "--beta-growth" if given.beta_growth else "--surrogate none"
         raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
@@ -116,8 +131,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """
     from saliency_audit.commands.attack.audit import attack
     from saliency_audit.commands.attack.report import PICTURES
+    from saliency_audit.commands.foreign_function import file_of_callable, maps_from_callable
     from saliency_audit.commands.picture import picture_sha256
 
+    methods = dict([maps_from_callable(given.explain)]) if given.explain else {}
+    code = file_of_callable(given.explain) if given.explain else None
     picked, path = chosen(given), place_of_report(given, "attack")
     check_kept(setup.data, path / "images")
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
@@ -142,6 +160,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "target": given.target,
             "search": picked.search,
             "method options": picked.methods,
+            "explain": given.explain,
+            "explain file": code and fingerprint(code),
         },
         audit=partial(
             attack,
@@ -158,6 +178,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             target_map=picture,
             search=picked.search,
             options=picked.methods,
+            methods=methods,
             folder=path,
             seed=given.seed,
             batch_size=setup.batch_size,
@@ -168,7 +189,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         report=partial(report, path=path, k=picked.k, seed=given.seed),
         files=["images/manifest.csv"],
         pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
-        reads={"--target-map": picture},
+        reads={"--target-map": picture, "--explain": given.explain},
         # A folder of images that is read by itself must not mix two runs.
         clear=["images/"],
     )

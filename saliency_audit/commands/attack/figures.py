@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from saliency_audit.commands.attack.tables import SIMILARITY, attack_within, budget, size
+from saliency_audit.commands.attack.tables import (
+    SIMILARITY,
+    attack_within,
+    budget,
+    by_evolution,
+    several_scalars,
+    size,
+)
 from saliency_audit.report.charts import Panel, Style, draw_dots, draw_panels, style
 from saliency_audit.report.figures import PanelRow, Tile, draw_maps
 from saliency_audit.report.gallery import Gallery, images_with, tile
@@ -35,6 +42,7 @@ _WORST = 4  # as many as every run keeps
 _FRAGILE_FIRST = ("fragile", "shifted", "steady")
 _NOISE: Style = {"color": "#8c8c8c", "marker": "o", "markerfacecolor": "white"}
 _WORST_NOISE: Style = {**_NOISE, "marker": "d"}
+_EVOLUTION: Style = {"color": "#222222", "marker": "^", "markerfacecolor": "white"}
 _CHANCE: Style = {"color": "#555555", "linestyle": "--", "linewidth": 1.0}
 _WORST_CASE = "worst-case"
 _ENDS = ("", "_low", "_high")
@@ -141,7 +149,7 @@ def draw_attack(
     Raises:
         AuditError: a file cannot be written.
     """
-    several = verdicts["scalar"].nunique() > 1
+    several = several_scalars(verdicts)
     return draw_maps(
         [
             PanelRow("\n".join(made[: 1 + several]), tiles(gallery, values, image, made), str(word))
@@ -223,12 +231,16 @@ def draw_similarity(verdicts: pd.DataFrame, path: Path) -> Path | None:
     """
     if not verdicts["similarity"].map(is_number).any():
         return None
-    several = verdicts["scalar"].nunique() > 1
+    several = several_scalars(verdicts)
     maps = list(dict.fromkeys(zip(verdicts["saliency"], verdicts["scalar"], strict=True)))
     labels = ["\n".join(shorten(name, 24) for name in one[: 1 + several]) for one in maps]
     looks = {attack: style(i) for i, attack in enumerate(dict.fromkeys(verdicts["attack"]))}
     chance = next(filter(is_number, verdicts["chance"]), None)
-    legend = {**looks, "noise of the same size": _NOISE}
+    called = dict(zip(verdicts["attack"], verdicts["setting"].map(by_evolution), strict=True))
+    legend = {attack + called[attack]: look for attack, look in looks.items()}
+    if "evolution" in verdicts and verdicts["evolution"].notna().any():
+        legend["by evolution"] = _EVOLUTION
+    legend["noise of the same size"] = _NOISE
     if _WORST_CASE in looks:
         legend["worst draw of noise"] = _WORST_NOISE
     if chance is not None:
@@ -284,6 +296,9 @@ def _marks(own: pd.DataFrame, looks: dict[str, Style]) -> list[tuple[Style, list
         (looks[line["attack"]], mark)
         for line, mark in zip(lines, ends(lines, "similarity"), strict=True)
     ]
+    if "evolution" in own:
+        crossed = own[own["evolution"].notna()].to_dict("records")
+        marks += [(_EVOLUTION, mark) for mark in ends(crossed, "evolution")]
     for look, at_worst in ((_NOISE, False), (_WORST_NOISE, True)):
         beside = own[(own["attack"] == _WORST_CASE) == at_worst]
         noise = beside[["control", "control_low", "control_high"]].drop_duplicates()

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from saliency_audit.attacks import ATTACKS
+from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT
+from saliency_audit.catalogue.methods import CONTROLS as UNEXPLAINED
 from saliency_audit.setting import eps_text, parts_of
 
 RANDOM, RANDOM_WORST, WORST_CASE = "random", "random-worst", "worst-case"
@@ -21,7 +22,10 @@ class Job:
         eps: budget in pixel units; None for none.
         norm: of the budget.
         saliency: the attacked method; empty for attacks on the prediction.
-        scalar: the explained scalar of the attacked map; empty likewise.
+        scalar: the explained scalar of the attacked map; empty likewise, and of controls, which
+            explain none.
+        search: a name in ``SEARCHES``.
+        beside: whether it only checks another search.
     """
 
     attack: str
@@ -29,11 +33,15 @@ class Job:
     norm: str
     saliency: str = ""
     scalar: str = ""
+    search: str = GRADIENT
+    beside: bool = False
 
     @property
     def setting(self) -> str:
         """As ``results.csv`` writes it."""
-        return attack_setting(self.attack, self.eps, self.norm, attacked=self.saliency)
+        return attack_setting(
+            self.attack, self.eps, self.norm, attacked=self.saliency, search=self.search
+        )
 
     @property
     def wants(self) -> str:
@@ -43,7 +51,13 @@ class Job:
 
 
 def attack_setting(
-    attack: str, eps: float | None, norm: str, *, attacked: str = "", toward: str = ""
+    attack: str,
+    eps: float | None,
+    norm: str,
+    *,
+    attacked: str = "",
+    toward: str = "",
+    search: str = GRADIENT,
 ) -> str:
     """``key=value`` pairs, joined by semicolons.
 
@@ -51,6 +65,8 @@ def attack_setting(
     'attack=topk;eps=8/255;attacked=gradient'
     >>> attack_setting("random", 2.0, "l2", toward="structured")
     'attack=random;eps=2;norm=l2;toward=structured'
+    >>> attack_setting("topk", 8 / 255, "linf", attacked="lrp", search="evolution")
+    'attack=topk;eps=8/255;attacked=lrp;search=evolution'
     """
     parts = {
         "attack": attack,
@@ -58,6 +74,7 @@ def attack_setting(
         "norm": "" if norm == "linf" or eps is None else norm,
         "attacked": attacked,
         "toward": toward,
+        "search": "" if search == GRADIENT else search,
     }
     return ";".join(f"{name}={value}" for name, value in parts.items() if value)
 
@@ -76,6 +93,8 @@ def control_of(check: str, setting: str) -> str | None:
     attack = parts.pop("attack", None)
     if attack not in (*ATTACKS, WORST_CASE) or attack in CONTROLS or "step" in parts:
         return None
+    # Noise is the same beside any search.
+    parts.pop("search", None)
     if parts["eps"] != "none":
         parts.pop("attacked", None)
     wanted = check.endswith("-to-target") or check == "mass-in-target"
@@ -88,6 +107,15 @@ def control_of(check: str, setting: str) -> str | None:
     return ";".join(f"{name}={value}" for name, value in named.items())
 
 
+def without_search(setting: str) -> str:
+    """The setting of the search that follows the gradient.
+
+    >>> without_search("attack=topk;eps=8/255;attacked=gradient;search=evolution")
+    'attack=topk;eps=8/255;attacked=gradient'
+    """
+    return ";".join(part for part in setting.split(";") if not part.startswith("search="))
+
+
 def jobs(
     attacks: Sequence[str],
     methods: Sequence[str],
@@ -96,6 +124,8 @@ def jobs(
     eps: Sequence[float] | None,
     norm: str,
     default_eps: float,
+    search: str = GRADIENT,
+    cross_check: bool = False,
 ) -> list[Job]:
     """Every combination that makes sense, in the order given.
 
@@ -106,6 +136,8 @@ def jobs(
         eps: budgets; None means ``default_eps``, and none for attacks that need none.
         norm: of the budgets.
         default_eps: of attacks that need one.
+        search: of attacks on maps, a name in ``SEARCHES``.
+        cross_check: whether each map is searched for by evolution, too.
     """
     planned = []
     for attack in attacks:
@@ -116,11 +148,23 @@ def jobs(
             [default_eps] if entry.budgeted else [None]
         )
         pairs: Sequence[tuple[str, str]] = (
-            [(method, scalar) for method in methods for scalar in scalars]
+            [
+                (method, scalar)
+                for method in methods
+                for scalar in ([""] if method in UNEXPLAINED else scalars)
+            ]
             if entry.goal
             else [("", "")]
         )
-        planned += [Job(attack, size, norm, *pair) for size in budgets for pair in pairs]
+        searches = [(search, False)] if entry.goal else [(GRADIENT, False)]
+        if entry.goal and cross_check:
+            searches.append((EVOLUTION, True))
+        planned += [
+            Job(attack, size, norm, *pair, *how)
+            for size in budgets
+            for pair in pairs
+            for how in searches
+        ]
     return planned
 
 

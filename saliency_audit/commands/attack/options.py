@@ -5,6 +5,7 @@ from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.commands.options import (
     ARGUMENT,
+    EXPLAIN,
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
@@ -74,6 +75,7 @@ OPTIONS = (
         help="Attacked saliency method, repeatable, or all. Default: gradient, "
         "input-x-gradient, smoothgrad, integrated-gradients, gradcam.",
     ),
+    EXPLAIN,
     SCALARS,
     *OF_MAPS,
     *of_images(8),

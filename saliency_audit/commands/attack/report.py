@@ -74,7 +74,7 @@ _LIMITS = (
 )
 _VERDICTS = "Which maps can be moved while the class stays?"
 _SHADES = LinearSegmentedColormap.from_list("moved", ["#e8705f", "#fcd9b6", "#ffffff"])
-_TEXT = {"setting", "attack", "eps", "saliency", "scalar", "verdict"}
+_TEXT = {"setting", "attack", "eps", "saliency", "scalar", "search", "verdict", "reason"}
 
 
 def write_attack_report(
@@ -96,8 +96,8 @@ def write_attack_report(
         summary: of `summarise`.
         verdicts: ``setting,attack,eps,saliency,scalar,similarity,similarity_low,similarity_high,
             control,control_low,control_high,chance,aim,aim_low,aim_high,aim_control,success,
-            l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,verdict``;
-            may be empty.
+            l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,search,
+            evolution,evolution_low,evolution_high,verdict,reason``; may be empty.
         predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n``
             of attacks on the class; may be empty.
         examples: images, attacked images, their maps before and after, and wanted maps.

@@ -4,19 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from inspect import signature
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from saliency_audit.attacks import ATTACKS, STEPS
+from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, STEPS
 from saliency_audit.attacks.descend import Aim
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.jobs import Job
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, halve_on_oom, surrogate
-from saliency_audit.seeding import generators
+from saliency_audit.seeding import forked, generators
 
 Known = Mapping[str, Any]
 Trace = dict[int, tuple[Tensor, Tensor]]
@@ -28,14 +30,35 @@ def known_to(function: Callable[..., Any], options: Known) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in names}
 
 
-def search_options(attack: str, overrides: Known) -> dict[str, Any]:
-    """Options of an attack's search: its own, with what the user asked for on top."""
+def search_of(overrides: Known) -> str:
+    """The search that was asked for, a name in ``SEARCHES``."""
+    return EVOLUTION if overrides.get("rule") == EVOLUTION else GRADIENT
+
+
+def search_function(attack: str, search: str) -> Callable[..., Any]:
+    """What looks for the image."""
     entry = ATTACKS[attack]
-    return {
-        "steps": STEPS,
-        **entry.defaults,
-        **known_to(entry.function, overrides),
-    }
+    return SEARCHES[search].function if entry.goal else entry.function
+
+
+def search_options(attack: str, overrides: Known, search: str = GRADIENT) -> dict[str, Any]:
+    """Options of an attack's search: its own, with what the user asked for on top."""
+    function = search_function(attack, search)
+    asked = known_to(function, overrides)
+    if asked.get("rule") in SEARCHES:
+        del asked["rule"]  # the attack's own
+    return {"steps": STEPS, **known_to(function, ATTACKS[attack].defaults), **asked}
+
+
+def tries(attack: str, overrides: Known, search: str) -> int:
+    """How often the search asks for a map of each image, all restarts together."""
+    chosen = search_options(attack, overrides, search)
+    if search == GRADIENT or not ATTACKS[attack].goal:
+        return int(chosen["steps"] * chosen.get("restarts", 1))
+    function = search_function(attack, search)
+    population = chosen.get("population", signature(function).parameters["population"].default)
+    # In pairs; two more are offered as the best image.
+    return int(chosen["steps"] * (2 * ((population + 1) // 2) + 2))
 
 
 def map_function(
@@ -47,19 +70,43 @@ def map_function(
     options: Known,
     seeds: Sequence[torch.Generator],
     batch_size: int | None,
+    methods: Mapping[str, SaliencyMethod] = METHODS,
+    copies: bool = False,
 ) -> Callable[..., Tensor]:
     """``explain(images, graph=...)`` of one method: maps ``(n, h, w)`` that add up to 1.
 
     Random draws go on from call to call: an attack cannot fit one drawing of the noise.
+
+    Args:
+        model: the classifier.
+        saliency: name of the method.
+        targets: explained classes, ``(n,)``.
+        scalar: in ``SCALARS``.
+        options: of all methods.
+        seeds: of the images.
+        batch_size: most images the model sees at once.
+        methods: by name.
+        copies: whether ``images`` may be several copies of the n images, one set after the other.
+            Each copy then has generators of its own, so that it does not matter how many come
+            in one call.
     """
-    function = METHODS[saliency].function
+    method = methods[saliency]
     compute = partial(
-        function, model, scalar=scalar, batch_size=batch_size, **known_to(function, options)
+        method.function,
+        model,
+        scalar=scalar,
+        batch_size=batch_size,
+        **known_to(method.function, options),
     )
 
     def explain(images: Tensor, *, graph: bool) -> Tensor:
+        classes, draws = targets, seeds
+        if copies:
+            count = len(images) // len(targets)
+            classes = targets.repeat(count)
+            draws = [forked(seed) if method.stochastic else seed for seed in [*seeds] * count]
         try:
-            return unit_sum(compute(images, targets, graph=graph, generators=seeds))
+            return unit_sum(compute(images, classes, graph=graph, generators=draws))
         except UnsupportedError:
             if graph:
                 raise
@@ -69,7 +116,7 @@ def map_function(
             one = slice(i, i + 1)
             with suppress(UnsupportedError):
                 maps[one] = unit_sum(
-                    compute(images[one], targets[one], graph=False, generators=seeds[one])
+                    compute(images[one], classes[one], graph=False, generators=draws[one])
                 )
         return maps
 
@@ -90,6 +137,7 @@ def run_job(
     seed: int,
     batch_size: int,
     tell: Callable[[str], None],
+    methods: Mapping[str, SaliencyMethod] = METHODS,
     tick: Callable[[int], None] = lambda images: None,
 ) -> tuple[Tensor, int, Trace]:
     """The attacked images of one job.
@@ -107,6 +155,7 @@ def run_job(
         seed: of the run.
         batch_size: most images the model sees at once.
         tell: takes a line when the batch had to be made smaller.
+        methods: by name.
         tick: called with the number of images that made a step.
 
     Returns:
@@ -114,6 +163,8 @@ def run_job(
         term, ``(n,)`` each.
     """
     entry = ATTACKS[job.attack]
+    function = search_function(job.attack, job.search)
+    found_by = search_options(job.attack, overrides, job.search)
     used = batch_size
     parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
@@ -130,10 +181,12 @@ def run_job(
                 model,
                 job.saliency,
                 targets[chosen],
-                scalar=job.scalar,
+                scalar=job.scalar or "logit",
                 options=options,
                 seeds=draws(purpose=f"{job.setting}|{job.scalar}|maps"),
                 batch_size=size,
+                methods=methods,
+                copies=job.search == EVOLUTION,
             )
             goal, criterion = (
                 partial(function, reference=reference[chosen], **known_to(function, goal_options))
@@ -141,7 +194,7 @@ def run_job(
             )
             aim = Aim(goal, criterion, entry.goal.floor, log)
         count = len(seeds)
-        attacked: Tensor = entry.function(
+        attacked: Tensor = function(
             model,
             explain,
             aim,
@@ -151,7 +204,8 @@ def run_job(
             norm=job.norm,
             generators=seeds,
             tick=lambda: tick(count),
-            **search_options(job.attack, overrides),
+            **known_to(function, {"batch_size": size}),
+            **found_by,
         )
         return attacked
 
@@ -181,11 +235,12 @@ def attackable(
     options: Known,
     refuse: bool,
     tell: Callable[[str], None],
+    methods: Mapping[str, SaliencyMethod] = METHODS,
 ) -> list[str]:
     """The methods whose maps can be differentiated on this model, tried on one image.
 
     Args:
-        names: in ``METHODS``.
+        names: in ``methods``.
         model: the classifier, in full precision.
         image: ``(1, c, h, w)``.
         target: its explained class.
@@ -194,6 +249,7 @@ def attackable(
         options: of all saliency methods.
         refuse: raise instead of leaving one out.
         tell: takes a line on each that is left out.
+        methods: by name.
 
     Raises:
         UnsupportedError: one cannot be attacked and ``refuse`` is set, or none can.
@@ -203,13 +259,14 @@ def attackable(
             surrogate(model, smooth, beta=1.0)  # type: ignore[arg-type]
         except UnsupportedError as error:
             raise UnsupportedError(
-                f"maps of {model.name} cannot be attacked: {error}. --attack pgd works as it is; "
-                "--surrogate none if no activation is piecewise linear"
+                f"maps of {model.name} cannot be attacked by their gradient: {error}; add --search "
+                "evolution, which needs none. --attack pgd works as it is; --surrogate none if no "
+                "activation is piecewise linear"
             ) from error
     kept = []
     for name in names:
         reason = "it cannot be differentiated"
-        if METHODS[name].differentiable:
+        if methods[name].differentiable:
             try:
                 _second_derivative(name, model, image, target, scalar, smooth, options)
                 kept.append(name)
@@ -222,12 +279,14 @@ def attackable(
             continue
         if refuse:
             raise UnsupportedError(
-                f"--saliency {name} cannot be attacked: {reason}; attack another method and "
-                f"measure this one with --measure {name}"
+                f"--saliency {name} cannot be attacked by its gradient: {reason}; add --search "
+                f"evolution, which needs none, or measure it under other attacks, --measure {name}"
             )
-        tell(f"{name} is not attacked: {reason}")
+        tell(f"{name} is not attacked: {reason}; add --search evolution")
     if not kept:
-        raise UnsupportedError(f"no map of {model.name} can be attacked; --attack pgd works")
+        raise UnsupportedError(
+            f"no map of {model.name} can be attacked by its gradient; add --search evolution"
+        )
     return kept
 
 
@@ -259,11 +318,18 @@ def _second_derivative(
             torch.autograd.grad(total, pixels, allow_unused=True)
 
 
-def points(saliency: str, options: Known) -> int:
-    """About how many passes a map takes: points of the path, or noisy copies."""
-    if not saliency:
-        return 1
-    parameters = signature(METHODS[saliency].function).parameters
+def points(function: Callable[..., Any], options: Known, sides: Sequence[int]) -> int:
+    """About how many passes a map takes: points of the path, noisy copies or covered windows.
+
+    >>> found = [METHODS[name].function for name in ("smoothgrad", "occlusion")]
+    >>> points(found[0], {"samples": 7}, (28, 28)), points(found[1], {}, (28, 28))
+    (7, 169)
+    """
+    parameters = signature(function).parameters
+    if "window" in parameters:
+        window = int(options.get("window") or max(1, round(min(sides) / 8)))
+        stride = int(options.get("stride") or max(1, window // 2))
+        return prod(max(0, side - window) // stride + 1 for side in sides)
     for name in ("samples", "steps"):
         if name in parameters:
             return int(options.get(name, parameters[name].default))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.attacks import EVOLUTION
 from saliency_audit.commands.attack.jobs import STAND_IN
 from saliency_audit.report.table import RULE, Cell, Column, Table, Toned, table_of, verdict
 from saliency_audit.report.wording import (
@@ -64,23 +65,38 @@ def size(setting: str) -> float:
         return inf
 
 
+def by_evolution(setting: str) -> str:
+    """What is added to an attack's name if its search followed no gradient."""
+    return ", by evolution" if parts_of(setting).get("search") == EVOLUTION else ""
+
+
+def several_scalars(verdicts: pd.DataFrame) -> bool:
+    """Whether maps of several scalars were attacked; controls explain none."""
+    return len(set(verdicts["scalar"]) - {""}) > 1
+
+
 def attack_within(setting: str) -> str:
     """An attack and its budget for people.
 
     >>> attack_within("attack=topk;eps=8/255;attacked=gradient")
     'topk within 8/255'
+    >>> attack_within("attack=topk;eps=8/255;attacked=lrp;search=evolution")
+    'topk within 8/255, by evolution'
     """
     attack, allowed = setting.removeprefix("attack=").split(";")[0], budget(setting)
-    return f"{attack}, {allowed}" if allowed == "no budget" else f"{attack} within {allowed}"
+    within = f"{attack}, {allowed}" if allowed == "no budget" else f"{attack} within {allowed}"
+    return within + by_evolution(setting)
 
 
 def verdict_table(verdicts: pd.DataFrame) -> Table:
     """How many of its salient pixels each map keeps, and how near it is to the attack's aim."""
     aimed = bool(verdicts["aim"].notna().any()) if "aim" in verdicts else False
-    several = verdicts["scalar"].nunique() > 1
+    crossed = bool(verdicts["evolution"].notna().any()) if "evolution" in verdicts else False
+    several = several_scalars(verdicts)
     columns = [
         Column("", lambda line: f"  {line['saliency']}" + f"\n    {line['scalar']}" * several),
         Column("kept [95 %]", mean_in("similarity")),
+        *[Column("evolution", number_in("evolution"))] * crossed,
         Column("noise", number_in("control")),
         Column("noise [95 %]", interval_in("control"), extra=True),
         *[
@@ -95,7 +111,8 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
     ]
     rows: list[Sequence[Cell]] = []
     for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
-        allowed = eps if eps != "none" else "no budget"
+        allowed = str(eps) if eps != "none" else "no budget"
+        allowed += by_evolution(own["setting"].iloc[0])
         rows += [RULE, ((Toned(str(attack), "strong"), f" {allowed}"),)]
         rows += table_of(own.to_dict("records"), columns).rows
     heads = table_of([], columns)
@@ -141,6 +158,13 @@ def told(verdicts: pd.DataFrame) -> list[str]:
             "aim: correlation with the wanted map, mass in the wanted region, or way of the "
             "centre of mass in pixels, beside noise"
         )
+    if any(by_evolution(setting) for setting in verdicts["setting"]):
+        lines.append("by evolution: a search that follows no gradient, of maps and logits alone")
+    if "evolution" in verdicts and verdicts["evolution"].notna().any():
+        lines.append("evolution: kept under a search of the same budget that follows no gradient")
+    if "reason" in verdicts:
+        for why, own in verdicts[verdicts["reason"] != ""].groupby("reason", sort=False):
+            lines.append(f"undefined ({', '.join(dict.fromkeys(own['saliency']))}): {why}")
     return lines
 
 
@@ -149,7 +173,7 @@ def retrieval_tables(summary: pd.DataFrame) -> list[Table]:
     found: dict[str, dict[tuple[str, str, str], dict[Any, Any]]] = {}
     for line in summary[summary["check"].isin(list(_RETRIEVAL))].to_dict("records"):
         known, saliency = parts_of(line["setting"]), line["saliency"]
-        attack = known.get("attack", "")
+        attack = known.get("attack", "") + by_evolution(line["setting"])
         # Of the method that was attacked; noise and pgd attack none.
         if known.get("attacked", saliency) == saliency and attack != "random-worst":
             made = saliency, line["scalar"], budget(line["setting"])
@@ -217,7 +241,8 @@ def transfer_table(summary: pd.DataFrame, setting: str) -> Table | None:
     for row in rows.to_dict("records"):
         known = parts_of(row["setting"])
         key = known.get("attacked", ""), row["scalar"] or "".join(scalars[:1])
-        if known.get("attack") == attack and budget(row["setting"]) == budget(setting):
+        same = known.get("search") == parts_of(setting).get("search")
+        if known.get("attack") == attack and same and budget(row["setting"]) == budget(setting):
             made.setdefault(key, {})[row["saliency"]] = row["mean"]
         elif known.get("attack") == "random" and known.get("eps") == eps:
             noise.setdefault(key, {})[row["saliency"]] = row["mean"]

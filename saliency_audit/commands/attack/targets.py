@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.jobs import Job
 from saliency_audit.commands.explain import explain, predict
 from saliency_audit.errors import InputError
 from saliency_audit.maps import unit_sum
+from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier
 
 MOST = 0.9
@@ -28,6 +30,7 @@ class Targets:
         seed: of the run.
         batch_size: most images the model sees at once.
         options: of all saliency methods.
+        methods: by name.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Targets:
         seed: int,
         batch_size: int,
         options: Mapping[str, Any],
+        methods: Mapping[str, SaliencyMethod] = METHODS,
     ) -> None:
         self.picture = picture
         self.names = list(names)
@@ -48,6 +52,7 @@ class Targets:
         self._seed = seed
         self._batch_size = batch_size
         self._options = options
+        self._methods = methods
         self._maps: dict[tuple[str, str], Tensor] = {}
 
     def check(self, wants: Collection[str]) -> None:
@@ -105,6 +110,7 @@ class Targets:
                 seed=self._seed,
                 batch_size=self._batch_size,
                 options=self._options,
+                methods=self._methods,
             )
             self._maps[job.saliency, job.scalar] = unit_sum(maps)
         first, second = self._maps[job.saliency, job.scalar]

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saliency_audit.catalogue.attacks import ATTACKS
-from saliency_audit.commands.attack.jobs import STAND_IN, WORST_CASE, control_of
+from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT
+from saliency_audit.commands.attack.jobs import STAND_IN, WORST_CASE, control_of, without_search
+from saliency_audit.commands.attack.masked import MASKED, incomplete, moved_further
+from saliency_audit.commands.attack.tables import by_evolution, several_scalars
 from saliency_audit.setting import parts_of
 from saliency_audit.stats.undefined import why_undefined
 
@@ -24,7 +26,9 @@ ATTACK_WORDS = {
     UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
     "or NaN on more than 5 % of them; a budget of 0; an attack that leaves some images without a "
     "map and moves the others no further than noise; or maps that move no further than that and "
-    "have no derivative that an attack could follow",
+    "have no derivative that an attack could follow, or whose gradients are masked: they do not "
+    "add up to the output (completeness over one half), or evolution, which follows no gradient, "
+    "moves the map further",
 }
 
 SIMILARITY = "topk-intersection"
@@ -57,7 +61,12 @@ VERDICT_COLUMNS = (
     "l2_model_max",
     "n",
     "n_undefined",
+    "search",
+    "evolution",
+    "evolution_low",
+    "evolution_high",
     "verdict",
+    "reason",
 )
 PREDICTION_COLUMNS = (
     "setting",
@@ -112,26 +121,48 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     Returns:
         ``VERDICT_COLUMNS``; similarity is the mean share of salient pixels kept by the attacked
         method's own map, control the same under noise; aim is what ``AIMS`` says, where the
-        attack has one; distances are L2, in pixel
-        units and in the network's own.
+        attack has one; distances are L2, in pixel units and in the network's own; evolution is
+        the similarity that it leaves, where it checks another search; reason says why a word is
+        undefined that would be steady.
     """
     lines = _by_key(summary)
     distances = _distances(results)
     stand_ins = summary[summary["check"] == STAND_IN]
     # Maps that nothing could follow are not steady for that.
     followed = stand_ins.empty or bool((stand_ins["n"] > 0).any())
+    masked = incomplete(summary)
     rows = []
     for (check, setting, saliency, scalar), line in lines.items():
         parts = parts_of(setting)
-        attack = parts.get("attack", "")
+        attack, search = parts.get("attack", ""), parts.get("search", GRADIENT)
         on_maps = attack == WORST_CASE or (attack in ATTACKS and ATTACKS[attack].goal)
         if check != SIMILARITY or not on_maps or parts.get("attacked") != saliency:
             continue
+        if search == EVOLUTION and (check, without_search(setting), saliency, scalar) in lines:
+            continue  # it only checks that search
         noise = lines[check, str(control_of(check, setting)), saliency, scalar]
         aim = AIMS.get(attack, "")
         reached = lines.get((aim, setting, saliency, scalar))
         by_noise = lines.get((aim, str(control_of(aim, setting)), saliency, scalar))
         success = lines.get(("attack-success", setting, "", scalar))
+        crossed = f"{setting};search={EVOLUTION}" if search == GRADIENT else ""
+        beside = lines.get((check, crossed, saliency, scalar))
+        word = _worst(
+            [_verdict(line, noise)] + ([_by_aim(reached, by_noise)] if reached and by_noise else [])
+        )
+        why = ""
+        if word == STEADY and search == GRADIENT:
+            why = "" if followed else "maps have no derivative to follow"
+            why = why or masked
+            measure = aim or check
+            if not why and beside:
+                own = results[
+                    (results["check"] == measure)
+                    & (results["saliency"] == saliency)
+                    & (results["scalar"] == scalar)
+                ]
+                if moved_further(own, by=crossed, than=setting, higher=measure != SIMILARITY):
+                    why = f"{MASKED} (evolution moves the map further)"
         pixel = distances.get((setting, scalar), (np.nan,) * 3)
         model = distances.get((f"{setting};space=model", scalar), (np.nan,) * 3)
         rows.append(
@@ -151,11 +182,10 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
                 *model,
                 line["n"],
                 line["n_undefined"],
-                _worst(
-                    [_verdict(line, noise)]
-                    + ([_by_aim(reached, by_noise)] if reached and by_noise else []),
-                    followed=followed,
-                ),
+                search,
+                *(beside[name] if beside else np.nan for name in ("mean", "ci_low", "ci_high")),
+                UNDEFINED if why else word,
+                why,
             )
         )
     verdicts = pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
@@ -163,7 +193,12 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     key = ["eps", "saliency", "scalar"]
     for i in verdicts.index[verdicts["attack"] == WORST_CASE]:
         same = (verdicts[key] == verdicts.loc[i, key]).all(axis=1)
-        verdicts.loc[i, "verdict"] = _worst(verdicts.loc[same, "verdict"])
+        verdicts.loc[i, "verdict"] = word = _worst(verdicts.loc[same, "verdict"])
+        reasons = [why for why in verdicts.loc[same, "reason"] if why]
+        if word == STEADY and reasons:
+            verdicts.loc[i, ["verdict", "reason"]] = UNDEFINED, reasons[0]
+        elif word != UNDEFINED:
+            verdicts.loc[i, "reason"] = ""
     return verdicts
 
 
@@ -209,17 +244,22 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
         images: audited images.
     """
     parts = []
-    several = verdicts["scalar"].nunique() > 1
+    several = several_scalars(verdicts)
     for (attack, eps), own in verdicts.groupby(["attack", "eps"], sort=False):
-        budget = "without a budget" if eps == "none" else f"within {eps}"
+        allowed = "without a budget" if eps == "none" else f"within {eps}"
+        allowed += by_evolution(own["setting"].iloc[0])
         count = own["verdict"].value_counts()
         named = []
         for word in ATTACK_WORDS:
             if count.get(word):
-                maps = own["saliency"] + (" of " + own["scalar"] if several else "")
+                maps = own["saliency"]
+                if several:
+                    maps = maps.where(own["scalar"] == "", maps + " of " + own["scalar"])
                 methods = ", ".join(dict.fromkeys(maps[own["verdict"] == word]))
                 named.append(f"{count[word]} {word} ({methods})")
-        parts.append(f"{attack} {budget}: {'; '.join(named)}.")
+        parts.append(f"{attack} {allowed}: {'; '.join(named)}.")
+        for why, masked in own[own["reason"] != ""].groupby("reason", sort=False):
+            parts.append(f"{', '.join(dict.fromkeys(masked['saliency']))}: {why}.")
     if len(verdicts):
         parts.insert(0, f"On {images} images, with every predicted class unchanged:")
     for line in predictions.itertuples():
@@ -267,10 +307,9 @@ def _by_aim(reached: Line, by_noise: Line) -> str:
     return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word
 
 
-def _worst(words: Iterable[str], *, followed: bool = True) -> str:
+def _worst(words: Iterable[str]) -> str:
     """The worst of several verdicts on the same maps; undefined only if all are."""
-    word = min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
-    return word if followed or word != STEADY else UNDEFINED
+    return min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
 
 
 def _verdict(line: Line, noise: Line) -> str:

@@ -86,8 +86,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         InputError: a further model, maps or annotations cannot be used.
     """
     from saliency_audit.commands.evaluate.audit import evaluate
-    from saliency_audit.commands.evaluate.foreign_function import file_of_callable
     from saliency_audit.commands.evaluate.report import PICTURES
+    from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
     metrics = chosen(given)
@@ -152,7 +152,7 @@ def _foreign_maps(
 ) -> "tuple[dict[str, SaliencyMethod], dict[str, Mapping[str, str]]]":
     """Maps made elsewhere as methods by name, and which images have none, with the reason."""
     from saliency_audit.commands.evaluate.foreign import maps_from_files
-    from saliency_audit.commands.evaluate.foreign_function import maps_from_callable
+    from saliency_audit.commands.foreign_function import maps_from_callable
 
     methods: dict[str, SaliencyMethod] = {}
     problems: dict[str, Mapping[str, str]] = {}

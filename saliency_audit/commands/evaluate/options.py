@@ -1,11 +1,14 @@
 """What a user can set of ``evaluate``."""
 
+from dataclasses import replace
+
 from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.options import (
     ARGUMENT,
+    EXPLAIN,
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
@@ -69,12 +72,7 @@ OPTIONS = (
         panel=_BESIDE,
         help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it.",
     ),
-    Option(
-        "explain",
-        panel=_BESIDE,
-        help="A saliency method of yours, package.module:function or file.py:function, called "
-        "as f(model, inputs, targets).",
-    ),
+    replace(EXPLAIN, panel=_BESIDE),
     *(need.option for need in NEEDS.values()),
     *options_of(METRICS),
     *of_images(32),

@@ -28,7 +28,7 @@ _METRICS = (
 )
 JOBS = ("accuracy", "metrics", "attack-before", "attack-after")
 """What the batches belong to, in the order in which they come."""
-_OF_ATTACK = ("topk-intersection", "prediction-kept")
+_OF_ATTACK = ("topk-intersection", "prediction-kept", *METRICS["completeness"].checks)
 _COST = {"accuracy": 1, "evaluate": 150, "attack": 150}  # of one image, roughly
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.audit import TOP
+from saliency_audit.commands.attack.masked import incomplete
 from saliency_audit.commands.evaluate.verdict import (
     UNDEFINED,
     evaluate_chances,
@@ -29,9 +30,12 @@ FINETUNE_WORDS = {
     SAME: "that interval holds zero: on these images no difference is shown, which on few images "
     "says little",
     UNDEFINED: "no verdict: more than 5 % of the images have no value with one of the models, "
-    "labels are missing, the check failed, or there are fewer than 8 images",
+    "labels are missing, the check failed, there are fewer than 8 images, or the gradients of a "
+    "model are masked (completeness over one half): an attack that finds nothing shows nothing",
 }
 ATTACKED = "topk-intersection"
+_BY_GRADIENT = ("robust-accuracy", ATTACKED)
+"""Checks that an attack answers, which finds nothing where gradients are masked."""
 QUESTIONS = (
     "accuracy",
     "robust-accuracy",
@@ -95,6 +99,7 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
         # A failure has a reason instead of a setting: it answers what it failed at.
         group = groups.setdefault((line["check"], line["saliency"], line["scalar"]), {})
         group.setdefault(line["model"], []).append(line)
+    masked = any(incomplete(summary[summary["model"] == name]) for name in names)
     rows = []
     for check, saliency, scalar in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
         of_model = groups[check, saliency, scalar]
@@ -118,7 +123,11 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
                 "control_after": _mean(after, "control"),
                 "n": n,
                 "n_undefined": images - n,
-                "word": _word(check, difference, n, images) if paired else "",
+                "word": UNDEFINED
+                if paired and masked and check in _BY_GRADIENT
+                else _word(check, difference, n, images)
+                if paired
+                else "",
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))

@@ -328,6 +328,7 @@ def _of_attack(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame)
     line = lines[0]
     ends = (line["similarity"], line["similarity_low"], line["similarity_high"])
     text = f"kept {_with_interval(ends, nan)[0]}, under noise {shown(line['control'])}"
+    text = "; ".join(filter(None, (line["reason"], text)))
     return _of_word(check, str(line["verdict"]), text, ends, line, str(line["setting"]))
 
 

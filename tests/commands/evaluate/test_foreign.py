@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from saliency_audit.commands.evaluate.foreign import maps_from_files
-from saliency_audit.commands.evaluate.foreign_function import maps_from_callable
 from saliency_audit.commands.explain import explain
+from saliency_audit.commands.foreign_function import maps_from_callable
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.methods.gradient import gradient
