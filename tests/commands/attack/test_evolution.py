@@ -10,6 +10,7 @@ from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.commands.attack.masked import moved_further
+from saliency_audit.commands.attack.verdict import attack_sentence
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
@@ -176,6 +177,15 @@ def test_steady_is_undefined_where_gradients_do_not_add_up(search, data):
     assert word_of(rows)["reason"] == ""
     # As was what the other attack did not find.
     assert word_of(rows, "worst-case")["verdict"] in ("fragile", "undefined")
+
+
+def test_a_class_that_stayed_without_a_gradient_is_told_of(data):
+    options = {"attacks": ["pgd"], "search": {"steps": 2}}
+    twin = Classifier(Rounded(bundled_model()), input_shape=(1, 28, 28))
+    for model, told in ((twin, True), (bent(torch.relu), False)):
+        _, verdicts, predictions = judged(run(model, data, **options))
+        sentence = attack_sentence(verdicts, predictions, images=8)
+        assert ("shows nothing: gradients masked (completeness" in sentence) is told
 
 
 def test_a_gradient_without_a_value_is_no_gradient(data):
