@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from saliency_audit.errors import InputError
+from saliency_audit.metrics.accuracy import robust_accuracy
 from saliency_audit.metrics.completeness import completeness, round_off
 from saliency_audit.metrics.first_order_fidelity import first_order_fidelity, refuse_few
 from saliency_audit.models import Classifier
@@ -113,6 +114,22 @@ def test_a_model_that_rounds_its_output_and_adds_a_picture_is_found(view):
     torch.testing.assert_close(
         torch.stack(both(forged)), torch.ones(2, 4).double(), atol=1e-3, rtol=0
     )
+
+
+def test_robust_accuracy_shows_nothing_where_there_is_no_gradient(view):
+    def nothing(model, images, **_):
+        return images
+
+    def found(other):
+        return robust_accuracy(replace(other, labels=other.targets, attack=nothing))[0].values
+
+    assert (found(view) == 1).all()
+    forged = view_of(view.model.replaced(Rounded(view.model.network, 1e-4)), view.images)
+    assert found(forged).isnan().all()
+    # What was found is found.
+    other = (forged.targets + torch.tensor([1, 0, 1, 0])) % 5
+    values = robust_accuracy(replace(forged, labels=other, attack=nothing))[0].values
+    assert values.nan_to_num(-1).tolist() == [0, -1, 0, -1]
 
 
 def test_an_output_in_steps_too_coarse_for_the_way_is_undefined(view):

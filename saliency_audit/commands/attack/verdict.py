@@ -78,6 +78,7 @@ PREDICTION_COLUMNS = (
     "l2_mean",
     "linf_max",
     "n",
+    "reason",
 )
 
 Line = Mapping[Hashable, Any]
@@ -211,9 +212,10 @@ def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
 
     Returns:
         ``PREDICTION_COLUMNS``; success is the share of images whose class changed, control the
-        same under noise.
+        same under noise; reason says why the class that stayed shows nothing.
     """
     lines = _by_key(summary)
+    masked = incomplete(summary)
     rows = []
     for (check, setting, saliency, scalar), line in lines.items():
         if check != "attack-success" or not setting.startswith("attack=pgd"):
@@ -230,6 +232,7 @@ def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
                 lines["l2-distance", setting, saliency, scalar]["mean"],
                 largest["value"].astype(float).max(),
                 line["n"],
+                masked,
             )
         )
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
@@ -262,11 +265,13 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
             parts.append(f"{', '.join(dict.fromkeys(masked['saliency']))}: {why}.")
     if len(verdicts):
         parts.insert(0, f"On {images} images, with every predicted class unchanged:")
-    for line in predictions.itertuples():
+    for line in predictions.to_dict("records"):
         parts.append(
-            f"pgd within {line.eps} changed the class of {line.success:.0%} of {line.n} images "
-            f"(noise: {line.control:.0%})."
+            f"pgd within {line['eps']} changed the class of {line['success']:.0%} of {line['n']} "
+            f"images (noise: {line['control']:.0%})."
         )
+        if line["reason"] and line["success"] < 1:
+            parts.append(f"That the others kept it shows nothing: {line['reason']}.")
     return " ".join(parts) or f"Only noise was tried, on {images} images; see summary.csv."
 
 

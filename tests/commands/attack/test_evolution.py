@@ -10,6 +10,7 @@ from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.commands.attack.masked import moved_further
+from saliency_audit.commands.attack.verdict import attack_sentence
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError
 from saliency_audit.models import Classifier
@@ -178,6 +179,15 @@ def test_steady_is_undefined_where_gradients_do_not_add_up(search, data):
     assert word_of(rows, "worst-case")["verdict"] in ("fragile", "undefined")
 
 
+def test_a_class_that_stayed_without_a_gradient_is_told_of(data):
+    options = {"attacks": ["pgd"], "search": {"steps": 2}}
+    twin = Classifier(Rounded(bundled_model()), input_shape=(1, 28, 28))
+    for model, told in ((twin, True), (bent(torch.relu), False)):
+        _, verdicts, predictions = judged(run(model, data, **options))
+        sentence = attack_sentence(verdicts, predictions, images=8)
+        assert ("shows nothing: gradients masked (completeness" in sentence) is told
+
+
 def test_a_gradient_without_a_value_is_no_gradient(data):
     twin = Classifier(Rounded(bundled_model()), input_shape=(1, 28, 28))
     rows = run(twin, data, search={"steps": 2})
@@ -279,7 +289,7 @@ def test_a_function_of_ones_own_is_attacked(run):
     assert verdicts["similarity"].iloc[0] < verdicts["control"].iloc[0]
 
 
-def test_the_same_seed_and_a_resumed_run_write_the_same_bytes(run):
+def test_the_same_seed_writes_the_same_bytes(run):
     few = ("attack", "--search", "evolution", "--saliency", "gradcam", "--measure", "gradcam",
            "--max-samples", 8, "--batch-size", 2, "--steps", 2, "--population", 4)  # fmt: skip
     assert run(*few, "--output-dir", "whole").code == 0

@@ -58,6 +58,17 @@ def test_words_follow_the_direction_of_each_check(check, by):
     assert line["difference_low"] < line["difference"] < line["difference_high"]
 
 
+@pytest.mark.parametrize(("error", "word"), [(0.1, BETTER), (0.9, UNDEFINED)])
+@pytest.mark.parametrize("check", ["robust-accuracy", "topk-intersection"])
+def test_an_attack_shows_nothing_where_gradients_are_masked(check, error, word):
+    for masked in ("net", "finetuned"):
+        rows = rows_of("completeness", masked, [error] * N, saliency="", setting="midpoints=16")
+        (line,) = verdicts_of(*change(check, 0.1), rows).to_dict("records")
+        assert line["word"] == word
+    (other,) = verdicts_of(*change("accuracy", 0.1), rows).to_dict("records")
+    assert other["word"] == BETTER
+
+
 def test_directions_are_those_meant():
     lower = {"deletion"}
     neither = {"gradient-norm-target", "gradient-norm-others", "sparsity-gini"}
