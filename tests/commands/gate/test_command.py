@@ -294,7 +294,7 @@ def test_the_command_line_goes_before_the_policy(run):
         (
             '[[check]]\nmetric = "accuracy"\nat_least = 0.5\n[[check]]\nmetric = "aopc"\n'
             'saliency = "gradient"\nregions = [5, 5000]\nat_least = 0.1\n',
-            "policy.toml, line 7: counts is 5,000; an image has",
+            "policy.toml, line 7: regions is 5,000; an image has",
         ),
         ('[run]\nlevel = "warn"\n' + QUICK.format(bound=0.99), "refuses no model"),
         (
