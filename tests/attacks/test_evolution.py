@@ -245,14 +245,14 @@ def test_a_pretrained_network_is_moved_further_than_by_noise(method, seeds):
     targets = model(photograph).argmax(1)
     k, eps = 1000, 2 / 255
     explain = map_function(
-        model, method, targets, scalar="logit", options={"window": 112, "stride": 56}, copies=True,
+        model, method, targets, scalar="logit", options={"window": 56, "stride": 28}, copies=True,
         seeds=seeds(1), batch_size=8,
     )  # fmt: skip
     before = explain(photograph, graph=False)
     found = evolve(
         model, explain, Aim(partial(topk, reference=before, k=k),
                             partial(topk_shared, reference=before, k=k), 0.0),
-        photograph, targets, eps=eps, generators=seeds(1), steps=5, population=16, batch_size=8,
+        photograph, targets, eps=eps, generators=seeds(1), steps=4, population=14, batch_size=8,
     )  # fmt: skip
     noise = ATTACKS["random"].function(
         model, None, None, photograph, None, eps=eps, generators=seeds(1)
