@@ -49,14 +49,12 @@ def loaded(named: Mapping[str, Any], setup: Setup) -> Loaded:
     }
     models = {name: value for name, value in values.items() if isinstance(value, Classifier)}
     settings = {
-        name: models[name].sha256 if name in models else [str(named[name]), _of(named[name])]
+        name: models[name].sha256
+        if name in models
+        else [str(named[name]), fingerprint(Path(named[name]))]
         for name in values
     }
     return Loaded(values, {name: settings.get(name) for name in NEEDS}, list(models.values()))
-
-
-def _of(place: Any) -> str:
-    return fingerprint(Path(place))
 
 
 def refuse_idle_needs(given: Collection[str], metrics: Collection[str]) -> None:

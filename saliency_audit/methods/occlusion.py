@@ -14,6 +14,12 @@ AT_ONCE = 32
 """Images and occlusions of them in one pass where no batch size is given."""
 
 
+def windows(height: int, width: int, *, window: int | None, stride: int | None) -> tuple[int, int]:
+    """Side and step of the window in pixels, where they are not given as the method has them."""
+    side = window or max(1, round(min(height, width) / 8))
+    return side, stride or max(1, side // 2)
+
+
 def occlusion(
     model: Classifier,
     images: Tensor,
@@ -52,8 +58,7 @@ def occlusion(
     del generators
     refuse_graph("occlusion", graph)
     channels, height, width = images.shape[1:]
-    side = window or max(1, round(min(height, width) / 8))
-    step = stride or max(1, side // 2)
+    side, step = windows(height, width, window=window, stride=stride)
     if side > min(height, width):
         raise InputError(
             option="occlusion_window",

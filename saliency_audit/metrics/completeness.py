@@ -13,13 +13,15 @@ SHARE = 0.1
 """How much of the way to the image's mean colour. All the way, some honest networks are so crooked
 that a hundred steps do not suffice."""
 SCALARS = {"completeness": "logit", "completeness-log-prob": "log-prob"}
+MIDPOINTS = 16
+"""Steps of the way, unless told otherwise."""
 HALF = 0.5
 """Beyond it, most of what the output does is not what gradients say."""
 ROUNDING = 64
 """Units in the last place of the largest logit that a network's round-off may add up to."""
 
 
-def completeness(view: View, *, midpoints: int = 16) -> list[Measured]:
+def completeness(view: View, *, midpoints: int = MIDPOINTS) -> list[Measured]:
     r"""Part of what the output does from the image to a lower contrast that no gradient tells.
 
     .. math:: \frac{\sum_k \big|\langle \nabla s_y(\tfrac{x_{k-1} + x_k}{2}), x_k - x_{k-1}\rangle

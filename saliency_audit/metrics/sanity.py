@@ -25,10 +25,8 @@ Seen = TypeVar("Seen")
 
 VERSIONS = ("", "-signed", "-ssim", "-hog")
 """What each way to compare adds to the name of the check."""
-
-
 UNREACHED = 0.01
-"""Change of the logits, over their size, below which the weights drawn are none that matter."""
+"""Where drawing all weights moves the logits by less of their size, it drew none that matter."""
 
 
 class Similarity:
@@ -207,13 +205,12 @@ def sanity_cascade(
         For every stage, from one layer to all, each way to compare, float64 in [-1, 1]; of the
         norm, the spread and the change of the output (distance of the logits over the size of the
         given ones, all less their mean over the classes; about 1 for a trained network) the last
-        stage. The answer, ``randomised=mean``, is the mean over the
-        stages: 1 for a map that sees no model, 0 for one that keeps nothing once the last layer
-        is random; at the last stage alone, a map that gives way only with the first layers would
-        pass. Curves are over the number of random layers from 0
-        (the map and itself). NaN where a map is undefined, whichever draw it is of, or where
-        the output hardly changes. Spread and change come once a batch, with the first method that
-        sees the model.
+        stage. The answer, ``randomised=mean``, is the mean over the stages: 1 for a map that sees
+        no model, 0 for one that keeps nothing once the last layer is random; at the last stage
+        alone, a map that gives way only with the first layers would pass. Curves are over the
+        number of random layers from 0 (the map and itself). NaN where a map is undefined,
+        whichever draw it is of, or where the output hardly changes. Spread and change come once a
+        batch, with the first method that sees the model.
         Source: Adebayo et al. 2018.
 
     Raises:

@@ -37,8 +37,8 @@ from saliency_audit.commands.rows import Subject, image_example, map_example
 from saliency_audit.data import ImageBatch
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
+from saliency_audit.metrics.completeness import MIDPOINTS, completeness
 from saliency_audit.metrics.completeness import SCALARS as COMPLETE
-from saliency_audit.metrics.completeness import completeness
 from saliency_audit.metrics.view import View
 from saliency_audit.models import Classifier, agreement, halve_on_oom
 from saliency_audit.seeding import generators
@@ -48,8 +48,6 @@ LOW_AGREEMENT = 0.5
 """Mean cosine of gradients below which a stand-in is told of."""
 MEASURED_PER_STEP = 8
 """Maps measured in about the time of one step of a search that follows a gradient."""
-MIDPOINTS = 16
-"""Of completeness."""
 
 Pair = tuple[str, str]
 """A measured method and a scalar."""
@@ -261,7 +259,9 @@ class AttackedBatch:
             names=self.names,
             labels=self.subject.labels,
             targets=self.targets,
-            logits=predict(run.precise, self.images, batch_size=self.batch_size),
+            logits=self.logits
+            if run.precise is run.model
+            else predict(run.precise, self.images, batch_size=self.batch_size),
             method="",
             saliency=self.images[:, :0],
             explain=_no_map,
@@ -269,7 +269,7 @@ class AttackedBatch:
             seed=run.seed,
         )
         found = halve_on_oom(
-            lambda size: completeness(replace(view, batch_size=size), midpoints=MIDPOINTS),
+            lambda size: completeness(replace(view, batch_size=size)),
             self.batch_size,
             tell=run.tell,
         )

@@ -98,8 +98,8 @@ def write_attack_report(
             control,control_low,control_high,chance,aim,aim_low,aim_high,aim_control,success,
             l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,search,
             evolution,evolution_low,evolution_high,verdict,reason``; may be empty.
-        predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n``
-            of attacks on the class; may be empty.
+        predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n,
+            reason`` of attacks on the class; may be empty.
         examples: images, attacked images, their maps before and after, and wanted maps.
         sentence: the answer.
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.

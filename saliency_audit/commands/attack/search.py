@@ -17,6 +17,7 @@ from saliency_audit.commands.attack.jobs import Job
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
 from saliency_audit.methods import METHODS
+from saliency_audit.methods.occlusion import windows
 from saliency_audit.models import Classifier, halve_on_oom, surrogate
 from saliency_audit.seeding import forked, generators
 
@@ -318,7 +319,7 @@ def _second_derivative(
             torch.autograd.grad(total, pixels, allow_unused=True)
 
 
-def points(function: Callable[..., Any], options: Known, sides: Sequence[int]) -> int:
+def points(function: Callable[..., Any], options: Known, sides: tuple[int, int]) -> int:
     """About how many passes a map takes: points of the path, noisy copies or covered windows.
 
     >>> found = [METHODS[name].function for name in ("smoothgrad", "occlusion")]
@@ -327,9 +328,8 @@ def points(function: Callable[..., Any], options: Known, sides: Sequence[int]) -
     """
     parameters = signature(function).parameters
     if "window" in parameters:
-        window = int(options.get("window") or max(1, round(min(sides) / 8)))
-        stride = int(options.get("stride") or max(1, window // 2))
-        return prod(max(0, side - window) // stride + 1 for side in sides)
+        side, step = windows(*sides, window=options.get("window"), stride=options.get("stride"))
+        return prod(max(0, length - side) // step + 1 for length in sides)
     for name in ("samples", "steps"):
         if name in parameters:
             return int(options.get(name, parameters[name].default))

@@ -25,7 +25,7 @@ def refuse_unfit(checks: Sequence[PolicyCheck], shape: tuple[int, ...], classes:
     for check in checks:
         try:
             if check.kind == "metric":
-                METRICS[check.metric].refuse(shape, classes, check.measured)
+                METRICS[check.metric].refuse(shape, classes, check.parameters)
             elif "k" in check.options:
                 pixel_count(check.options["k"], shape[1] * shape[2])
         except InputError as error:

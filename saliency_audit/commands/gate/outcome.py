@@ -120,7 +120,7 @@ def input_gradient(images: int, without: int, reason: str) -> list[Outcome]:
         reason: why, where that is known.
 
     Returns:
-        None where there is a gradient in all of them.
+        That check; none where there is a gradient in all of them.
     """
     if not without:
         return []

@@ -78,16 +78,11 @@ class PolicyCheck:
         return OWNERS[self.name]
 
     @property
-    def measured(self) -> dict[str, Any]:
-        """Options of a metric, by the names they have inside."""
-        known = {option.name: option.key for option in METRICS[self.metric].options}
-        return {known[name]: value for name, value in self.options.items()}
-
-    @property
-    def search(self) -> dict[str, Any]:
-        """Options of an attack's search, by the names they have inside."""
-        known = {o.name: o.key for o in ATTACKS[self.name].options if o is not TARGET_MAP}
-        return {known[key]: value for key, value in self.options.items() if key in known}
+    def parameters(self) -> dict[str, Any]:
+        """Options of a metric, or of an attack's search, by the names they have inside."""
+        entry = METRICS[self.metric] if self.kind == "metric" else ATTACKS[self.name]
+        known = {o.name: o.key for o in entry.options if o is not TARGET_MAP}
+        return {known[name]: value for name, value in self.options.items() if name in known}
 
     @property
     def title(self) -> str:
@@ -321,7 +316,7 @@ def _checks(
             [scalar],
             eps=None if eps is None else [eps],
             norm=values.get("norm", "linf"),
-            search=checks[0].search,
+            search=checks[0].parameters,
         )
     return checks
 

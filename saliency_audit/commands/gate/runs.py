@@ -208,7 +208,7 @@ def _run(job: str, group: Sequence[PolicyCheck]) -> GateRun:
 
 def _evaluate(group: Sequence[PolicyCheck], methods: list[str], scalar: str) -> dict[str, Any]:
     return {
-        "metrics": {check.metric: check.measured for check in group},
+        "metrics": {check.metric: check.parameters for check in group},
         "saliency": methods or None,
         "scalar": scalar,
     }
@@ -238,7 +238,7 @@ def _attack(group: Sequence[PolicyCheck], methods: list[str], scalar: str) -> di
         "norm": options.get("norm", "linf"),
         "k": options.get("k", 0.02),
         "target_map": None if target_map is None else Path(target_map),
-        "search": group[0].search,
+        "search": group[0].parameters,
         "saliency": methods,
         "measure": methods,
         "scalars": [scalar],

@@ -59,14 +59,14 @@ def test_fractions_and_lists():
         'search = "sign"\nsurrogate = "softplus"\nverdict = "steady"\n'
     ).checks[0]
     assert check.options["eps"] == pytest.approx(2 / 255)
-    assert check.search == {"steps": 3, "rule": "sign", "smooth": "softplus"}
+    assert check.parameters == {"steps": 3, "rule": "sign", "smooth": "softplus"}
     assert check.value == ("steady",)
     assert check.title == ("topk × gradient (eps=2/255, steps=3, search=sign, surrogate=softplus)")
     counts = read(
         '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nregions = [5, 10]\nat_least = 0'
     ).checks[0]
     assert counts.options == {"regions": (5, 10)}
-    assert counts.measured == {"counts": (5, 10)}
+    assert counts.parameters == {"counts": (5, 10)}
 
 
 def test_a_check_of_another_name_is_measured_by_its_metric():
