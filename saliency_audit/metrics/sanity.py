@@ -204,7 +204,8 @@ def sanity_cascade(
     Returns:
         For every stage, from one layer to all, each way to compare, float64 in [-1, 1]; of the
         norm, the spread and the change of the output (distance of the logits over the size of the
-        given ones, all less their mean over the classes; about 1 for a trained network) the last
+        given ones, all less their mean over the classes; about 1 where the layers' own
+        initialisation gives small logits, more where shuffled weights give large ones) the last
         stage. The answer, ``randomised=mean``, is the mean over the stages: 1 for a map that sees
         no model, 0 for one that keeps nothing once the last layer is random; at the last stage
         alone, a map that gives way only with the first layers would pass. Curves are over the

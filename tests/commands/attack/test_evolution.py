@@ -94,7 +94,6 @@ def test_all_attacks_on_maps_and_controls_and_their_worst_case(model, data):
     assert set(verdicts.loc[moved, "verdict"]) <= {"fragile", "shifted"}
 
 
-@pytest.mark.slow
 def test_the_two_searches_stand_side_by_side(model, data):
     rows = run(model, data, saliency=["gradcam"], measure=["gradcam"], attacks=["topk"],
                search={"steps": 6, "population": 10, "cross_check": True})  # fmt: skip
@@ -131,7 +130,6 @@ class Astray(nn.Module):
         return self.honest(images) + 0.1 * self.faint(images)
 
 
-@pytest.mark.slow
 def test_steady_is_undefined_where_evolution_finds_more(data):
     model = Classifier(Astray(), input_shape=(1, 28, 28))
     alone = run(model, data, search={"steps": 6})
@@ -292,7 +290,6 @@ def test_a_function_of_ones_own_is_attacked(run):
     assert verdicts["similarity"].iloc[0] < verdicts["control"].iloc[0]
 
 
-@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes(run):
     few = ("attack", "--search", "evolution", "--saliency", "gradcam", "--measure", "gradcam",
            "--max-samples", 8, "--batch-size", 2, "--steps", 2, "--population", 4)  # fmt: skip
