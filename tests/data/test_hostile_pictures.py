@@ -19,7 +19,9 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize(("make", "message"), PICTURES.items(), ids=lambda case: str(case)[:30])
+@pytest.mark.parametrize(
+    ("make", "message"), PICTURES.items(), ids=[make.__name__ for make in PICTURES]
+)
 def test_one_hostile_picture_is_one_row(tmp_path, make, message):
     for name in ("a.png", "c.png"):
         hostile.picture(tmp_path / name)
