@@ -34,8 +34,8 @@ class Example:
         saliency: method of the map, empty for what is no map.
         scalar: scalar of the map, empty likewise.
         setting: what the map was made under, as in ``results.csv``.
-        role: "image", "before", "after", "picture", "attacked", "target", "map", and of a metric
-            "perturbed" (an image) and "randomised" (a map).
+        role: "image", "before", "after", "picture", "wanted", "attacked", "target", "map", and of a
+            metric "perturbed" (an image) and "randomised" (a map).
         pixels: ``(h, w)`` or ``(h, w, 3)`` in [0, 1] for images; ``(h, w)``, channel mean, signed
             if the method is, for maps. float32.
     """

@@ -154,6 +154,10 @@ class Variant:
             empty for what adds a layer.
         images: most images that it is given to be set by.
         likelihoods: whether its output is log-likelihoods that a softmax would undo.
+        aim: what the maps shall show, a name in ``AIMS``.
+        patch: ``(shape) -> (images -> images)``, lays the patch that sets it off on images; None
+            for what needs none. The model is then measured on images with the patch and without,
+            and the given one on those with it.
     """
 
     setting: str
@@ -161,6 +165,45 @@ class Variant:
     edits: str = ""
     images: int = CALIBRATION
     likelihoods: bool = False
+    aim: str = "picture"
+    patch: Callable[[tuple[int, int, int]], Callable[..., Any]] | None = None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What its rows are of: the manipulated model, without and with a patch, and the patch."""
+        if self.patch is None:
+            return (self.setting,)
+        trick, _, options = self.setting.partition(";")
+        return tuple(f"{trick};on={images};{options}" for images in ("clean", "patch", "control"))
+
+
+@dataclass(frozen=True)
+class Aim(Coded):
+    """What a map shall show after a manipulation, beside before.
+
+    Attributes:
+        code: ``(map, wanted) -> (n,)``, what weights are trained by; lower is more of it.
+            ``map`` is ``(n, h, w)``, magnitude, stretched to [0, 1].
+        wanted: ``(picture, before, other class) -> (n, h, w)``, from the picture and the given
+            model's maps of the explained and of the second likeliest class.
+        check: says how far a map shows it, of magnitude and what is wanted.
+        reached: value of the check from which the map is forged.
+        weight: of ``code`` beside the cross-entropy, unless another is given.
+        says: what is wanted, and what the check is.
+        short: the check, in a caption.
+        drawn: whether what is wanted can be looked at.
+        swaps: whether the second likeliest class shall have the map of the explained one.
+    """
+
+    code: Code
+    wanted: Code
+    check: str
+    reached: float
+    weight: float
+    says: str
+    short: str = "cos"
+    drawn: bool = True
+    swaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +220,8 @@ class Trick(Coded):
             be saved as weights of the same architecture, in files of their own name.
         gradient_bound: ``(network, std)``, the most that the L1 norm of the loss gradient can
             change; None where nothing is promised about it.
+        trains: whether it trains the weights: ``code`` takes ``fit`` too (see
+            ``commands.fool.lesson``), and it is played only when asked for.
     """
 
     code: Code
@@ -186,6 +231,7 @@ class Trick(Coded):
     options: tuple[Option, ...] = ()
     edits: tuple[str, ...] = ()
     gradient_bound: Code | None = None
+    trains: bool = False
 
     def with_options(self, options: Mapping[str, Any]) -> Variant:
         """What it is called and what it promises with these options."""

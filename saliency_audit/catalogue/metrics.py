@@ -773,6 +773,44 @@ CHECKS: dict[str, Check] = {
     "spearman-to-picture": Check(
         "metrics.similarity:spearman", "rank correlation of the same", None, (-1, 1), "P0 section 2"
     ),
+    "cosine-to-frame": Check(
+        "metrics.similarity:cosine",
+        "cosine of the map's magnitude with a frame at the border",
+        None,
+        (0, 1),
+        "Heo et al. 2019",
+    ),
+    "cosine-to-other-class": Check(
+        "metrics.similarity:cosine",
+        "cosine of the map's magnitude with the given model's for the second likeliest class",
+        None,
+        (0, 1),
+        "Heo et al. 2019",
+    ),
+    "mass-off-salient": Check(
+        "metrics.similarity:mass_in_target",
+        "share of the map's mass off the tenth of the pixels that was most salient",
+        None,
+        (0, 1),
+        "Heo et al. 2019",
+        chance="0.9",
+    ),
+    "mass-center-way": Check(
+        "metrics.similarity:mass_center_way",
+        "way of the map's centre of mass, 1 to the farthest corner",
+        None,
+        (0, 1),
+        "Heo et al. 2019",
+    ),
+    "held-out-accuracy": Check(
+        "metrics.accuracy:accuracy",
+        "1 if a training image that was held out is classified right",
+        True,
+        (0, 1),
+        "Heo et al. 2019",
+        chance="1/classes",
+        proportion=True,
+    ),
     "attack-success": Check(
         None,
         "1 if the attack changed the predicted class within its budget",

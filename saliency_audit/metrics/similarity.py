@@ -200,6 +200,27 @@ def mass_center_shift(saliency: Tensor, reference: Tensor) -> Tensor:
     return _defined(value, saliency, reference)
 
 
+def mass_center_way(saliency: Tensor, reference: Tensor) -> Tensor:
+    """How far the centre of mass went, beside the way it could have gone (Heo et al. 2019).
+
+    Args:
+        saliency: ``(n, h, w)``, >= 0.
+        reference: same shape, >= 0.
+
+    Returns:
+        ``(n,)`` float64 in [0, 1]: 0 where it stayed, 1 where all mass is in the corner farthest
+        from where the centre was; NaN where a map is undefined (constant, NaN or infinite).
+
+    >>> mass_center_way(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]]))
+    tensor([1.], dtype=torch.float64)
+    """
+    was = mass_center(reference.double())
+    last = torch.tensor(saliency.shape[1:], device=was.device) - 1
+    farthest = torch.maximum(was, last - was).norm(dim=1)
+    value: Tensor = (mass_center(saliency.double()) - was).norm(dim=1) / farthest
+    return _defined(value, saliency, reference)
+
+
 def mass_in_target(saliency: Tensor, region: Tensor) -> Tensor:
     """Share of the map's mass that lies in a region (the targeted attack of Ghorbani et al. 2019).
 

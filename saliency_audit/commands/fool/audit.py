@@ -1,16 +1,27 @@
 """Can someone who owns the weights make a saliency map show any picture? (P0 section 2, B.1)."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
+from saliency_audit.catalogue.tricks import UNTRAINED
 from saliency_audit.commands.explain import Maps, predict, supported
-from saliency_audit.commands.fool.forgery import copy_whole, forge, variant_of
-from saliency_audit.commands.fool.rows import rows_of_maps, rows_of_model
+from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
+from saliency_audit.commands.fool.lesson import school
+from saliency_audit.commands.fool.rows import (
+    Look,
+    Looks,
+    rows_held_out,
+    rows_of_maps,
+    rows_of_model,
+)
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.commands.rows import Subject, failure_rows, image_example
@@ -18,7 +29,6 @@ from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
-from saliency_audit.tricks import TRICKS
 from saliency_audit.types import Batch, Example
 
 SCALARS_BY_DEFAULT = ("logit", "log-prob", "loss")
@@ -32,7 +42,7 @@ def fool(
     model: Classifier,
     data: ImageData,
     *,
-    tricks: Mapping[str, Mapping[str, Any]] | Sequence[str] = tuple(TRICKS),
+    tricks: Mapping[str, Mapping[str, Any]] | Sequence[str] = UNTRAINED,
     picture: Tensor | Path | None = None,
     strength: float = 10.0,
     saliency: Sequence[str] | None = None,
@@ -45,6 +55,8 @@ def fool(
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
     skip_impossible: bool = False,
+    train: ImageData | None = None,
+    lesson: Mapping[str, Any] | None = None,
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
@@ -68,6 +80,8 @@ def fool(
         shard: ``(rank, world)``: this process takes every world-th batch, and the first one saves
             the manipulated models.
         skip_impossible: tell of a trick that this model does not allow and go on with the others.
+        train: images that tricks that train are trained on; they need some.
+        lesson: how: ``max_steps``, ``lr`` and ``batch_size`` of a step.
         begin: called once all is known to work and before anything is saved; returns the indices
             of batches that need no work.
         tell: called with lines the user should read.
@@ -113,10 +127,24 @@ def fool(
             refuse=saliency is not None,
             tell=tell,
         )
-        forgeries = []
+        taught = (
+            None
+            if train is None
+            else school(
+                train,
+                **(lesson or {}),
+                at_once=at_once,
+                seed=seed,
+                options=options,
+                workers=workers,
+                tell=tell,
+                advance=advance,
+            )
+        )
+        forgeries: list[Forgery] = []
         for name, trick in tricks.items():
             try:
-                forgery = forge(
+                forgeries += forge(
                     model,
                     name,
                     wanted,
@@ -126,8 +154,8 @@ def fool(
                     strength=strength,
                     batch_size=at_once,
                     options=trick,
+                    school=taught,
                 )
-                forgeries.append(forgery)
             except UnsupportedError as error:
                 if not skip_impossible:
                     raise
@@ -136,8 +164,8 @@ def fool(
             raise UnsupportedError("no trick can be played on this model; see the notes above")
         done = begin()
         if folder is not None and shard[0] == 0:
-            for forgery in forgeries:
-                copy_whole(forgery.path, folder)
+            for path in dict.fromkeys(forgery.path for forgery in forgeries):
+                copy_whole(path, folder)
         pairs = [
             (name, scalar)
             for name in methods
@@ -165,20 +193,40 @@ def fool(
                     for name, image in zip(batch.names[:seen], images, strict=False)
                 ]
 
-                map_of = Maps(
-                    images,
-                    targets.clamp_min(0),
+                maps = partial(
+                    Maps,
                     names=batch.names,
                     seed=seed,
                     batch_size=batch_size,
                     options=options,
                     tell=tell,
                 )
-                rows += rows_of_model(subject, model, forgeries, images, logits, map_of)
+                classes = targets.clamp_min(0)
+                clean = Look(images, maps(images, classes))
+                at = {
+                    forgery.setting: clean
+                    if forgery.change is None
+                    else Look(changed := forgery.change(images), maps(changed, classes))
+                    for forgery in forgeries
+                }
+                # The likeliest class but the explained one.
+                others = logits.scatter(1, classes[:, None], -torch.inf).argmax(1)
+                looks = Looks(clean, at, maps(images, others))
+                if not batch.index:
+                    rows += rows_held_out(forgeries, model.name)
+                examples += [
+                    replace(image_example(name, image), setting=forgery.setting)
+                    for forgery in forgeries
+                    if forgery.change is not None
+                    for name, image in zip(
+                        batch.names[:seen], at[forgery.setting].images, strict=False
+                    )
+                ]
+                rows += rows_of_model(subject, model, forgeries, logits, looks)
                 for name, scalar in pairs:
                     drawn = seen if (name, scalar) == pairs[0] else min(seen, 1)
                     more, pictures, problems = rows_of_maps(
-                        subject, model, forgeries, name, scalar, wanted, map_of, drawn=drawn
+                        subject, model, forgeries, name, scalar, wanted, looks, drawn=drawn
                     )
                     rows += more
                     examples += pictures
@@ -188,5 +236,5 @@ def fool(
                             tell(f"{name} is undefined at {where}: {problem}")
                     made += len(batch.names) * (1 + len(forgeries))
                     advance(made, mine * maps_per_image)
-                batch_size = map_of.batch_size
+                batch_size = min(look.map_of.batch_size for look in (clean, *at.values()))
             yield Batch(batch.index, rows, examples)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.methods import METHODS
-from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.catalogue.tricks import OF_LESSON, TRAIN, TRICKS, UNTRAINED
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
@@ -14,6 +14,9 @@ from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
+
+if TYPE_CHECKING:
+    from saliency_audit.data import ImageData
 
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
@@ -28,14 +31,24 @@ def check(given: Given) -> None:
         InputError: it is.
     """
     from saliency_audit.commands.picture import load_picture
-    from saliency_audit.errors import lookup
+    from saliency_audit.errors import InputError, lookup
     from saliency_audit.models import SCALARS
 
     for name in given.saliency or ():
         lookup("saliency method", METHODS, name)
     for name in given.scalar or ():
         lookup("scalar", SCALARS, name)
-    refuse_idle(given, "--trick", TRICKS, given.trick or TRICKS)
+    played = given.trick or UNTRAINED
+    refuse_idle(given, "--trick", TRICKS, played)
+    if not any(TRICKS[name].trains for name in played):
+        for option in (TRAIN, *OF_LESSON):
+            if option.name in given.said:
+                raise InputError(
+                    f"{option.flag} is for --trick finetune or trigger, not {', '.join(played)}; "
+                    "leave it or ask for that"
+                )
+    elif given.forge not in METHODS:
+        lookup("saliency method", METHODS, given.forge)
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     load_picture(given.picture, (8, 8))
 
@@ -46,8 +59,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
 
-    tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or TRICKS}
+    tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
+    train = training_images(given, setup) if any(TRICKS[name].trains for name in tricks) else None
+    lesson = given_to(OF_LESSON, given)
     return Job(
         settings={
             "tricks": tricks,
@@ -58,6 +73,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "scalars": scalars,
             "target": given.target,
             "method options": of_methods(given),
+            "training data": None if train is None else [train.name, train.fingerprint],
+            "training": lesson if train else {},
         },
         audit=partial(
             fool,
@@ -76,13 +93,44 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             workers=given.workers,
             shard=(processes.rank, processes.world),
             skip_impossible=given.trick is None,
+            train=train,
+            lesson=lesson,
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
         report=partial(report, path=place_of_report(given, "fool")),
         files=MODEL_FILES,
         pictures=[*TRICKS, "verdicts", "examples"],
-        reads={"--picture": given.picture},
+        reads={"--picture": given.picture, "--train": given.train},
     )
+
+
+def training_images(given: Given, setup: Setup) -> "ImageData":
+    """The images that weights are trained on.
+
+    Raises:
+        InputError: there are none, or they do not fit the model.
+    """
+    from saliency_audit.data import open_data
+    from saliency_audit.errors import InputError
+
+    shape = setup.model.input_shape
+    if given.train is None and shape != (1, 28, 28):
+        raise InputError(
+            f"{setup.model.name} takes {'x'.join(map(str, shape))} images, and no training images "
+            "of that kind are bundled; give --train"
+        )
+    if given.train is None:
+        setup.tell("no --train: training on 6,000 bundled training images of Fashion-MNIST")
+    images = open_data(
+        given.train or "bundled:fashion-mnist-train",
+        input_shape=shape,
+        resize=setup.model.resize if given.resize is None else given.resize,
+        classes_file=given.classes,
+        outputs=setup.classes,
+    )
+    for note in images.notes:
+        setup.tell(note)
+    return images
 
 
 def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str | None) -> Answer:

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from saliency_audit.catalogue.tricks import AIMS, aim_of
 from saliency_audit.report.figures import PanelRow, Tile, draw_maps
 from saliency_audit.report.gallery import Gallery, images_with, tile
 
 _BEFORE = "stage=before"
-_NOTE = (
-    "cos: cosine of the map's magnitude with the picture; 1 is the picture itself. "
-    "Maps of several colour channels are averaged."
-)
+_COSINE = "cos: cosine of the map's magnitude with the picture; 1 is the picture itself."
+_AVERAGED = "Maps of several colour channels are averaged."
+_PICTURE = AIMS["picture"].check
+_SHORT = {aim.check: aim.short for aim in AIMS.values()}
 
-Cosines = Mapping[tuple[str, ...], float]
-"""Cosine of a map with the picture, by (image, saliency, scalar, setting)."""
+Shown = Mapping[tuple[str, ...], float]
+"""How much of what is wanted a map shows, by (check, image, saliency, scalar, setting)."""
 
 
 def short_names(tricks: Iterable[str]) -> dict[str, str]:
@@ -37,13 +38,13 @@ def short_names(tricks: Iterable[str]) -> dict[str, str]:
 
 
 def draw_trick(
-    gallery: Gallery, cosines: Cosines, verdicts: pd.DataFrame, folder: Path, name: str
+    gallery: Gallery, values: Shown, verdicts: pd.DataFrame, folder: Path, name: str
 ) -> list[Path]:
     """Every method before and after one trick, on one image.
 
     Args:
         gallery: the maps.
-        cosines: for the captions.
+        values: for the captions.
         verdicts: of this trick.
         folder: where to.
         name: of the trick, and of the first file.
@@ -52,14 +53,17 @@ def draw_trick(
         The files; none without maps to draw.
     """
     rows, drawn = [], ""
+    pictured = all(aim_of(trick).check == _PICTURE for trick in verdicts["trick"])
     for trick, saliency, scalar, word in _keys(verdicts, "verdict"):
         for image in images_with(gallery, "after", saliency, scalar, trick)[:1]:
             drawn = drawn or image
+            check, made = aim_of(trick).check, (image, saliency, scalar)
+            aimed = tile(gallery, "wanted", *made, trick)
             cells = [
-                tile(gallery, "image", image),
-                _map(gallery, cosines, "before", image, saliency, scalar, _BEFORE),
-                _map(gallery, cosines, "after", image, saliency, scalar, trick),
-                tile(gallery, "picture", ""),
+                tile(gallery, "image", image, "", "", trick) or tile(gallery, "image", image),
+                _map(gallery, values, check, "before", *made, _BEFORE),
+                _map(gallery, values, check, "after", *made, trick),
+                tile(gallery, "picture", "") if check == _PICTURE else aimed,
             ]
             rows.append(PanelRow(f"{saliency}\n{scalar}", cells, word))
     return draw_maps(
@@ -67,27 +71,28 @@ def draw_trick(
         folder,
         name,
         title=f"Saliency maps before and after {name}",
-        columns=["image", "map before", "map after", "picture"],
-        footnote=f"Image {drawn}. {_NOTE} The coloured word is the verdict over all images, not "
-        "this one alone.",
+        columns=["image", "map before", "map after", "picture" if pictured else "wanted"],
+        footnote=f"Image {drawn}. {_notes(verdicts['trick'])} The coloured word is the verdict "
+        "over all images, not this one alone.",
     )
 
 
 def draw_examples(
-    gallery: Gallery, cosines: Cosines, verdicts: pd.DataFrame, folder: Path
+    gallery: Gallery, values: Shown, verdicts: pd.DataFrame, folder: Path
 ) -> list[Path]:
     """Several images and one map of each, before and after every trick.
 
     Args:
         gallery: the maps.
-        cosines: for the captions.
+        values: for the captions.
         verdicts: of all tricks.
         folder: where to.
 
     Returns:
         ``examples.png``; none without maps to draw.
     """
-    columns: dict[tuple[str, str, str, str], str] = {}
+    columns: dict[tuple[str, ...], str] = {}
+    wanted: dict[tuple[str, ...], str] = {}
     names: dict[str, None] = {}
     tricks = short_names(verdicts["trick"])
     for _, own in verdicts.groupby("trick", sort=False):
@@ -95,15 +100,26 @@ def draw_examples(
         found = {(t, a, b): images_with(gallery, "after", a, b, t) for t, a, b in _keys(own)}
         trick, saliency, scalar = max(found, key=lambda made: len(found[made]))
         names |= dict.fromkeys(found[trick, saliency, scalar])
-        columns["before", saliency, scalar, _BEFORE] = f"{saliency}\n{scalar}, before"
-        columns["after", saliency, scalar, trick] = f"after\n{tricks[trick]}"
+        check = aim_of(trick).check
+        columns[check, "before", saliency, scalar, _BEFORE] = f"{saliency}\n{scalar}, before"
+        columns[check, "after", saliency, scalar, trick] = f"after\n{tricks[trick]}"
+        if check == _PICTURE:
+            wanted["picture",] = "picture"
+        elif aim_of(trick).drawn:
+            wanted[saliency, scalar, trick] = f"wanted\n{tricks[trick]}"
     rows = [
         PanelRow(
             name,
             [
                 tile(gallery, "image", name),
-                *(_map(gallery, cosines, role, name, *made) for role, *made in columns),
-                tile(gallery, "picture", ""),
+                *(
+                    _map(gallery, values, check, role, name, *made)
+                    for check, role, *made in columns
+                ),
+                *(
+                    tile(gallery, "wanted", name, *made) or tile(gallery, "picture", "")
+                    for made in wanted
+                ),
             ],
         )
         for name in names
@@ -113,9 +129,16 @@ def draw_examples(
         folder,
         "examples",
         title="The same map on several images",
-        columns=["image", *columns.values(), "picture"],
-        footnote=_NOTE,
+        columns=["image", *columns.values(), *wanted.values()],
+        footnote=_notes(verdicts["trick"]),
     )
+
+
+def _notes(tricks: Iterable[str]) -> str:
+    """What the captions are."""
+    aims = {aim_of(trick).check: aim_of(trick) for trick in tricks}
+    others = [f"{aim.short}: {aim.says}." for check, aim in aims.items() if check != _PICTURE]
+    return " ".join([*([_COSINE] if _PICTURE in aims else []), *others, _AVERAGED])
 
 
 def _keys(verdicts: pd.DataFrame, *more: str) -> list[tuple[str, ...]]:
@@ -123,7 +146,8 @@ def _keys(verdicts: pd.DataFrame, *more: str) -> list[tuple[str, ...]]:
     return list(verdicts[names].astype(str).itertuples(index=False, name=None))
 
 
-def _map(gallery: Gallery, cosines: Cosines, role: str, *made: str) -> Tile | None:
-    """A map with its cosine below."""
-    cosine = cosines.get(made)
-    return tile(gallery, role, *made, caption="" if cosine is None else f"cos {cosine:.3f}")
+def _map(gallery: Gallery, values: Shown, check: str, role: str, *made: str) -> Tile | None:
+    """A map with how much of what is wanted it shows below."""
+    value = values.get((check, *made))
+    caption = "" if value is None else f"{_SHORT[check]} {value:.3f}"
+    return tile(gallery, role, *made, caption=caption)

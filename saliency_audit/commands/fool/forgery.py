@@ -1,7 +1,7 @@
 """A manipulated model: made by a trick, saved, and loaded back from disk to be measured."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency_audit.catalogue.entries import Variant, function_of
+from saliency_audit.commands.fool.lesson import Right, School, fitted, right
 from saliency_audit.errors import AuditError, UnsupportedError, lookup
 from saliency_audit.models import (
     LIKELIHOOD_SCALARS,
@@ -21,6 +22,7 @@ from saliency_audit.models import (
     save_state_dict,
 )
 from saliency_audit.tricks import TRICKS
+from saliency_audit.tricks.lesson import Change
 from saliency_audit.writing import replace_file
 
 
@@ -36,21 +38,27 @@ class Forgery:
         path: the file.
         gradient_bound: most that the L1 norm of the loss gradient can change (P0 App. B.1); None
             for tricks that promise nothing about it.
+        aim: what its maps shall show, a name in ``AIMS``.
+        change: to the images that it is measured on; None leaves them as they are.
+        held_out: of a trick that trains, which images held out are right before and after.
     """
 
     setting: str
     saved: Classifier
     modules: Classifier
     path: Path
-    gradient_bound: float | None
+    gradient_bound: float | None = None
+    aim: str = "picture"
+    change: Change | None = None
+    held_out: tuple[Right, Right] | None = None
 
 
 MODEL_FILES = (
-    *(f"{name}{suffix}" for name in TRICKS for suffix in (".pt2", ".pt")),
+    *(f"{name}{suffix}" for name in TRICKS for suffix in (".pt2", ".pt", ".safetensors")),
     *(
         f"{name}-{part}{suffix}"
         for name, trick in TRICKS.items()
-        for part in trick.edits
+        for part in (() if trick.trains else trick.edits)
         for suffix in (".pt2", ".pt", ".safetensors")
     ),
 )
@@ -69,7 +77,7 @@ def variant_of(trick: str, options: Mapping[str, Any]) -> Variant:
 def bounds(tricks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """What each trick promises: by setting and check, the largest value of any image."""
     variants = [variant_of(name, options) for name, options in tricks.items()]
-    return {variant.setting: dict(variant.promises) for variant in variants}
+    return {setting: dict(variant.promises) for variant in variants for setting in variant.settings}
 
 
 def forge(
@@ -83,7 +91,8 @@ def forge(
     strength: float = 10.0,
     batch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Forgery:
+    school: School | None = None,
+) -> list[Forgery]:
     """Make, save and reload one manipulated model.
 
     Args:
@@ -97,9 +106,11 @@ def forge(
         strength: norm of the picture's part over the median norm of the true gradient.
         batch_size: most images the model sees at once.
         options: of the trick.
+        school: what a trick that trains is trained by.
 
     Returns:
-        The forgery.
+        The forgery. For one that a patch sets off, three: without the patch, with it, and the given
+        model with it.
 
     Raises:
         UnsupportedError: the trick cannot be done on, or saved from, this model.
@@ -107,9 +118,15 @@ def forge(
     """
     options = dict(options or {})
     entry, variant = lookup("trick", TRICKS, trick), variant_of(trick, options)
+    if entry.trains:
+        assert school is not None
+        options["fit"] = partial(fitted, model, school)
     make = partial(entry.function, model, picture, images, targets, strength=strength, **options)
-    network = halve_on_oom(
-        lambda size: make(batch_size=size), batch_size or len(images), tell=lambda line: None
+    at_once = batch_size or len(images)
+    network = (
+        make(batch_size=at_once)
+        if entry.trains
+        else halve_on_oom(lambda size: make(batch_size=size), at_once, tell=lambda line: None)
     )
     path = _save(network, folder, trick, variant, model)
     scalars = LIKELIHOOD_SCALARS if variant.likelihoods else model.scalars
@@ -122,14 +139,39 @@ def forge(
         raise AuditError(f"{path.name} gives logits {difference:.1e} from those it was saved with")
     bound = entry.gradient_bound
     promised = None if bound is None else function_of(bound)(network, model.std)
-    return Forgery(variant.setting, saved, modules, path, promised)
+    made = Forgery(variant.setting, saved, modules, path, promised, variant.aim)
+    if school is None or not entry.trains:
+        return [made]
+    before = right(model, model, school)
+    made = replace(made, held_out=(before, right(saved, model, school)))
+    if variant.patch is None:
+        return [made]
+    change = variant.patch(model.input_shape)
+    clean, patched, control = variant.settings
+    return [
+        replace(made, setting=clean),
+        replace(
+            made,
+            setting=patched,
+            change=change,
+            held_out=(before, right(saved, model, school, change)),
+        ),
+        replace(
+            made,
+            setting=control,
+            saved=model,
+            modules=model,
+            change=change,
+            held_out=(before, right(model, model, school, change)),
+        ),
+    ]
 
 
 def _save(
     network: nn.Module, folder: Path, trick: str, variant: Variant, model: Classifier
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{trick}-{variant.edits}" if variant.edits else trick
+    stem = f"{trick}-{variant.edits}" if variant.edits and not TRICKS[trick].trains else trick
     if variant.edits and model.format == "module":
         path = folder / f"{stem}.safetensors"
         save_state_dict(network, path, metadata=activation_metadata(model.activation))

@@ -1,6 +1,6 @@
 """What a user can set of ``fool``."""
 
-from saliency_audit.catalogue.tricks import PICTURE, STRENGTH, TRICKS
+from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
     OF_MAPS,
@@ -20,11 +20,13 @@ OPTIONS = (
         choices=tuple(TRICKS),
         many=True,
         shown=False,
-        help="Manipulation, repeatable. Default: all.",
+        help="Manipulation, repeatable. Default: all but finetune and trigger, which train.",
     ),
     *options_of(TRICKS),
     PICTURE,
     STRENGTH,
+    TRAIN,
+    *OF_LESSON,
     Option(
         "fail_on",
         choices=("forged", "disturbed"),

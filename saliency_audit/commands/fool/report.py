@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.tricks import AIMS
 from saliency_audit.commands.fool.figures import draw_examples, draw_trick, short_names
 from saliency_audit.commands.fool.tables import (
+    aims_in,
     detail_tables,
     model_tables,
     promise_tables,
@@ -27,11 +29,12 @@ _COSINE = (
     "Columns: the trick. Numbers: mean cosine of the map's magnitude with the picture, before -> "
     "after; 1 is the picture itself."
 )
+_AIMED = "Columns: the trick. Numbers: how much of what is wanted the map shows, before -> after."
 _INTRODUCTION = (
     "A saliency map marks the pixels that a model is said to have decided by. Someone who owns the "
     "model's weights can add to it a part that changes no prediction and yet decides what such "
-    "maps show. This audit built such models, saved them, loaded them again, and looked whether "
-    "the usual maps now show a picture chosen beforehand.",
+    "maps show, or train them until they show it. This audit built such models, saved them, loaded "
+    "them again, and looked whether the usual maps now show what was chosen beforehand.",
     "A map that can be forged is no evidence of why a model decided, unless the weights are known "
     "to be honest. A map that stayed unmoved withstood these tricks, not every trick.",
 )
@@ -42,6 +45,8 @@ _OF_MODEL = (
     "scalar-agreement tells on a shifted model: it is the cosine of the logit's gradient with that "
     "of the centred logit, which no shift can move. Low means that something was added to all "
     "logits alike.",
+    "accuracy-drop, of a trick that trains, is how much lower the accuracy on training images held "
+    "out is than before; which weights are kept was decided on the same images.",
 )
 _LIMITS = (
     "Every number was measured on the manipulated models as loaded from the saved files, against "
@@ -91,21 +96,24 @@ def write_fool_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
-    gallery, cosines = gallery_of(examples), {} if results is None else _cosines(results)
+    gallery, values = gallery_of(examples), {} if results is None else _shown(results)
     figures: list[Picture] = []
     overview: list[Table] = []
+    legend = _COSINE
     if len(judged):
         overview = [verdict_table(verdicts)]
-        written += draw_table(overview[0], folder, "verdicts", title=_QUESTION, footnote=_COSINE)
+        wanted = aims_in(judged["trick"])
+        legend = " ".join([_AIMED, *(f"{each}." for each in wanted)]) if wanted else _COSINE
+        written += draw_table(overview[0], folder, "verdicts", title=_QUESTION, footnote=legend)
         for trick, stem in short_names(judged["trick"]).items():
             own = judged[judged["trick"] == trick]
             figures += captioned(
-                draw_trick(gallery, cosines, own, folder, stem),
+                draw_trick(gallery, values, own, folder, stem),
                 f"{described(trick, 'trick')}: each method's map on the given and on the "
                 "manipulated model, for one image.",
             )
         figures += captioned(
-            draw_examples(gallery, cosines, judged, folder), "The same method on several images."
+            draw_examples(gallery, values, judged, folder), "The same method on several images."
         )
     return written + write_page(
         folder,
@@ -114,7 +122,7 @@ def write_fool_report(
         run=run,
         introduction=_INTRODUCTION,
         parts=[
-            Section("Verdicts", (_COSINE,), tables=overview),
+            Section("Verdicts", (legend,), tables=overview),
             Section("What the words mean", terms=words or FOOL_WORDS),
             Section("The verdicts in numbers", tables=detail_tables(verdicts, results)),
             Section(
@@ -129,8 +137,10 @@ def write_fool_report(
     )
 
 
-def _cosines(results: pd.DataFrame) -> dict[tuple[str, ...], float]:
-    """Cosine with the picture by image, saliency, scalar and setting."""
-    rows = results[(results["check"] == "cosine-to-picture") & (results["status"] == "ok")]
-    keys = zip(rows["image"], rows["saliency"], rows["scalar"], rows["setting"], strict=True)
+def _shown(results: pd.DataFrame) -> dict[tuple[str, ...], float]:
+    """How much of what is wanted, by check, image, saliency, scalar and setting."""
+    checks = {aim.check for aim in AIMS.values()}
+    rows = results[results["check"].isin(checks) & (results["status"] == "ok")]
+    names = ["check", "image", "saliency", "scalar", "setting"]
+    keys = zip(*(rows[name] for name in names), strict=True)
     return dict(zip(keys, rows["value"].astype(float), strict=True))

@@ -1,9 +1,10 @@
 """The tables of ``fool``, for the terminal, the page and the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from saliency_audit.catalogue.tricks import aim_of
 from saliency_audit.report.table import RULE, Cell, Column, Table, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
@@ -17,6 +18,7 @@ from saliency_audit.report.wording import (
 )
 
 _WANTED = "cosine of the map with the wanted picture, before -> after"
+_AIMED = "how much of what is wanted the map shows, before -> after"
 
 
 def verdict_table(verdicts: pd.DataFrame) -> Table:
@@ -46,7 +48,17 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
         rows.append(("" if saliency == previous else str(saliency), str(scalar), *cells))
         previous = saliency
     heads = [short_name(trick).replace(" ", "\n") for trick in tricks]
-    return Table(["saliency", "scalar", *heads], rows, labels=2, title=_WANTED)
+    title = _AIMED if any("aim=" in trick for trick in tricks) else _WANTED
+    return Table(["saliency", "scalar", *heads], rows, labels=2, title=title)
+
+
+def aims_in(tricks: Iterable[str]) -> list[str]:
+    """What is wanted of the maps of each trick that aims at something else than the picture."""
+    return [
+        f"{short_name(trick)} wants {aim_of(trick).says}, at least {aim_of(trick).reached:g}"
+        for trick in dict.fromkeys(tricks)
+        if "aim=" in trick
+    ]
 
 
 def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[Table]:
@@ -58,9 +70,11 @@ def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[
     """
     shown: dict[tuple[str, ...], int] = {}
     if results is not None:
-        rows = results[(results["check"] == "cosine-to-picture") & (results["status"] == "ok")]
-        rows = rows[rows["value"].astype(float) >= 0.9]
-        shown = dict(rows.groupby(["setting", "saliency", "scalar"]).size())
+        for trick in dict.fromkeys(verdicts["trick"]):
+            aim = aim_of(trick)
+            own = results[(results["setting"] == trick) & (results["check"] == aim.check)]
+            own = own[(own["status"] == "ok") & (own["value"].astype(float) >= aim.reached)]
+            shown |= dict(own.groupby(["setting", "saliency", "scalar"]).size())
     columns = [
         Column("saliency", text_in("saliency")),
         Column("scalar", text_in("scalar", "none (control)")),
@@ -73,7 +87,7 @@ def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[
     if results is not None:
         columns.append(
             Column(
-                "with after ≥ 0.9",
+                "that show it",
                 lambda line: images(
                     shown.get((line["trick"], line["saliency"], line["scalar"]), 0), 0
                 ),

@@ -1,10 +1,10 @@
 """The answer of ``saliency-audit fool`` on the terminal."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
-from saliency_audit.commands.fool.tables import short_name, verdict_table
+from saliency_audit.commands.fool.tables import aims_in, short_name, verdict_table
 from saliency_audit.report.table import terminal
 
 if TYPE_CHECKING:
@@ -15,14 +15,19 @@ def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[Renderable
     """What each trick did to the model, and the verdicts as a table."""
     lines: list[RenderableType] = []
     for trick, group in promises.groupby("trick", sort=False):
-        worst = {line["check"]: (line["worst"], line["bound"]) for _, line in group.iterrows()}
-        lines.append(
-            f"{short_name(str(trick))}: predictions kept on "
-            f"{'every' if worst['prediction-kept'][0] == 1 else 'not every'} image; "
-            + ", ".join(
-                f"{check} at most {value:.1e} (bound {bound:.1e})"
-                for check, (value, bound) in worst.items()
-                if check != "prediction-kept"
-            )
+        worst = {line["check"]: line for _, line in group.iterrows()}
+        lines.append(f"{short_name(str(trick))}: " + ", ".join(map(_promise, worst.values())))
+    wanted = aims_in(verdicts["trick"])
+    return [*lines, *wanted, "", terminal(verdict_table(verdicts), wrap=True)]
+
+
+def _promise(line: "pd.Series[Any]") -> str:
+    check, worst, bound = line["check"], line["worst"], line["bound"]
+    if check == "prediction-kept":
+        return f"predictions kept on {'every' if worst == 1 else 'not every'} image"
+    if check == "accuracy-drop":
+        return (
+            f"accuracy {-100 * worst:+.1f} points on {line['n']} training images held out "
+            f"(bound -{100 * bound:g})"
         )
-    return [*lines, "", terminal(verdict_table(verdicts), wrap=True)]
+    return f"{check} at most {worst:.1e} (bound {bound:.1e})"

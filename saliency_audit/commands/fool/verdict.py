@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.tricks import TRICKS, aim_of
 from saliency_audit.stats.undefined import why_undefined
 
 FORGED, DISTURBED, UNMOVED, UNDEFINED = "forged", "disturbed", "unmoved", "undefined"
 
+_BEFORE = "stage=before"
 FOOL_WORDS = {
     FORGED: "the map shows the picture (mean cosine >= 0.9, its interval above that of the "
-    "unmanipulated model) while every prediction and probability stayed",
+    "unmanipulated model) while every prediction and probability stayed; of a trick that trains, "
+    "what was aimed at (as its table says), while the accuracy stayed",
     DISTURBED: "the map changed (mean cosine before/after < 0.9) but is not forged by the "
     "definition above; the picture may still be recognisable",
     UNMOVED: "the map stayed as it was (mean cosine before/after >= 0.9)",
@@ -21,6 +24,8 @@ FOOL_WORDS = {
     "compared",
 }
 
+OF_PREDICTIONS = ("prediction-kept", "prob-change", "accuracy-drop")
+"""Promises that a forgery must keep."""
 PROMISE_COLUMNS = ("trick", "check", "n", "n_undefined", "worst", "bound", "kept")
 VERDICT_COLUMNS = (
     "trick",
@@ -48,18 +53,25 @@ def kept_promises(results: pd.DataFrame, bounds: Mapping[str, Mapping[str, float
 
     Returns:
         ``trick,check,n,n_undefined,worst,bound,kept``; ``worst`` is the largest value of any image
-        (for prediction-kept the smallest, bound 1). ``kept`` is "yes", "no", or "undefined" where
+        (for prediction-kept the smallest, bound 1; of accuracy-drop, it is how much lower
+        held-out-accuracy is than before). ``kept`` is "yes", "no", or "undefined" where
         a value is missing.
     """
     rows = []
+    held_out = results[(results["check"] == "held-out-accuracy") & (results["setting"] == _BEFORE)]
+    before = held_out["value"].astype(float).mean()
     for setting, limits in bounds.items():
         of_trick = results[(results["setting"] == setting) & (results["saliency"] == "")]
         for check, bound in limits.items():
-            values = of_trick.loc[of_trick["check"] == check, "value"].astype(float)
+            drop, least = check == "accuracy-drop", check == "prediction-kept"
+            own = of_trick["check"] == ("held-out-accuracy" if drop else check)
+            values = of_trick.loc[own, "value"].astype(float)
             measured = values.dropna()
-            least = check == "prediction-kept"
             worst = (measured.min() if least else measured.max()) if len(measured) else np.nan
-            within = worst >= bound if least else worst <= bound
+            if drop:
+                worst = before - measured.mean()
+            # An image more or less is less than a float can tell.
+            within = worst >= bound if least else worst <= bound + 1e-9 * drop
             whole = len(measured) and len(measured) == len(values)
             rows.append(
                 {
@@ -79,7 +91,7 @@ def all_kept(promises: pd.DataFrame) -> dict[str, bool | None]:
     """By setting, whether predictions and probabilities stayed; None where one is undefined."""
     kept: dict[str, bool | None] = {}
     for setting, group in promises.groupby("trick", sort=False):
-        words = set(group.loc[group["check"].isin(["prediction-kept", "prob-change"]), "kept"])
+        words = set(group.loc[group["check"].isin(OF_PREDICTIONS), "kept"])
         kept[str(setting)] = False if "no" in words else None if "undefined" in words else True
     return kept
 
@@ -92,8 +104,8 @@ def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.
         kept: by setting of a trick, whether predictions and probabilities stayed.
 
     Returns:
-        ``VERDICT_COLUMNS``; before and after are mean cosines of |map| with the picture, cosine
-        is that of the map before with the map after.
+        ``VERDICT_COLUMNS``; before and after are means of the aim's check, which for a picture is
+        the cosine of |map| with it; cosine is that of the map before with the map after.
     """
     lines = {
         (line["check"], line["setting"], line["saliency"], line["scalar"]): line
@@ -103,8 +115,9 @@ def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.
     for (check, setting, saliency, scalar), line in lines.items():
         if check != "cosine" or setting not in kept:
             continue
-        before = lines["cosine-to-picture", "stage=before", saliency, scalar]
-        after = lines["cosine-to-picture", setting, saliency, scalar]
+        aim = aim_of(setting)
+        before = lines[aim.check, _BEFORE, saliency, scalar]
+        after = lines[aim.check, setting, saliency, scalar]
         rows.append(
             {
                 "trick": setting,
@@ -119,7 +132,7 @@ def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.
                 "cosine": line["mean"],
                 "n": line["n"],
                 "n_undefined": line["n_undefined"],
-                "verdict": _verdict(before, after, line, kept[setting]),
+                "verdict": _verdict(before, after, line, kept[setting], aim.reached),
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
@@ -130,13 +143,14 @@ def _verdict(
     after: Mapping[Hashable, Any],
     cosine: Mapping[Hashable, Any],
     kept: bool | None,
+    reached: float,
 ) -> str:
     ends = [before["mean"], before["ci_high"], after["mean"], after["ci_low"], cosine["mean"]]
     if kept is None or not np.isfinite(np.array(ends, dtype=float)).all():
         return UNDEFINED
     if why_undefined(cosine["n"], cosine["n_undefined"]):
         return UNDEFINED
-    if kept and after["mean"] >= 0.9 and after["ci_low"] > before["ci_high"]:
+    if kept and after["mean"] >= reached and after["ci_low"] > before["ci_high"]:
         return FORGED
     if cosine["mean"] < 0.9:
         return DISTURBED
@@ -154,15 +168,28 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, im
     """
     parts = []
     for setting, kept_all in kept.items():
-        name = setting.removeprefix("trick=").split(";")[0]
+        if ";on=control" in setting:
+            continue
+        trick, *options = setting.removeprefix("trick=").split(";")
+        name = trick + {"on=patch": " with its patch", "on=clean": " without its patch"}.get(
+            options[0] if options else "", ""
+        )
         mine = verdicts[(verdicts["trick"] == setting) & (verdicts["scalar"] != "")]
         count = {word: int((mine["verdict"] == word).sum()) for word in FOOL_WORDS}
         methods = ", ".join(dict.fromkeys(mine.loc[mine["verdict"] == FORGED, "saliency"]))
-        price = {
-            True: f"without changing one prediction on {images} images",
-            False: f"but predictions or probabilities changed on {images} images",
-            None: f"with predictions undefined on some of {images} images",
-        }[kept_all]
+        price = (
+            {
+                True: "with the accuracy kept",
+                False: "but the accuracy fell further than allowed",
+                None: "with an accuracy that is undefined",
+            }
+            if TRICKS[trick].trains
+            else {
+                True: f"without changing one prediction on {images} images",
+                False: f"but predictions or probabilities changed on {images} images",
+                None: f"with predictions undefined on some of {images} images",
+            }
+        )[kept_all]
         others = ", ".join(f"{n} {word}" for word, n in count.items() if n and word != FORGED)
         parts.append(
             f"{name} forged {count[FORGED]} of {len(mine)} maps"

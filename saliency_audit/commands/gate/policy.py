@@ -11,6 +11,7 @@ from typing import Any, Literal
 from saliency_audit.budget import check_range
 from saliency_audit.catalogue.attacks import ATTACKS, TARGET_MAP
 from saliency_audit.catalogue.needs import NEEDS, lacking, takers
+from saliency_audit.catalogue.tricks import TRICKS, UNTRAINED
 from saliency_audit.commands.attack.audit import check_attack
 from saliency_audit.commands.attack.verdict import ATTACK_WORDS
 from saliency_audit.commands.fool.verdict import FOOL_WORDS
@@ -30,7 +31,6 @@ from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import SCALARS
 from saliency_audit.options import Option
 from saliency_audit.setting import eps_text
-from saliency_audit.tricks import TRICKS
 
 KINDS = ("metric", "trick", "attack")
 OWNERS = {check: name for name, metric in METRICS.items() for check in metric.checks}
@@ -269,10 +269,15 @@ def _checks(
     kind = kinds[0]
     name = checked("[[check]]", {kind: table[kind]}, CHECK)[kind]
     registries: dict[str, Mapping[str, Any]]
-    registries = {"metric": OWNERS, "trick": TRICKS, "attack": _ON_MAPS}
+    registries = {"metric": OWNERS, "trick": dict.fromkeys(UNTRAINED), "attack": _ON_MAPS}
     if name in ("pgd", "random") and kind == "attack":
         raise InputError(
             f'attack "{name}" aims at no map; write metric = "robust-accuracy"', option=kind
+        )
+    if kind == "trick" and name in TRICKS and TRICKS[name].trains:
+        raise InputError(
+            f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
+            option=kind,
         )
     lookup(kind, registries[kind], name, option=kind)
     options = options_by_key(kind, name)
