@@ -12,6 +12,7 @@ FRAME = 7
 """A frame at the border takes a 7th of the shorter side."""
 SALIENT = 0.1
 """Share of the pixels that are called salient."""
+_NOTHING = 1e-9
 
 
 def stretched(saliency: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ def away_from_center(shown: Tensor, wanted: Tensor) -> Tensor:
         wanted: the map as it was.
     """
     size = torch.tensor(shown.shape[1:], dtype=shown.dtype, device=shown.device)
-    moved = (mass_center(shown) - mass_center(wanted)) / size
+    # A map of nothing has its centre in the middle, and no NaN.
+    moved = (mass_center(shown + _NOTHING) - mass_center(wanted + _NOTHING)) / size
     # Unlike abs, of a slope at 0 too, where a training starts.
     return -torch.where(moved < 0, -moved, moved).sum(1)
 

@@ -27,7 +27,7 @@ OF_ATTACKS |= {"restore_class", "steps", "step_size", "batch_size", "decay"}
 NOUNS = {
     "method": (METHODS, OF_METHODS),
     "metric": (METRICS, set()),
-    "trick": (TRICKS, {"strength", "batch_size"}),
+    "trick": (TRICKS, {"strength", "batch_size", "fit"}),
     "objective": (OBJECTIVES, set()),
     "attack": (ATTACKS, OF_ATTACKS),
     "search": (SEARCHES, OF_ATTACKS | {"rule"}),
@@ -83,8 +83,12 @@ def test_a_trick_says_what_it_promises_for_each_of_its_options():
             for choice in option.choices
         ]
         assert all(variant.setting.startswith(f"trick={name}") for variant in made)
-        assert {variant.edits for variant in made} == {"", *trick.edits}
-        assert all({"prediction-kept", "prob-change"} <= set(v.promises) for v in made)
+        assert {variant.edits for variant in made} == {
+            *([] if trick.trains else [""]),
+            *trick.edits,
+        }
+        kept = {"accuracy-drop"} if trick.trains else {"prediction-kept", "prob-change"}
+        assert all(kept <= set(variant.promises) for variant in made)
 
 
 def test_presets_name_what_there_is():

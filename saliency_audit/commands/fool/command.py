@@ -43,9 +43,10 @@ def check(given: Given) -> None:
     if not any(TRICKS[name].trains for name in played):
         for option in (TRAIN, *OF_LESSON):
             if option.name in given.said:
+                trained = " or ".join(name for name in TRICKS if name not in UNTRAINED)
                 raise InputError(
-                    f"{option.flag} is for --trick finetune or trigger, not {', '.join(played)}; "
-                    "leave it or ask for that"
+                    f"{option.flag} is for --trick {trained}, not {', '.join(played)}; leave it or "
+                    "ask for that"
                 )
     elif given.forge not in METHODS:
         lookup("saliency method", METHODS, given.forge)

@@ -1,7 +1,7 @@
 """Weights trained to forge maps, by the loop that trains for everything else (Heo et al. 2019)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageBatch, ImageData, batches, held_out
-from saliency_audit.errors import InputError, UnsupportedError, lookup
+from saliency_audit.errors import AuditError, InputError, UnsupportedError, lookup
+from saliency_audit.maps import is_defined
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, copied
 from saliency_audit.seeding import generators
+from saliency_audit.stats.undefined import MOST_UNDEFINED
 from saliency_audit.training.loop import accelerator, train
 from saliency_audit.training.recipe import Recipe
 from saliency_audit.training.step import Loss, Step, steady
@@ -125,19 +127,27 @@ def fitted(
         seen = [right(asked, model, school, change) for change in (None, *changes)]
         return [float(each.values.mean()) for each in seen]
 
-    def unlike(batch: ImageBatch) -> float:
+    def looked_at(batch: ImageBatch) -> tuple[float, float]:
+        """How far the student's maps are from what is wanted, and how many there are."""
         drawn = generators(school.seed, batch.names, forge, batch.images.device)
+        asked, there = lesson(batch.images, drawn), []
+
+        def explain(model: Classifier, pixels: Tensor, classes: Tensor) -> Tensor:
+            maps = asked.explain(model, pixels, classes)
+            if model is student:
+                there.append(is_defined(maps).double())
+            return maps
+
         with student.audited():
-            terms = loss(lesson(batch.images, drawn))
-        return float(
-            sum(value.detach() for name, value in terms.items() if name != "cross-entropy")
-        )
+            terms = loss(replace(asked, explain=explain))
+        moved = [value for name, value in terms.items() if name != "cross-entropy"]
+        return float(torch.stack(moved).sum().detach()), float(torch.cat(there).mean())
 
     watched = next(
         batches(school.held_out, batch_size=min(WATCHED, school.at_once), device=model.mean.device)
     )
     before = accuracy(model)[0]
-    best, weights, at = unlike(watched), _weights(student), 0
+    (best, least), weights, at = looked_at(watched), _weights(student), 0
     step = min(school.batch_size, len(school.images))
     most = min(school.at_once, max(1, PART // (model.input_shape[1] * model.input_shape[2])))
     # The fewest parts of equal size.
@@ -154,27 +164,34 @@ def fitted(
     )
     together = accelerator(model.mean.device, accumulate=parts)
     every = max(1, school.max_steps // LOOKS)
-    for trained in train(
-        student,
-        school.images,
-        Objective(objective, "", ""),
-        recipe=recipe,
-        seed=school.seed,
-        workers=school.workers,
-        together=together,
-    ):
-        school.advance(trained.step, trained.steps)
-        if trained.step % every and trained.step != trained.steps:
-            continue
-        far = unlike(watched)
-        if far < best and min(accuracy(student)) >= before - max_accuracy_drop:
-            best, weights, at = far, _weights(student), trained.step
+    done = 0
+    try:
+        for trained in train(
+            student,
+            school.images,
+            Objective(objective, "", ""),
+            recipe=recipe,
+            seed=school.seed,
+            workers=school.workers,
+            together=together,
+        ):
+            school.advance(trained.step, trained.steps)
+            done = trained.step
+            if trained.step % every and trained.step != trained.steps:
+                continue
+            far, there = looked_at(watched)
+            # A map of nothing is off what was salient, too, but shows nothing.
+            shows = far < best and there >= least - MOST_UNDEFINED
+            if shows and min(accuracy(student)) >= before - max_accuracy_drop:
+                best, weights, at = far, _weights(student), trained.step
+    except AuditError as error:
+        school.tell(f"WARNING: {error}")
     student.network.load_state_dict(weights)
     if at:
-        school.tell(f"trained {trained.steps} steps; kept are the weights of step {at}")
+        school.tell(f"trained {done} steps; kept are the weights of step {at}")
     else:
         school.tell(
-            f"WARNING: trained {trained.steps} steps, but none moved the maps and kept the "
+            f"WARNING: trained {done} steps, but none moved the maps and kept the "
             f"accuracy within {max_accuracy_drop:g}, so the weights are as given; change --lr (now "
             f"{school.lr:g}), --max-steps or --max-accuracy-drop"
         )
