@@ -20,21 +20,19 @@ Shown = Mapping[tuple[str, ...], float]
 
 
 def short_names(tricks: Iterable[str]) -> dict[str, str]:
-    """A name for each setting of a trick: the trick's own, with its options where two share it.
+    """A name for each setting of a trick: the trick's own, with the options that tell two apart.
 
     >>> short_names(["trick=loss-sine;eps=0.1", "trick=shift;shift=head", "trick=shift;shift=line"])
     {'trick=loss-sine;eps=0.1': 'loss-sine', 'trick=shift;shift=head': 'shift-head', \
 'trick=shift;shift=line': 'shift-line'}
     """
-    values = {
-        setting: [part.split("=")[-1] for part in setting.split(";")]
-        for setting in dict.fromkeys(tricks)
-    }
-    first = [parts[0] for parts in values.values()]
-    return {
-        setting: parts[0] if first.count(parts[0]) == 1 else "-".join(parts)
-        for setting, parts in values.items()
-    }
+    parts = {setting: setting.split(";") for setting in dict.fromkeys(tricks)}
+    names = {}
+    for setting, (trick, *options) in parts.items():
+        same = [set(others) for name, *others in parts.values() if name == trick]
+        own = [option for option in options if not all(option in others for others in same)]
+        names[setting] = "-".join(part.split("=")[-1] for part in (trick, *own))
+    return names
 
 
 def draw_trick(
@@ -92,7 +90,7 @@ def draw_examples(
         ``examples.png``; none without maps to draw.
     """
     columns: dict[tuple[str, ...], str] = {}
-    wanted: dict[tuple[str, ...], str] = {}
+    wanted: dict[str, tuple[str, ...]] = {}
     names: dict[str, None] = {}
     tricks = short_names(verdicts["trick"])
     for _, own in verdicts.groupby("trick", sort=False):
@@ -104,9 +102,9 @@ def draw_examples(
         columns[check, "before", saliency, scalar, _BEFORE] = f"{saliency}\n{scalar}, before"
         columns[check, "after", saliency, scalar, trick] = f"after\n{tricks[trick]}"
         if check == _PICTURE:
-            wanted["picture",] = "picture"
+            wanted[check] = ()
         elif aim_of(trick).drawn:
-            wanted[saliency, scalar, trick] = f"wanted\n{tricks[trick]}"
+            wanted.setdefault(check, (saliency, scalar, trick))
     rows = [
         PanelRow(
             name,
@@ -117,8 +115,8 @@ def draw_examples(
                     for check, role, *made in columns
                 ),
                 *(
-                    tile(gallery, "wanted", name, *made) or tile(gallery, "picture", "")
-                    for made in wanted
+                    tile(gallery, "wanted", name, *made) if made else tile(gallery, "picture", "")
+                    for made in wanted.values()
                 ),
             ],
         )
@@ -129,7 +127,11 @@ def draw_examples(
         folder,
         "examples",
         title="The same map on several images",
-        columns=["image", *columns.values(), *wanted.values()],
+        columns=[
+            "image",
+            *columns.values(),
+            *("wanted" if m else "picture" for m in wanted.values()),
+        ],
         footnote=_notes(verdicts["trick"]),
     )
 

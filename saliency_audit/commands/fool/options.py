@@ -20,7 +20,7 @@ OPTIONS = (
         choices=tuple(TRICKS),
         many=True,
         shown=False,
-        help="Manipulation, repeatable. Default: all but finetune and trigger, which train.",
+        help="Manipulation, repeatable. Default: all that need no training.",
     ),
     *options_of(TRICKS),
     PICTURE,

@@ -53,12 +53,9 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
 
 
 def aims_in(tricks: Iterable[str]) -> list[str]:
-    """What is wanted of the maps of each trick that aims at something else than the picture."""
-    return [
-        f"{short_name(trick)} wants {aim_of(trick).says}, at least {aim_of(trick).reached:g}"
-        for trick in dict.fromkeys(tricks)
-        if "aim=" in trick
-    ]
+    """What tricks want that aim at something, each once."""
+    aims = {aim_of(trick).says: aim_of(trick) for trick in tricks if "aim=" in trick}
+    return [f"wanted: {aim.says}, at least {aim.reached:g} to be forged" for aim in aims.values()]
 
 
 def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[Table]:
