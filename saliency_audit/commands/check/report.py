@@ -27,7 +27,7 @@ _INTRODUCTION = (
 )
 _ACCURACY = (
     "The same network behind the preprocessing that others are usually trained with. If one of "
-    "them is right on many more images, --mean and --std are probably not what it was trained with.",
+    "them is right on many more images, it was probably trained with those.",
 )
 _METHODS = (
     "Whether there is a map was looked at with few samples and steps; passes are those of a map as "
