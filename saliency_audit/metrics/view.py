@@ -37,7 +37,8 @@ class View:
         dataset_mean: mean colour of all images, ``(c,)``; None unless a fill asks for it.
         beside: what this metric needs beside them, by name in ``NEEDS``: "other", a second model;
             "judge", the model whose accuracy is measured; "annotations", ``(n, h, w)``, >= 0, what
-            people looked at or marked, NaN where there is none.
+            people looked at or marked, NaN where there is none; "train", ``(model, *, seed,
+            **options) -> copy`` that goes by a trigger, see `known_answer`.
         attack: ``(model, images, *, names, eps, steps, norm, restarts) -> images``, PGD on the
             predicted class, on the 8-bit grid.
         draw: whether pictures of the first image are wanted.
