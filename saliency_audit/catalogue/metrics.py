@@ -242,7 +242,7 @@ PATCH_OPACITY = Option(
     "fraction",
     range=Range(0, 1, above=True),
     panel=_OTHER,
-    help="known-answer: how much of its pattern stands in place of the image; default 0.5.",
+    help="known-answer: how much of its pattern stands in place of the image; default 0.7.",
 )
 PLANT_STEPS = Option(
     "plant_steps",

@@ -17,7 +17,7 @@ def known_answer(
     view: View,
     *,
     patch_side: int | None = None,
-    patch_opacity: float = 0.5,
+    patch_opacity: float = 0.7,
     plant_steps: int = 400,
     plant_lr: float = 0.001,
 ) -> list[Measured]:
