@@ -82,8 +82,14 @@ def known_answer(
     top = top_pixels(shown.nan_to_num(), count, seed=view.seed)
     recall = (top & laid.inside).sum((1, 2)).double() / count
     tests = is_defined(shown) & follows & (planted.learned >= LEARNED)
-    pictures = {"patched": laid.images[0]} if view.draw and first else {}
-    found = [Measured(recall.where(tests, torch.nan), setting=setting, pictures=pictures)]
+    found = [
+        Measured(
+            recall.where(tests, torch.nan),
+            setting=setting,
+            pictures={"patch": laid.images[0], "map": maps[0].mean(0)} if view.draw else {},
+            roles=("patched", "patched-map"),
+        )
+    ]
     if first:
         agrees = own == view.logits.argmax(1)
         found += [

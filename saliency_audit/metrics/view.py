@@ -108,6 +108,7 @@ class Measured:
         curve: ``(n, len(x))``.
         pictures: of the first image, by what the picture shows, such as ``removed=0.25``:
             ``(c, h, w)`` images or ``(h, w)`` maps.
+        roles: of its images and of its maps, as `types.Example` has them.
         rows: False for what is a curve only.
     """
 
@@ -118,4 +119,5 @@ class Measured:
     x: Sequence[float] = ()
     curve: Tensor | None = None
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    roles: tuple[str, str] = ("perturbed", "randomised")
     rows: bool = True
