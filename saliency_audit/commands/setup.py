@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +58,7 @@ class Setup:
         screen: what the user sees.
         notes: lines the user was told.
         load: loads a further model for the same images.
+        open: opens further images for the same model, prepared alike.
         nature: what kind of function the model is, as its first images tell.
     """
 
@@ -67,6 +69,7 @@ class Setup:
     quiet: bool
     screen: "Screen"
     load: "Callable[[str], Classifier]"
+    open: "Callable[[str], ImageData]"
     nature: "Nature"
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
@@ -129,15 +132,15 @@ def prepare(
     )
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
-    images = open_data(
-        given.data,
+    opened = partial(
+        open_data,
         input_shape=classifier.input_shape,
         resize=classifier.resize if given.resize is None else given.resize,
         classes_file=given.classes,
         outputs=outputs,
-        max_samples=given.max_samples,
         seed=given.seed,
     )
+    images = opened(given.data, max_samples=given.max_samples)
     at_once = (
         auto_batch_size(classifier.input_shape, place)
         if given.batch_size == "auto"
@@ -172,7 +175,7 @@ def prepare(
 
     found = examined(classifier)
     quiet = given.quiet or not processes.main
-    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, found)
+    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, opened, found)
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
