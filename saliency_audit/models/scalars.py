@@ -1,4 +1,8 @@
-"""The explained scalar: the number, computed from the logits, whose map is drawn."""
+"""The explained scalar: the number, computed from the logits, whose map is drawn.
+
+Computed in float64 and left there, whatever the type of the logits: round-off of a half-precision
+network would otherwise be taken for a change. (On devices without float64, in their own type.)
+"""
 
 from collections.abc import Callable
 
@@ -19,17 +23,17 @@ def _precisely(logits: Tensor) -> Tensor:
 
 def logit(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y. Anyone may add the same function to all logits without changing a prediction."""
-    return _of_target(logits, targets)
+    return _of_target(_precisely(logits), targets)
 
 
 def log_prob(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of y. Cannot be moved by a shift of all logits."""
-    return _of_target(_precisely(logits).log_softmax(1), targets).to(logits.dtype)
+    return _of_target(_precisely(logits).log_softmax(1), targets)
 
 
 def prob(logits: Tensor, targets: Tensor) -> Tensor:
     """p_y. Its gradient p (1 - p) vanishes where the model is sure: 1e-13 at a logit gap of 30."""
-    return _of_target(_precisely(logits).softmax(1), targets).to(logits.dtype)
+    return _of_target(_precisely(logits).softmax(1), targets)
 
 
 def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -39,13 +43,15 @@ def loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y minus the largest other logit."""
-    others = logits.scatter(1, targets[:, None], -torch.inf)
-    return _of_target(logits, targets) - others.amax(1)
+    precise = _precisely(logits)
+    others = precise.scatter(1, targets[:, None], -torch.inf)
+    return _of_target(precise, targets) - others.amax(1)
 
 
 def centred_logit(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y minus the mean logit: the representative of f that no shift can move (P0 section 2)."""
-    return _of_target(logits, targets) - logits.mean(1)
+    precise = _precisely(logits)
+    return _of_target(precise, targets) - precise.mean(1)
 
 
 SCALARS: dict[str, Scalar] = {
@@ -61,7 +67,7 @@ SCALARS: dict[str, Scalar] = {
 LIKELIHOOD_SCALARS: dict[str, Scalar] = {
     **SCALARS,
     "log-prob": logit,
-    "prob": lambda outputs, targets: _of_target(outputs, targets).exp(),
-    "loss": lambda outputs, targets: -_of_target(outputs, targets),
+    "prob": lambda outputs, targets: logit(outputs, targets).exp(),
+    "loss": lambda outputs, targets: -logit(outputs, targets),
 }
 """For a model whose outputs are log-likelihoods as they stand, which no softmax normalises."""

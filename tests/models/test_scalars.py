@@ -57,6 +57,15 @@ def test_log_likelihoods_are_read_as_they_stand(name):
     assert torch.allclose(moved, same) == (name in ("margin", "centred-logit"))
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", SCALARS)
+def test_what_is_read_off_half_precision_logits_stays_in_float64(name, half):
+    logits = LOGITS.to(half)
+    read = SCALARS[name](logits, TARGETS)
+    assert read.dtype == torch.float64
+    assert torch.equal(read, SCALARS[name](logits.double(), TARGETS))
+
+
 def test_an_unknown_scalar_suggests_the_nearest():
     model = Classifier(torch.nn.Flatten(), input_shape=(1, 1, 3))
     with pytest.raises(InputError, match="Did you mean 'log-prob'"):
