@@ -218,6 +218,10 @@ class Classifier(nn.Module):
         """Images that went forward so far, through this model and those it was replaced by."""
         return self._passes[0]
 
+    def strongest(self, logits: Tensor) -> Tensor:
+        """The largest logit of each image, ``(n,)``; z of one output, whose other logit is 0."""
+        return logits[:, 1] if self.reading.one else logits.amax(1)
+
     def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
         """The explained scalar of each row of logits, ``(n,)``.
 
@@ -271,7 +275,7 @@ class Classifier(nn.Module):
             InputError: the model does not take the images, or its output is not a finite
                 ``(n, classes)`` tensor.
         """
-        with torch.no_grad():
+        with Last(SIGMOID) as last, torch.no_grad():
             output = self._whole(images)
         place = find(output, len(images), name=self.name, wanted=self.output)
         tensor = picked(output, place)
@@ -283,10 +287,18 @@ class Classifier(nn.Module):
                 f"{self.name} returns {tuple(tensor.shape)} for {len(images)} images; "
                 "a classifier must return one row of logits per image, (n, classes)"
             )
+        sigmoid = last.seen is not None and last.seen[1] is tensor or _traced_sigmoid(self.network)
         one: One = ""
         if tensor.ndim == 1 or tensor.shape[1] == 1:
-            one = "probability" if self._ends_in_sigmoid(images, place) else "logit"
+            one = "probability" if sigmoid else "logit"
             line = _of_one(self.name, one)
+            self.notes += [] if line in self.notes else [line]
+        elif sigmoid:
+            line = (
+                f"WARNING: {self.name} returns {tensor.shape[1]} sigmoids, each a probability of "
+                "its own (multi-label?): they are audited as logits of classes that exclude each "
+                "other; give the model without its sigmoid if they do"
+            )
             self.notes += [] if line in self.notes else [line]
         elif why := _embeds(self.network, tensor):
             raise InputError(embedding(self.name, why))
@@ -325,14 +337,12 @@ class Classifier(nn.Module):
         self._dtype = kind
         return self._run(images, self.network)
 
-    def _ends_in_sigmoid(self, images: Tensor, place: Place) -> bool:
-        if self.format == "torchscript":
-            graph = getattr(self.network, "inlined_graph", None)
-            outputs = [] if graph is None else list(graph.outputs())
-            return any(value.node().kind() == "aten::sigmoid" for value in outputs)
-        with Last(SIGMOID) as last, torch.no_grad():
-            output = picked(self._run(images, self.network), place)
-        return last.seen is not None and last.seen[1] is output
+
+def _traced_sigmoid(network: nn.Module) -> bool:
+    """Whether a TorchScript program returns what a sigmoid gave."""
+    graph = getattr(network, "inlined_graph", None)
+    outputs = [] if graph is None else list(graph.outputs())
+    return any(value.node().kind() == "aten::sigmoid" for value in outputs)
 
 
 def _named(place: Place) -> str:

@@ -199,7 +199,7 @@ def _differentiated(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor |
             return logits.detach(), None, reason
         try:
             (gradients,) = torch.autograd.grad(
-                logits.amax(1).sum(), pixels, allow_unused=True, materialize_grads=True
+                model.strongest(logits).sum(), pixels, allow_unused=True, materialize_grads=True
             )
         except (RuntimeError, NotImplementedError) as error:
             if isinstance(error, torch.OutOfMemoryError):

@@ -144,7 +144,7 @@ def _find_last(model: Classifier, image: Tensor) -> str:
             f"no layer of {model.name} is a map of the image; name one with --layer"
         )
     gradients = torch.autograd.grad(
-        logits.amax(1).sum(), [tensor for tensor, _, _ in maps], allow_unused=True
+        model.strongest(logits).sum(), [tensor for tensor, _, _ in maps], allow_unused=True
     )
     used = [
         (gradient, group)

@@ -74,7 +74,9 @@ def logit_gradient_norm(
     model: Classifier, images: Tensor, targets: Tensor, *, batch_size: int | None = None
 ) -> float:
     """Median over images of the L2 norm of the logit's gradient, in logits per pixel unit."""
-    gradients = input_gradient(model, images, targets, batch_size=batch_size)
+    # Of one output z the logit of class 0 is 0, and the margin z or -z.
+    scalar = "margin" if model.reading.one else "logit"
+    gradients = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
     norms = gradients.flatten(1).norm(dim=1)
     norms = norms[norms.isfinite()]
     return float(norms.median()) if len(norms) else 0.0
@@ -99,7 +101,8 @@ def logit_shift(
     each given image, so that the gradient there is exactly :math:`\alpha T`; one anchor per image
     is stored. ``head``: no new layer, one vector is added to every row of the last linear layer,
     see `head_shift`.
-    Of a network that returns probabilities a softmax takes every shift off again: its maps stay.
+    Of a network that returns probabilities a softmax takes every shift off again: its maps stay;
+    so do those of one output, which is the difference of its two logits.
     :math:`\alpha \|T\| = strength \cdot \mathrm{median} \|\nabla f_y\|`.
 
     Args:
