@@ -35,8 +35,8 @@ ARGUMENT = Option(
     "model",
     shown=False,
     metavar="[MODEL]",
-    help="model.pt2, model.pt, model.safetensors, torchvision:NAME, timm:NAME; without it,"
-    " the bundled model.",
+    help="model.pt2, model.pt, model.safetensors, torchvision:NAME, timm:NAME, hf:FOLDER or"
+    " hf:NAME; without it, the bundled model.",
 )
 OF_MODEL = (
     Option(

@@ -287,7 +287,9 @@ class Classifier(nn.Module):
                 f"{self.name} returns {tuple(tensor.shape)} for {len(images)} images; "
                 "a classifier must return one row of logits per image, (n, classes)"
             )
-        sigmoid = last.seen is not None and last.seen[1] is tensor or _traced_sigmoid(self.network)
+        sigmoid = (last.seen is not None and last.seen[1] is tensor) or _traced_sigmoid(
+            self.network
+        )
         one: One = ""
         if tensor.ndim == 1 or tensor.shape[1] == 1:
             one = "probability" if sigmoid else "logit"

@@ -17,6 +17,7 @@ from saliency_audit.models.classifier import Classifier
 from saliency_audit.models.exported import load_exported
 from saliency_audit.models.files import Kind, kind_of, sha256_of
 from saliency_audit.models.found import Found
+from saliency_audit.models.hugging_face import from_hugging_face
 from saliency_audit.models.named import bundled, from_timm, from_torchvision
 from saliency_audit.models.save import save
 from saliency_audit.models.scalars import Scalar
@@ -44,8 +45,8 @@ def load(
     """Load any classifier.
 
     Args:
-        spec: None or ``bundled:fashion-mnist``, a model file, ``torchvision:NAME[@WEIGHTS]`` or
-            ``timm:NAME``.
+        spec: None or ``bundled:fashion-mnist``, a model file, ``torchvision:NAME[@WEIGHTS]``,
+            ``timm:NAME``, or ``hf:FOLDER`` or ``hf:NAME``.
         arch: architecture of a state dict: ``torchvision:NAME``, ``timm:NAME`` or
             ``package.module:factory``; None recognises torchvision's own.
         size: side of an image, or its height and width; None takes what the source says, or
@@ -144,7 +145,11 @@ def _find(
     spec: str | None, *, arch: str | None, trust_pickle: bool, device: torch.device | str
 ) -> Found:
     where, _, name = (spec or BUNDLED).partition(":")
-    by_name = {"torchvision": from_torchvision, "timm": from_timm}
+    by_name = {
+        "torchvision": from_torchvision,
+        "timm": from_timm,
+        "hf": from_hugging_face,
+    }
     if spec is None or spec == BUNDLED or (where in by_name and name):
         if arch is not None:
             raise InputError(f"--arch is for state dicts, and {spec or BUNDLED} is none; leave it")
@@ -155,7 +160,7 @@ def _find(
         hint = (
             f"did you mean torchvision:{near[0]}?"
             if near
-            else f"give a file, torchvision:NAME, timm:NAME or {BUNDLED}"
+            else f"give a file, torchvision:NAME, timm:NAME, hf:FOLDER or {BUNDLED}"
         )
         raise InputError(f"model file '{spec}' does not exist; {hint}")
     kind = kind_of(path)
