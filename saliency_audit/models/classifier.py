@@ -26,7 +26,7 @@ from saliency_audit.models.reading import (
     find,
     picked,
 )
-from saliency_audit.models.scalars import SCALARS, Scalar
+from saliency_audit.models.scalars import ONE_OUTPUT_SCALARS, SCALARS, Scalar
 from saliency_audit.models.surrogates import Surrogate, surrogate
 from saliency_audit.models.taken import FAILURES, type_taken, why_not
 
@@ -225,6 +225,8 @@ class Classifier(nn.Module):
     def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
         """The explained scalar of each row of logits, ``(n,)``.
 
+        Of a network of one output they are `ONE_OUTPUT_SCALARS`.
+
         Args:
             scalar: a name in ``SCALARS``.
             logits: ``(n, classes)``, this model's output.
@@ -233,7 +235,8 @@ class Classifier(nn.Module):
         Raises:
             InputError: no scalar has that name.
         """
-        return lookup("scalar", self.scalars, scalar)(logits, targets)
+        scalars = ONE_OUTPUT_SCALARS if self.reading.one else self.scalars
+        return lookup("scalar", scalars, scalar)(logits, targets)
 
     def replaced(self, network: nn.Module, **changes: Any) -> "Classifier":
         """The same classifier around another network for the same input.
@@ -355,8 +358,8 @@ def _of_one(name: str, one: One) -> str:
     what = "a probability" if one == "probability" else "one logit z"
     z = "its log-odds z" if one == "probability" else "z"
     return (
-        f"{name} returns {what}: two classes, with logits 0 and {z}; files made of it return one "
-        "number, too. The logit of class 0 has no map: --scalar log-prob or margin explain both"
+        f"{name} returns {what}: two classes, with logits 0 and {z}, which is explained (-z for "
+        "class 0); files made of it return one number, too"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Scalar = Callable[[Tensor, Tensor], Tensor]
 
@@ -71,3 +72,19 @@ LIKELIHOOD_SCALARS: dict[str, Scalar] = {
     "loss": lambda outputs, targets: -logit(outputs, targets),
 }
 """For a model whose outputs are log-likelihoods as they stand, which no softmax normalises."""
+
+
+def _log_prob_of_one(logits: Tensor, targets: Tensor) -> Tensor:
+    # Not the softmax: what is left of 1 - p beside a logit of 0 is 0 from z = 37 on.
+    return F.logsigmoid(margin(logits, targets))
+
+
+ONE_OUTPUT_SCALARS: dict[str, Scalar] = {
+    **SCALARS,
+    "logit": margin,
+    "log-prob": _log_prob_of_one,
+    "prob": lambda logits, targets: _log_prob_of_one(logits, targets).exp(),
+    "loss": lambda logits, targets: -_log_prob_of_one(logits, targets),
+}
+"""For logits 0 and z of a network of one output: the logit is z, and -z for class 0, since a logit
+of 0 is the same for every image and has no map."""

@@ -74,9 +74,7 @@ def logit_gradient_norm(
     model: Classifier, images: Tensor, targets: Tensor, *, batch_size: int | None = None
 ) -> float:
     """Median over images of the L2 norm of the logit's gradient, in logits per pixel unit."""
-    # Of one output z the logit of class 0 is 0, and the margin z or -z.
-    scalar = "margin" if model.reading.one else "logit"
-    gradients = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
+    gradients = input_gradient(model, images, targets, batch_size=batch_size)
     norms = gradients.flatten(1).norm(dim=1)
     norms = norms[norms.isfinite()]
     return float(norms.median()) if len(norms) else 0.0

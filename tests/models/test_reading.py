@@ -197,6 +197,8 @@ def test_one_output_is_two_classes(kind, format, images):
     assert torch.allclose(model.explained("loss", model(images), labels).float(), loss, atol=loose)
     seen = input_gradient(model, images, labels, scalar="loss")
     assert float((seen - expected).norm() / expected.norm()) < 1e-3
+    explained = model.explained("logit", model(images), labels).float()
+    assert torch.allclose(explained, torch.where(labels == 1, z[:, 0], -z[:, 0]), atol=loose)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
