@@ -202,8 +202,8 @@ def _refuse_unless_complete(
     # Round-off grows with what was added up, however much of it cancels.
     size = sum((term.abs().sum(1) for term in terms), torch.zeros_like(whole))
     gap = (total - whole).abs() - 1e-6 * size
-    half = model.dtype in (torch.float16, torch.bfloat16)
-    if bool((gap > TOLERANCE["bf16" if half else model.precision] * whole.abs()).any()):
+    tolerance = TOLERANCE["bf16" if model.coarse else "fp32"]
+    if bool((gap > tolerance * whole.abs()).any()):
         worst = int(((total - whole).abs() / whole.abs()).argmax())
         raise UnsupportedError(
             f"FullGrad does not hold for {model.name}: its terms add up to {total[worst]:.4g} "

@@ -143,6 +143,7 @@ class Classifier(nn.Module):
         self.output = output
         self.reading = reading
         self._dtype = dtype
+        self._returned: torch.dtype | None = None
         self._passes = [0]
         self.resize = None
         self.notes = []
@@ -152,8 +153,7 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
         logits: Tensor = self._run(images, self._logits)
-        half = logits.dtype in (torch.float16, torch.bfloat16)
-        return logits.float() if half else logits
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -161,6 +161,14 @@ class Classifier(nn.Module):
         if self._dtype is not None:
             return self._dtype
         return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), None)
+
+    @property
+    def coarse(self) -> torch.dtype | None:
+        """The half-precision type that the network computes in, as far as known; None for none."""
+        if self.precision == "bf16":
+            return torch.bfloat16
+        known = (self.dtype, self._returned)
+        return next((t for t in known if t in (torch.float16, torch.bfloat16)), None)
 
     def _run(self, images: Tensor, run: Callable[[Tensor], Any]) -> Any:
         """What ``run`` makes of the images as the network takes them."""
@@ -262,6 +270,7 @@ class Classifier(nn.Module):
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize
+        other._returned = self._returned
         other._passes = self._passes
         return other
 
@@ -308,6 +317,7 @@ class Classifier(nn.Module):
         elif why := _embeds(self.network, tensor):
             raise InputError(embedding(self.name, why))
         self.reading = Reading(place, one)
+        self._returned = tensor.dtype
         logits = tensor
         if one or self.probabilities:
             with torch.no_grad():
