@@ -292,8 +292,8 @@ class Classifier(nn.Module):
         place = find(output, len(images), name=self.name, wanted=self.output)
         tensor = picked(output, place)
         if place:
-            line = f"{self.name} returns a {type(output).__name__}: its logits are {_named(place)}"
-            self.notes += [] if line in self.notes else [line]
+            kind, where = type(output).__name__, ".".join(map(str, place))
+            self._note(f"{self.name} returns a {kind}: its logits are {where}")
         if tensor.ndim not in (1, 2) or len(tensor) != len(images):
             raise InputError(
                 f"{self.name} returns {tuple(tensor.shape)} for {len(images)} images; "
@@ -305,19 +305,22 @@ class Classifier(nn.Module):
         one: One = ""
         if tensor.ndim == 1 or tensor.shape[1] == 1:
             one = "probability" if sigmoid else "logit"
-            line = _of_one(self.name, one)
-            self.notes += [] if line in self.notes else [line]
+            self._note(_of_one(self.name, one))
         elif sigmoid:
-            line = (
+            self._note(
                 f"WARNING: {self.name} returns {tensor.shape[1]} sigmoids, each a probability of "
                 "its own (multi-label?): they are audited as logits of classes that exclude each "
                 "other; give the model without its sigmoid if they do"
             )
-            self.notes += [] if line in self.notes else [line]
         elif why := _embeds(self.network, tensor):
             raise InputError(embedding(self.name, why))
         self.reading = Reading(place, one)
         self._returned = tensor.dtype
+        if self.dtype == torch.float16:
+            self._note(
+                f"{self.name} computes in float16, in which gradients below 6e-8 are 0 (of log-prob "
+                "and loss where it is sure); give model.float() to see those"
+            )
         logits = tensor
         if one or self.probabilities:
             with torch.no_grad():
@@ -329,6 +332,10 @@ class Classifier(nn.Module):
             )
             raise InputError(f"{self.name} returns NaN or infinite logits ({where})")
         return int(logits.shape[1])
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     def _whole(self, images: Tensor) -> Any:
         """All that the network returns.
@@ -358,10 +365,6 @@ def _traced_sigmoid(network: nn.Module) -> bool:
     graph = getattr(network, "inlined_graph", None)
     outputs = [] if graph is None else list(graph.outputs())
     return any(value.node().kind() == "aten::sigmoid" for value in outputs)
-
-
-def _named(place: Place) -> str:
-    return ".".join(map(str, place))
 
 
 def _of_one(name: str, one: One) -> str:
