@@ -19,7 +19,6 @@ from saliency_audit.models.probabilities import (
 from saliency_audit.models.reading import (
     Logits,
     One,
-    Place,
     Reading,
     Restored,
     embedding,
@@ -318,8 +317,8 @@ class Classifier(nn.Module):
         self._returned = tensor.dtype
         if self.dtype == torch.float16:
             self._note(
-                f"{self.name} computes in float16, in which gradients below 6e-8 are 0 (of log-prob "
-                "and loss where it is sure); give model.float() to see those"
+                f"{self.name} computes in float16, in which gradients below 6e-8 are 0 (of "
+                "log-prob and loss where it is sure); give model.float() to see those"
             )
         logits = tensor
         if one or self.probabilities:
