@@ -119,6 +119,7 @@ def prepare(
         "channels": given.channels,
         "precision": "bf16" if given.precision == "bf16" else "fp32",
         "layer": given.layer,
+        "output": given.output,
         "device": place,
     }
 
@@ -163,6 +164,8 @@ def prepare(
     def further(spec: str) -> "Classifier":
         kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
         other = loaded(spec, arch if kind in ("checkpoint", "safetensors") else None)
+        with other.audited():
+            other.check(torch.full((2, *other.input_shape), 0.5, device=place))
         if other.input_shape != classifier.input_shape:
             raise InputError(
                 f"{other.name} takes images of {'x'.join(map(str, other.input_shape))} and "
@@ -196,7 +199,8 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
             advance=advance,
         )
     clean = merged(processes.gathered(clean))
-    images = f"{len(setup.data)} images of {setup.data.name}"
+    of = f"images of {setup.data.name}"
+    images = f"{len(setup.data)} {of}"
     if clean.unreadable:
         setup.tell(
             f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
@@ -207,7 +211,7 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
     else:
         low, high = wilson_interval(clean.right, clean.n)
         setup.tell(
-            f"clean accuracy: {clean.accuracy:.1%} of {images} [95 % {low:.1%} to {high:.1%}]"
+            f"clean accuracy: {clean.accuracy:.1%} of {clean.n} {of} [95 % {low:.1%} to {high:.1%}]"
         )
     if clean.at_chance:
         setup.tell(
@@ -247,6 +251,7 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
         "layer": given.layer,
+        "output": given.output,
         "precision": given.precision,
         "data": data.name,
         "max samples": given.max_samples,
