@@ -13,12 +13,22 @@ from typing import Any, Literal
 from saliency_audit.ranges import Range
 
 Kind = Literal[
-    "text", "whole", "number", "fraction", "flag", "switch", "path", "colour", "batch", "fill"
+    "text",
+    "whole",
+    "number",
+    "fraction",
+    "flag",
+    "switch",
+    "path",
+    "colour",
+    "sides",
+    "batch",
+    "fill",
 ]
 """What is written: any text; a whole number; a number; a number or a fraction such as 8/255; a flag
 that is on when given; one that can be given as --no-... too; a file or folder; a number for each
-channel; ``auto`` or a number of images; a word or a pixel value."""
-NUMBERS = ("whole", "number", "fraction", "colour", "batch")
+channel; a side or a height and a width; ``auto`` or a number of images; a word or a pixel value."""
+NUMBERS = ("whole", "number", "fraction", "colour", "sides", "batch")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Metric(Coded):
             same images, "half" asks whether it is on the better side of one half (where neither
             all nor nothing of the map is what the metric asks for), None gives none.
         says: what "half" shows of a map and of several, such as "depends on the model".
-        needs: of the view, what may be missing: "labels", "other", "annotations".
+        needs: of the view, what may be missing: "labels", "other", "annotations", "train".
         takes: of the view, what it can do without: "judge".
         answer: what the setting of the answer holds; the others are stages on the way to it.
         options: what a user can set of it.

@@ -230,6 +230,35 @@ ATTACK_STEPS = Option(
 RESTARTS = Option(
     "restarts", "whole", range=MANY, panel=_OTHER, help="robust-accuracy: starts; default 1."
 )
+PATCH_SIDE = Option(
+    "patch_side",
+    "whole",
+    range=SIDE,
+    panel=_OTHER,
+    help="known-answer: side of the patch, pixels; default a fifth of the shorter side.",
+)
+PATCH_OPACITY = Option(
+    "patch_opacity",
+    "fraction",
+    range=Range(0, 1, above=True),
+    panel=_OTHER,
+    help="known-answer: how much of its pattern stands in place of the image; default 0.7.",
+)
+PLANT_STEPS = Option(
+    "plant_steps",
+    "whole",
+    range=MANY,
+    panel=_OTHER,
+    help="known-answer: steps that a copy is trained for; default 400.",
+)
+PLANT_LR = Option(
+    "plant_lr",
+    "fraction",
+    range=POSITIVE,
+    panel=_OTHER,
+    shown=False,
+    help="known-answer: learning rate of that; default 0.001.",
+)
 CURVE = (STEPS, FILL, REDUCE)
 SHARES = (POINTS, FILL, REDUCE)
 OF_SANITY = (RANDOMISE, DRAWS, STAGES, SSIM_WINDOW, SSIM_RANGE)
@@ -429,6 +458,37 @@ METRICS: dict[str, Metric] = {
         verdict="random",
         needs=("other",),
         options=(K, PIXELS_COMPARED),
+    ),
+    "known-answer": Metric(
+        "metrics.known_answer:known_answer",
+        "method",
+        {
+            "known-answer": _check(
+                "share of the most salient pixels that lie in a patch which decides the class",
+                True,
+                (0, 1),
+                "ours, after BackX",
+                chance="share",
+            ),
+            "known-answer-trigger": _check(
+                "1 if the copy's class is that of the patch laid on the image",
+                True,
+                (0, 1),
+                "ours",
+                proportion=True,
+            ),
+            "known-answer-agreement": _check(
+                "1 if without a patch the copy's class is the given model's",
+                True,
+                (0, 1),
+                "ours",
+                proportion=True,
+            ),
+        },
+        verdict="random",
+        needs=("train",),
+        options=(PATCH_SIDE, PATCH_OPACITY, PLANT_STEPS, PLANT_LR),
+        check="metrics.known_answer:refuse_known_answer",
     ),
     "gaze-overlap": Metric(
         "metrics.gaze_overlap:gaze_overlap",

@@ -25,6 +25,8 @@ class Need(Coded):
         why: what a metric does with it, after the metric's name.
         example: a value of the option.
         table: of a policy, where its key stands.
+        by_default: whether there may be something where nothing is named: ``code`` is then called
+            with None, if a metric needs it.
         per_image: whether the value gives what belongs to the images that it is called with, by
             name, rather than being the same for all.
     """
@@ -34,6 +36,7 @@ class Need(Coded):
     why: str
     example: str
     table: Literal["data", "run"] = "run"
+    by_default: bool = False
     per_image: bool = False
 
 
@@ -65,6 +68,20 @@ NEEDS: Mapping[str, Need] = {
         "marks.csv",
         table="data",
         per_image=True,
+    ),
+    "train": Need(
+        "commands.planting:training_images",
+        Option(
+            "train",
+            panel=_BESIDE,
+            shown=False,
+            help="known-answer: images to train a copy of the model on, written like --data; "
+            "without it, for 28 x 28 grey images, 6,000 bundled ones of Fashion-MNIST.",
+        ),
+        "trains a copy of the model",
+        "photographs@train",
+        table="data",
+        by_default=True,
     ),
 }
 """By the key of ``View.beside`` under which a metric finds it."""

@@ -14,18 +14,6 @@ from saliency_audit.errors import InputError
 from saliency_audit.options import Given, Option, fraction, word_or_number
 from saliency_audit.ranges import refuse_outside
 
-TYPES: dict[str, type] = {
-    "text": str,
-    "whole": int,
-    "number": float,
-    "fraction": float,
-    "flag": bool,
-    "switch": bool,
-    "path": Path,
-    "batch": str,
-    "fill": str,
-}
-
 
 class Colour(tuple[float, ...]):
     """One number for all channels, or one for each."""
@@ -42,6 +30,24 @@ def colour(text: str) -> Colour:
     except ValueError:
         raise typer.BadParameter(
             f"'{text}' is not a number or a list such as 0.485,0.456,0.406"
+        ) from None
+
+
+class Sides(tuple[int, ...]):
+    """One side for height and width, or both."""
+
+
+def sides(text: str) -> Sides:
+    """A side, or a height and a width.
+
+    >>> sides("224"), sides("16,32"), sides("16x32")
+    ((224,), (16, 32), (16, 32))
+    """
+    try:
+        return Sides(int(part) for part in text.strip("[]() ").replace("x", ",").split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is neither a side such as 224 nor HEIGHT,WIDTH such as 240,320"
         ) from None
 
 
@@ -63,9 +69,24 @@ def _fraction(text: str | float) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+TYPES: dict[str, type] = {
+    "text": str,
+    "whole": int,
+    "number": float,
+    "fraction": float,
+    "flag": bool,
+    "switch": bool,
+    "path": Path,
+    "colour": Colour,
+    "sides": Sides,
+    "batch": str,
+    "fill": str,
+}
+
 PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "fraction": (_fraction, "NUMBER"),
     "colour": (colour, "NUMBERS"),
+    "sides": (sides, "SIDE|H,W"),
     "batch": (batch_size, "auto|N"),
 }
 """How a kind is read, and what the help calls it."""
@@ -100,7 +121,7 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
 
 
 def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
-    kind: Any = TYPES.get(option.kind, Colour)
+    kind: Any = TYPES[option.kind]
     if option.choices and option.kind != "fill":
         kind = _one_of(option)
     default = option.default

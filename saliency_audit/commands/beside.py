@@ -1,11 +1,13 @@
 """What single metrics need beside the model and the images, loaded from what was named."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, takers
+from saliency_audit.commands.planting import Planting
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 
@@ -30,29 +32,33 @@ class Loaded:
     models: list["Classifier"] = field(default_factory=list)
 
 
-def loaded(named: Mapping[str, Any], setup: Setup) -> Loaded:
+def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Loaded:
     """Load what is needed.
 
     Args:
         named: by need, what the user wrote; None for what was not given.
         setup: the model and the images.
+        metrics: that are measured.
 
     Raises:
         InputError: something cannot be used.
     """
     from saliency_audit.models import Classifier
 
+    needed = {name for metric in metrics for name in METRICS[metric].needs}
     values = {
-        name: need.function(named[name], setup)
+        name: need.function(named.get(name), setup)
         for name, need in NEEDS.items()
-        if named.get(name) is not None
+        if named.get(name) is not None or (need.by_default and name in needed)
     }
     models = {name: value for name, value in values.items() if isinstance(value, Classifier)}
     settings = {
-        name: models[name].sha256
-        if name in models
+        name: value.sha256
+        if isinstance(value, Classifier)
+        else value.fingerprint
+        if isinstance(value, Planting)
         else [str(named[name]), fingerprint(Path(named[name]))]
-        for name in values
+        for name, value in values.items()
     }
     return Loaded(values, {name: settings.get(name) for name in NEEDS}, list(models.values()))
 

@@ -102,6 +102,8 @@ class Job:
         clear: files of earlier runs that this one must not be mixed with, removed first.
         parts: jobs that its batches belong to, in the order in which they are joined.
         measure_clean: clean accuracy, where the model gets its weights in the audit only.
+        ready: makes what the audit needs and has its own bar for, before the audit's begins; every
+            process calls it.
     """
 
     settings: Mapping[str, Any]
@@ -115,6 +117,7 @@ class Job:
     clear: Sequence[str] = ()
     parts: Sequence[str] = ("",)
     measure_clean: "Callable[[], Clean] | None" = None
+    ready: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def live(
         if not finished:
             if job.measure_clean is None:
                 measure_clean()
+            job.ready()
             enter = cache(partial(_enter, folder, place, job.clear, ledger, together, setup.tell))
             with _bar(setup, command, doing) as advance:
                 for batch in job.audit(

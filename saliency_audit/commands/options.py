@@ -35,8 +35,8 @@ ARGUMENT = Option(
     "model",
     shown=False,
     metavar="[MODEL]",
-    help="model.pt2, model.pt, model.safetensors, torchvision:NAME, timm:NAME; without it,"
-    " the bundled model.",
+    help="model.pt2, model.pt, model.safetensors, torchvision:NAME, timm:NAME, hf:FOLDER or"
+    " hf:NAME; without it, the bundled model.",
 )
 OF_MODEL = (
     Option(
@@ -44,7 +44,13 @@ OF_MODEL = (
         panel=MODEL,
         help="Architecture of a state dict: torchvision:NAME, timm:NAME or package.module:factory.",
     ),
-    Option("size", "whole", range=SIDE, panel=MODEL, help="Side of the model's input, pixels."),
+    Option(
+        "size",
+        "sides",
+        range=SIDE,
+        panel=MODEL,
+        help="Side of the model's input in pixels, or HEIGHT,WIDTH.",
+    ),
     Option(
         "channels",
         "whole",
@@ -61,6 +67,12 @@ OF_MODEL = (
     ),
     # Less is 0 or infinite in the arithmetic of the network.
     Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, help="Divided by."),
+    Option(
+        "output",
+        panel=MODEL,
+        help="Which output holds the logits, of a model that returns several: its name, or its "
+        "number from 0.",
+    ),
     Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
     Option(
         "trust_pickle",

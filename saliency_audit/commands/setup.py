@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +58,7 @@ class Setup:
         screen: what the user sees.
         notes: lines the user was told.
         load: loads a further model for the same images.
+        open: opens further images for the same model, prepared alike.
         nature: what kind of function the model is, as its first images tell.
     """
 
@@ -67,6 +69,7 @@ class Setup:
     quiet: bool
     screen: "Screen"
     load: "Callable[[str], Classifier]"
+    open: "Callable[[str], ImageData]"
     nature: "Nature"
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
@@ -116,6 +119,7 @@ def prepare(
         "channels": given.channels,
         "precision": "bf16" if given.precision == "bf16" else "fp32",
         "layer": given.layer,
+        "output": given.output,
         "device": place,
     }
 
@@ -129,15 +133,15 @@ def prepare(
     )
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
-    images = open_data(
-        given.data,
+    opened = partial(
+        open_data,
         input_shape=classifier.input_shape,
         resize=classifier.resize if given.resize is None else given.resize,
         classes_file=given.classes,
         outputs=outputs,
-        max_samples=given.max_samples,
         seed=given.seed,
     )
+    images = opened(given.data, max_samples=given.max_samples)
     at_once = (
         auto_batch_size(classifier.input_shape, place)
         if given.batch_size == "auto"
@@ -160,6 +164,8 @@ def prepare(
     def further(spec: str) -> "Classifier":
         kind = kind_of(Path(spec)) if Path(spec).is_file() else ""
         other = loaded(spec, arch if kind in ("checkpoint", "safetensors") else None)
+        with other.audited():
+            other.check(torch.full((2, *other.input_shape), 0.5, device=place))
         if other.input_shape != classifier.input_shape:
             raise InputError(
                 f"{other.name} takes images of {'x'.join(map(str, other.input_shape))} and "
@@ -172,7 +178,7 @@ def prepare(
 
     found = examined(classifier)
     quiet = given.quiet or not processes.main
-    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, found)
+    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, opened, found)
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
@@ -193,7 +199,8 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
             advance=advance,
         )
     clean = merged(processes.gathered(clean))
-    images = f"{len(setup.data)} images of {setup.data.name}"
+    of = f"images of {setup.data.name}"
+    images = f"{len(setup.data)} {of}"
     if clean.unreadable:
         setup.tell(
             f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
@@ -204,7 +211,7 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
     else:
         low, high = wilson_interval(clean.right, clean.n)
         setup.tell(
-            f"clean accuracy: {clean.accuracy:.1%} of {images} [95 % {low:.1%} to {high:.1%}]"
+            f"clean accuracy: {clean.accuracy:.1%} of {clean.n} {of} [95 % {low:.1%} to {high:.1%}]"
         )
     if clean.at_chance:
         setup.tell(
@@ -244,6 +251,7 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
         "layer": given.layer,
+        "output": given.output,
         "precision": given.precision,
         "data": data.name,
         "max samples": given.max_samples,

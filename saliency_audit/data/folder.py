@@ -8,6 +8,7 @@ import numpy as np
 
 from saliency_audit.data.dataset import NO_LABEL, ImageData
 from saliency_audit.data.files import ReadFile, files_fit, is_picture, named_in_text, sizes_of
+from saliency_audit.data.images import EXTENSIONS
 from saliency_audit.data.request import Request
 from saliency_audit.data.walk import files_below, is_folder
 from saliency_audit.errors import InputError
@@ -53,10 +54,7 @@ def folder(place: str, request: Request) -> ImageData:
             "that need labels are undefined"
         )
     if not found:
-        raise InputError(
-            f"--data {root} holds no pictures; put them into one folder per class, or name them "
-            "in a .csv file with the columns path,label"
-        )
+        raise InputError(_no_pictures(root))
     names = [name for name, _ in found]
     named_in_text(names)
     reader = ReadFile(root, names, request.prepare)
@@ -70,6 +68,24 @@ def folder(place: str, request: Request) -> ImageData:
         input_shape=request.prepare.input_shape,
         class_names=class_names,
         notes=notes,
+    )
+
+
+def _no_pictures(root: Path) -> str:
+    """What is there instead, and what would be read."""
+    others = Counter(
+        path.suffix.lower() or "without a suffix" for path in files_below(root, "--data")
+    )
+    if not others:
+        return (
+            f"--data {root} holds no pictures; put them into one folder per class, or name them "
+            "in a .csv file with the columns path,label"
+        )
+    seen = ", ".join(f"{count} {kind}" for kind, count in others.most_common(3))
+    return (
+        f"--data {root} holds {seen}, but nothing that is read from folders ("
+        f"{', '.join(EXTENSIONS)}); convert them, or name them in a .csv file with the columns "
+        "path,label"
     )
 
 

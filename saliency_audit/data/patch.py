@@ -28,6 +28,24 @@ def checkerboard(channels: int, side: int) -> Tensor:
     return (1 - parity % 2).float().expand(channels, -1, -1).clone()
 
 
+def stripes(channels: int, side: int) -> Tensor:
+    """White and black rows, a pixel high each; transposed, columns.
+
+    Args:
+        channels: of the images.
+        side: in pixels, >= 1.
+
+    Returns:
+        ``(channels, side, side)``, 0 or 1; white at the top.
+
+    >>> stripes(1, 2)
+    tensor([[[1., 1.],
+             [0., 0.]]])
+    """
+    odd = torch.arange(side) % 2
+    return (1 - odd).float()[:, None].expand(channels, side, side).clone()
+
+
 def corner(count: int, side: int, height: int, width: int) -> Tensor:
     """The place at the lower right of each image, a pixel off its edges where there is room.
 
@@ -64,14 +82,32 @@ def drawn_places(names: Sequence[str], side: int, height: int, width: int, *, se
     Raises:
         InputError: the patch does not fit on the image.
     """
+    return places_by(generators(seed, names, "patch"), side, height, width)
+
+
+def places_by(draws: Sequence[torch.Generator], side: int, height: int, width: int) -> Tensor:
+    """A place for each image from its own generator, all of it on the image.
+
+    Args:
+        draws: n, one per image.
+        side: of the patch, in pixels.
+        height: of the images, in pixels.
+        width: likewise.
+
+    Returns:
+        ``(n, 2)``, row and column of the patch's upper left pixel.
+
+    Raises:
+        InputError: the patch does not fit on the image.
+    """
     _refuse_too_large(side, height, width)
     room = (height - side + 1, width - side + 1)
     return torch.tensor(
         [
-            [int(torch.randint(most, (), generator=drawing)) for most in room]
-            for drawing in generators(seed, names, "patch", torch.device("cpu"))
+            [int(torch.randint(most, (), generator=draw, device=draw.device)) for most in room]
+            for draw in draws
         ]
-    )
+    ).view(-1, 2)
 
 
 def covered(places: Tensor, side: int, height: int, width: int) -> Tensor:

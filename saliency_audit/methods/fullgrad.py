@@ -73,7 +73,7 @@ def fullgrad(
                     mode="bilinear",
                     align_corners=True,
                 )
-        return saliency
+        return saliency.to(part.dtype)
 
     return in_batches(compute, images, targets, batch_size)
 
@@ -202,7 +202,8 @@ def _refuse_unless_complete(
     # Round-off grows with what was added up, however much of it cancels.
     size = sum((term.abs().sum(1) for term in terms), torch.zeros_like(whole))
     gap = (total - whole).abs() - 1e-6 * size
-    if bool((gap > TOLERANCE[model.precision] * whole.abs()).any()):
+    tolerance = TOLERANCE["bf16" if model.coarse else "fp32"]
+    if bool((gap > tolerance * whole.abs()).any()):
         worst = int(((total - whole).abs() / whole.abs()).argmax())
         raise UnsupportedError(
             f"FullGrad does not hold for {model.name}: its terms add up to {total[worst]:.4g} "

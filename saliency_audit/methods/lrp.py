@@ -28,12 +28,13 @@ COPIED = (nn.Flatten, nn.Identity, nn.Dropout2d)
 class _Relevance(nn.Module):
     """Worth 1, with the given gradient in the logits: the relevance that Captum starts from."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, model: Classifier) -> None:
         super().__init__()
-        self.network = network
+        self.network = model.network
+        self.reading = model.reading
 
     def forward(self, inputs: Tensor, relevance: Tensor) -> Tensor:
-        logits: Tensor = self.network(inputs)
+        logits = self.reading.of(self.network)(inputs)
         start = (logits * relevance).sum(1, keepdim=True)
         return start - start.detach() + 1
 
@@ -132,20 +133,21 @@ def lrp(
     _refuse_unknown(method, model, trace)
     mean, std = (colour.to(images.dtype) for colour in (model.mean, model.std))
     shape = (1, *images.shape[1:])
+    kind = copy.dtype or images.dtype
 
     def compute(part: Tensor, classes: Tensor) -> Tensor:
         with torch.enable_grad():
             logits = copy(part.detach()).detach().requires_grad_()
             value = model.explained(scalar, logits, classes).sum()
             (weights,) = torch.autograd.grad(value, logits)
-        bounds = [((end - mean) / std).expand(shape) for end in (0.0, 1.0)]
+        bounds = [((end - mean) / std).to(kind).expand(shape) for end in (0.0, 1.0)]
         _set_rules(copy.network, trace, rule, bounds)
         with captum_quiet():
-            saliency: Tensor = LRP(_Relevance(copy.network)).attribute(
-                ((part.detach() - mean) / std).requires_grad_(),
+            saliency: Tensor = LRP(_Relevance(copy)).attribute(
+                ((part.detach() - mean) / std).to(kind).requires_grad_(),
                 additional_forward_args=(logits * weights).detach(),
             )
-        return saliency.detach()
+        return saliency.detach().to(part.dtype)
 
     return in_batches(compute, images, targets, batch_size)
 

@@ -88,7 +88,7 @@ def round_off(view: View, outputs: Tensor, scalar: str) -> Tensor:
     .. math:: 64\, \varepsilon \max_j |f_j| \sum_j \Big|\frac{\partial s_y}{\partial f_j}\Big|
 
     and as many units of double precision, in which log-probabilities are computed. Of a model that
-    runs in bfloat16, the unit is that of bfloat16.
+    runs in half precision, the unit is that of its type.
 
     Args:
         view: for the model and the classes.
@@ -98,7 +98,7 @@ def round_off(view: View, outputs: Tensor, scalar: str) -> Tensor:
     Returns:
         ``(n,)`` float64.
     """
-    dtype = torch.bfloat16 if view.model.precision == "bf16" else outputs.dtype
+    dtype = view.model.coarse or outputs.dtype
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
         value = view.model.explained(scalar, leaf, view.targets).sum()

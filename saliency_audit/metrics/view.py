@@ -37,7 +37,8 @@ class View:
         dataset_mean: mean colour of all images, ``(c,)``; None unless a fill asks for it.
         beside: what this metric needs beside them, by name in ``NEEDS``: "other", a second model;
             "judge", the model whose accuracy is measured; "annotations", ``(n, h, w)``, >= 0, what
-            people looked at or marked, NaN where there is none.
+            people looked at or marked, NaN where there is none; "train", ``(model, *, seed,
+            **options) -> copy`` that goes by a trigger, see `known_answer`.
         attack: ``(model, images, *, names, eps, steps, norm, restarts) -> images``, PGD on the
             predicted class, on the 8-bit grid.
         draw: whether pictures of the first image are wanted.
@@ -107,6 +108,7 @@ class Measured:
         curve: ``(n, len(x))``.
         pictures: of the first image, by what the picture shows, such as ``removed=0.25``:
             ``(c, h, w)`` images or ``(h, w)`` maps.
+        roles: of its images and of its maps, as `types.Example` has them.
         rows: False for what is a curve only.
     """
 
@@ -117,4 +119,5 @@ class Measured:
     x: Sequence[float] = ()
     curve: Tensor | None = None
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    roles: tuple[str, str] = ("perturbed", "randomised")
     rows: bool = True

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from saliency_audit.errors import InputError, lookup
@@ -152,6 +153,20 @@ def _called(arch: str, factory: Callable[..., Any], options: dict[str, Any]) -> 
         raise InputError(
             f"--arch {arch} returns a {type(network).__name__}; it must return a torch.nn.Module"
         )
+    return uncompiled(network)
+
+
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network itself of one that ``torch.compile`` was put around, or around parts of it.
+
+    Compiled code runs no hooks and hides its layers; the weights and the outputs are the same.
+    """
+    network = getattr(network, "_orig_mod", network)
+    for module in list(network.modules()):
+        module._compiled_call_impl = None
+        for name, child in list(module.named_children()):
+            if hasattr(child, "_orig_mod"):
+                setattr(module, name, uncompiled(child))
     return network
 
 
@@ -170,7 +185,9 @@ def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | N
     if _named(state) != _named(expected):
         return None
     options = {}
-    unlike = {n for n in state if n in expected and state[n].shape != expected[n].shape}
+    lazy = {n for n, tensor in expected.items() if is_lazy(tensor)}
+    unlike = {n for n in state if n in expected and n not in lazy}
+    unlike = {n for n in unlike if state[n].shape != expected[n].shape}
     position = "encoder.pos_embedding"
     if position in unlike:
         found, usual = state[position].shape, expected[position].shape

@@ -7,15 +7,27 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saliency_audit.errors import InputError, lookup
+from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.models.activation import InPlace, checked
 from saliency_audit.models.probabilities import (
+    SIGMOID,
+    Last,
     LogProbabilities,
     Probabilities,
     log_probabilities,
 )
-from saliency_audit.models.scalars import SCALARS, Scalar
+from saliency_audit.models.reading import (
+    Logits,
+    One,
+    Reading,
+    Restored,
+    embedding,
+    find,
+    picked,
+)
+from saliency_audit.models.scalars import ONE_OUTPUT_SCALARS, SCALARS, Scalar
 from saliency_audit.models.surrogates import Surrogate, surrogate
+from saliency_audit.models.taken import FAILURES, type_taken, why_not
 
 Format = Literal["module", "exported", "torchscript"]
 
@@ -45,6 +57,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(requires_grad)
 
 
+PLAIN = Reading()
+
+
 class Classifier(nn.Module):
     """A classifier on images in [0, 1]; the normalisation is its first layer.
 
@@ -64,6 +79,9 @@ class Classifier(nn.Module):
             ("softplus", beta), which is then what is run; None means its own.
         probabilities: ``network`` returns probabilities. Their logarithm is what this wrapper
             returns.
+        output: which tensor the logits are, by name or number, of a network that returns several.
+        reading: how logits are read off what the network returns; `check` finds out.
+        dtype: of the images that ``network`` takes; None means that of its weights.
 
     Attributes:
         resize: shorter side that images are resized to before the crop; None means the default.
@@ -93,6 +111,9 @@ class Classifier(nn.Module):
         scalars: Mapping[str, Scalar] = SCALARS,
         activation: InPlace | None = None,
         probabilities: bool = False,
+        output: str = "",
+        reading: Reading = PLAIN,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         channels = input_shape[0]
@@ -118,6 +139,10 @@ class Classifier(nn.Module):
         if activation is not None:
             surrogate(network, "softplus", beta=activation[1])  # refuses TorchScript
         self.probabilities = probabilities
+        self.output = output
+        self.reading = reading
+        self._dtype = dtype
+        self._returned: torch.dtype | None = None
         self._passes = [0]
         self.resize = None
         self.notes = []
@@ -126,20 +151,40 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
+        logits: Tensor = self._run(images, self._logits)
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type of the images that the network takes; None where it has no weights to tell."""
+        if self._dtype is not None:
+            return self._dtype
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), None)
+
+    @property
+    def coarse(self) -> torch.dtype | None:
+        """The half-precision type that the network computes in, as far as known; None for none."""
+        if self.precision == "bf16":
+            return torch.bfloat16
+        known = (self.dtype, self._returned)
+        return next((t for t in known if t in (torch.float16, torch.bfloat16)), None)
+
+    def _run(self, images: Tensor, run: Callable[[Tensor], Any]) -> Any:
+        """What ``run`` makes of the images as the network takes them."""
         self.count(len(images))
-        normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
+        kind = self.dtype or images.dtype
+        # In fp32 at least: half precision would round the pixels before they are normalised.
+        pixels = images.to(torch.promote_types(images.dtype, kind))
+        normalised = (pixels - self.mean.to(pixels.dtype)) / self.std.to(pixels.dtype)
         with self.activated():
             if self.precision == "fp32":
-                return self._logits(normalised)
+                return run(normalised.to(kind))
             with torch.autocast(images.device.type, torch.bfloat16):
-                logits = self._logits(normalised)
-        return logits.float() if isinstance(logits, Tensor) else logits
+                return run(normalised.to(kind))
 
     def _logits(self, normalised: Tensor) -> Tensor:
-        if self.probabilities:
-            return log_probabilities(self.network, normalised)
-        logits: Tensor = self.network(normalised)
-        return logits
+        read = self.reading.of(self.network)
+        return log_probabilities(read, normalised) if self.probabilities else read(normalised)
 
     def forging(self, trick: Callable[[nn.Module], nn.Module], *, sums: bool = True) -> nn.Module:
         """The network with something done to its logits, returning what the network returns.
@@ -148,9 +193,19 @@ class Classifier(nn.Module):
             trick: from a network that gives logits to another one.
             sums: the probabilities of what it gives add up to 1; its exponential they are if not.
         """
+        if self.reading == PLAIN:
+            return self._forged(trick, self.network, sums=sums)
+        inside = Logits(self.network, self.reading)
+        if self.reading.one and not sums:
+            raise UnsupportedError(f"{self.name} has one output, whose two classes always add up")
+        return Restored(self._forged(trick, inside, sums=sums), inside)
+
+    def _forged(
+        self, trick: Callable[[nn.Module], nn.Module], network: nn.Module, *, sums: bool
+    ) -> nn.Module:
         if not self.probabilities:
-            return trick(self.network)
-        return Probabilities(trick(LogProbabilities(self.network)), normalised=sums)
+            return trick(network)
+        return Probabilities(trick(LogProbabilities(network)), normalised=sums)
 
     def activated(self) -> AbstractContextManager[Any]:
         """Inside, whoever runs ``self.network`` gets the activations it was trained with."""
@@ -170,8 +225,14 @@ class Classifier(nn.Module):
         """Images that went forward so far, through this model and those it was replaced by."""
         return self._passes[0]
 
+    def strongest(self, logits: Tensor) -> Tensor:
+        """The largest logit of each image, ``(n,)``; z of one output, whose other logit is 0."""
+        return logits[:, 1] if self.reading.one else logits.amax(1)
+
     def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
         """The explained scalar of each row of logits, ``(n,)``.
+
+        Of a network of one output they are `ONE_OUTPUT_SCALARS`.
 
         Args:
             scalar: a name in ``SCALARS``.
@@ -181,7 +242,8 @@ class Classifier(nn.Module):
         Raises:
             InputError: no scalar has that name.
         """
-        return lookup("scalar", self.scalars, scalar)(logits, targets)
+        scalars = ONE_OUTPUT_SCALARS if self.reading.one else self.scalars
+        return lookup("scalar", scalars, scalar)(logits, targets)
 
     def replaced(self, network: nn.Module, **changes: Any) -> "Classifier":
         """The same classifier around another network for the same input.
@@ -201,9 +263,13 @@ class Classifier(nn.Module):
             "scalars": self.scalars,
             "activation": self.activation,
             "probabilities": self.probabilities,
+            "output": self.output,
+            "reading": self.reading,
+            "dtype": self._dtype,
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize
+        other._returned = self._returned
         other._passes = self._passes
         return other
 
@@ -214,37 +280,50 @@ class Classifier(nn.Module):
             yield self
 
     def check(self, images: Tensor) -> int:
-        """Run a first batch and return the number of classes.
+        """Run a first batch, settle how its output is read, and return the number of classes.
 
         Raises:
             InputError: the model does not take the images, or its output is not a finite
                 ``(n, classes)`` tensor.
         """
-        shape = "x".join(map(str, images.shape[1:]))
-        try:
-            with torch.no_grad():
-                logits = self(images)
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            reason = " ".join(str(error).split())[:200]
+        with Last(SIGMOID) as last, torch.no_grad():
+            output = self._whole(images)
+        place = find(output, len(images), name=self.name, wanted=self.output)
+        tensor = picked(output, place)
+        if place:
+            kind, where = type(output).__name__, ".".join(map(str, place))
+            self._note(f"{self.name} returns a {kind}: its logits are {where}")
+        if tensor.ndim not in (1, 2) or len(tensor) != len(images):
             raise InputError(
-                f"{self.name} does not take images of {shape}: {reason}. "
-                "Set --size and --channels to what the model was trained with"
-            ) from error
-        if hasattr(logits, "logits") or (isinstance(logits, dict) and "logits" in logits):
-            raise InputError(
-                f"{self.name} returns a {type(logits).__name__} with the logits in it; wrap it in "
-                "a module whose forward returns only its .logits"
-            )
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            seen = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(
-                f"{self.name} returns {seen} for {len(images)} images; "
+                f"{self.name} returns {tuple(tensor.shape)} for {len(images)} images; "
                 "a classifier must return one row of logits per image, (n, classes)"
             )
-        if logits.shape[1] < 2:
-            raise InputError(f"{self.name} has {logits.shape[1]} output; at least 2 are needed")
+        sigmoid = (last.seen is not None and last.seen[1] is tensor) or _traced_sigmoid(
+            self.network
+        )
+        one: One = ""
+        if tensor.ndim == 1 or tensor.shape[1] == 1:
+            one = "probability" if sigmoid else "logit"
+            self._note(_of_one(self.name, one))
+        elif sigmoid:
+            self._note(
+                f"WARNING: {self.name} returns {tensor.shape[1]} sigmoids, each a probability of "
+                "its own (multi-label?): they are audited as logits of classes that exclude each "
+                "other; give the model without its sigmoid if they do"
+            )
+        elif why := _embeds(self.network, tensor):
+            raise InputError(embedding(self.name, why))
+        self.reading = Reading(place, one)
+        self._returned = tensor.dtype
+        if self.dtype == torch.float16:
+            self._note(
+                f"{self.name} computes in float16, in which gradients below 6e-8 are 0 (of "
+                "log-prob and loss where it is sure); give model.float() to see those"
+            )
+        logits = tensor
+        if one or self.probabilities:
+            with torch.no_grad():
+                logits = self(images)
         if not bool(logits.isfinite().all()):
             broken = [n for n, p in self.network.named_parameters() if not p.isfinite().all()]
             where = (
@@ -252,3 +331,59 @@ class Classifier(nn.Module):
             )
             raise InputError(f"{self.name} returns NaN or infinite logits ({where})")
         return int(logits.shape[1])
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def _whole(self, images: Tensor) -> Any:
+        """All that the network returns.
+
+        Raises:
+            InputError: it does not take the images; the message says what it takes instead.
+        """
+        try:
+            return self._run(images, self.network)
+        except FAILURES as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            problem = error
+        with self.activated():
+            given = images.to(self.dtype or images.dtype)
+            kind = type_taken(self.network, given)
+            if kind is None:
+                raise InputError(
+                    why_not(self.network, given, problem, name=self.name, format=self.format)
+                ) from problem
+        self._dtype = kind
+        return self._run(images, self.network)
+
+
+def _traced_sigmoid(network: nn.Module) -> bool:
+    """Whether a TorchScript program returns what a sigmoid gave."""
+    graph = getattr(network, "inlined_graph", None)
+    outputs = [] if graph is None else list(graph.outputs())
+    return any(value.node().kind() == "aten::sigmoid" for value in outputs)
+
+
+def _of_one(name: str, one: One) -> str:
+    what = "a probability" if one == "probability" else "one logit z"
+    z = "its log-odds z" if one == "probability" else "z"
+    return (
+        f"{name} returns {what}: two classes, with logits 0 and {z}, which is explained (-z for "
+        "class 0); files made of it return one number, too"
+    )
+
+
+def _embeds(network: nn.Module, rows: Tensor) -> str:
+    """Why what a network returns is no logits but an embedding; empty where nothing says so."""
+    if getattr(network, "num_classes", None) == 0:
+        return "it was built with num_classes=0"
+    for name in ("head", "fc", "classifier", "heads"):
+        if type(getattr(network, name, None)) is nn.Identity:
+            return f"its {name} is nn.Identity"
+    lengths = rows.double().norm(dim=1)
+    mixed = bool((rows < 0).any()) and bool((rows > 0).any())
+    if rows.shape[1] >= 16 and mixed and bool(((lengths - 1).abs() < 1e-3).all()):
+        return f"each of its rows of {rows.shape[1]} numbers has length 1"
+    return ""

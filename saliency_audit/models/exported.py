@@ -16,6 +16,7 @@ from torch.export import ExportedProgram, unflatten
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.models.files import one_line
 from saliency_audit.models.operators import unlisted
+from saliency_audit.models.taken import counted
 from saliency_audit.models.vet_exported import vet_exported
 from saliency_audit.models.vet_tensors import archive
 
@@ -24,7 +25,7 @@ _TRAINING_ARGUMENT = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "b
 
 def load_exported(
     path: Path, *, trust_pickle: bool = False, device: torch.device | str = "cpu"
-) -> tuple[nn.Module, Any, int | None]:
+) -> tuple[nn.Module, Any, int | None, torch.dtype]:
     """Load a program as a module whose submodules have the names they were exported with.
 
     Args:
@@ -34,7 +35,7 @@ def load_exported(
 
     Returns:
         The module; the shape it takes, ``(c, h, w)`` with None for a size that is dynamic; the
-        most images it takes at a time, None if there is no limit.
+        most images it takes at a time, None if there is no limit; the type of the images.
 
     Raises:
         InputError: it cannot be loaded, would run code, or takes something other than images.
@@ -59,8 +60,7 @@ def load_exported(
         except Exception as error:
             raise _unloadable(path, error) from error
     _refuse_training(path, program)
-    shape, most = _input_of(path, program)
-    return network, shape, most
+    return network, *_input_of(path, program)
 
 
 def _unloadable(path: Path, error: Exception) -> InputError:
@@ -102,24 +102,33 @@ def _refuse_training(path: Path, program: ExportedProgram) -> None:
             )
 
 
-def _input_of(path: Path, program: ExportedProgram) -> tuple[tuple[int | None, ...], int | None]:
+def _input_of(
+    path: Path, program: ExportedProgram
+) -> tuple[tuple[int | None, ...], int | None, torch.dtype]:
     inputs = program.graph_signature.user_inputs
     if len(inputs) != 1:
         raise InputError(f"'{path}' takes {len(inputs)} inputs; an image classifier takes one")
     (node,) = (n for n in program.graph.nodes if n.op == "placeholder" and n.name == inputs[0])
-    shape = tuple(getattr(node.meta.get("val"), "shape", ()))
+    image = node.meta.get("val")
+    shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 4:
         raise InputError(
             f"'{path}' takes an input of shape {tuple(map(str, shape))}; "
             "an image classifier takes (n, channels, height, width)"
         )
+    if not image.dtype.is_floating_point:
+        raise InputError(
+            f"'{path}' takes images of {image.dtype}".replace("torch.", "")
+            + ", in which no gradient can be taken; export what comes after they are made floats"
+        )
     fixed = [size if isinstance(size, int) else None for size in shape]
     if fixed[0] is not None:
         raise UnsupportedError(
-            f"'{path}' takes {fixed[0]} images at a time, no more and no fewer; export it again "
+            f"'{path}' takes {counted(fixed[0])} at a time, no more and no fewer; export it again "
             "with torch.export.export(model.eval(), (images,), "
-            "dynamic_shapes=({0: torch.export.Dim('batch')},)), images being a batch of 2"
+            "dynamic_shapes=({0: torch.export.Dim('batch')},)), images being a batch of 2 (a view "
+            "or reshape in the code that has the number must have len(images) instead)"
         )
     most = program.range_constraints[shape[0].node.expr].upper
     finite = most.is_finite and float(most) < math.inf
-    return tuple(fixed[1:]), int(most) if finite else None
+    return tuple(fixed[1:]), int(most) if finite else None, image.dtype

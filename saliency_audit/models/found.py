@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from saliency_audit.models.activation import InPlace
@@ -21,6 +22,7 @@ class Found:
         mean: per channel, in pixel units; None where the source does not say.
         std: likewise.
         resize: shorter side before the centre crop.
+        dtype: of the images that it takes; None means that of its weights.
         activation: what it was trained with in place of its own; None where nothing is said.
         sha256: of the file; empty for a network that came by name.
         usual: the ``--mean`` and ``--std`` that such networks usually have.
@@ -34,6 +36,7 @@ class Found:
     mean: Sequence[float] | float | None = None
     std: Sequence[float] | float | None = None
     resize: int | None = None
+    dtype: torch.dtype | None = None
     activation: InPlace | None = None
     sha256: str = ""
     usual: str = "ImageNet's are --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"

@@ -31,7 +31,7 @@ def trainable(model: Classifier) -> None:
 def fresh(
     arch: str,
     *,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     channels: int | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
@@ -39,12 +39,13 @@ def fresh(
     device: torch.device | str = "cpu",
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
+    output: str | None = None,
 ) -> Classifier:
     """A classifier of an architecture, with the random weights that its code gives it.
 
     Args:
         arch: ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
-        size: height and width of an image; None takes what is known, or assumes it.
+        size: side of an image, or its height and width; None takes what is known, or assumes it.
         channels: of an image; likewise.
         mean: per channel, in pixel units; None assumes 0.
         std: likewise; None assumes 1.
@@ -52,6 +53,7 @@ def fresh(
         device: where it will run.
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
+        output: which tensor the logits are, by name or number, of a model that returns several.
 
     Returns:
         The classifier, called like its architecture. Its ``notes`` are lines that tell the user
@@ -75,6 +77,7 @@ def fresh(
         std=std,
         precision=precision,
         layer=layer,
+        output=output,
         device=device,
     )
     classifier.source = arch

@@ -1,6 +1,7 @@
 """Look inside a network: its layers by name, and its classification head.
 
-Names are those of ``model.network.named_modules()``.
+Names are those of ``model.network.named_modules()``. Of a layer that runs several times,
+``relu#2`` is the second run and ``relu`` the last.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ def layer_names(model: Classifier) -> dict[nn.Module, str]:
 
 
 def layer_named(model: Classifier, layer: str) -> nn.Module:
-    """The submodule of the network with that name.
+    """The submodule of the network with that name, whichever of its runs is meant.
 
     Raises:
         UnsupportedError: the format gives no access to layers.
@@ -38,8 +39,9 @@ def layer_named(model: Classifier, layer: str) -> nn.Module:
     """
     names = list(layer_names(model).values())
     modules = dict(model.network.named_modules(remove_duplicate=False))
-    if layer and layer in modules:
-        module: nn.Module = modules[layer]
+    name, _ = _name_and_run(layer)
+    if name and name in modules:
+        module: nn.Module = modules[name]
         return module
     near = get_close_matches(layer, names, n=3, cutoff=0.4) or names[-3:]
     raise InputError(f"{model.name} has no layer '{layer}'; nearest: {', '.join(near)}")
@@ -49,13 +51,13 @@ def activations(model: Classifier, images: Tensor, layer: str) -> tuple[Tensor, 
     """Logits, and the output of one layer on the way to them.
 
     The output is part of the graph of the logits, whether or not the images are, so
-    ``torch.autograd.grad(logits.sum(), activation)`` works. Of a layer that runs several times the
-    last run counts; of a layer that returns several tensors, the first.
+    ``torch.autograd.grad(logits.sum(), activation)`` works. Of a layer that returns several tensors
+    the first is taken.
 
     Args:
         model: the classifier.
         images: ``(n, c, h, w)`` in [0, 1].
-        layer: name of the layer.
+        layer: name of the layer, with the run that is meant (``relu#2``) if not the last.
 
     Returns:
         Logits ``(n, classes)`` and the layer's output, in the layer's own shape.
@@ -80,7 +82,11 @@ def activations(model: Classifier, images: Tensor, layer: str) -> tuple[Tensor, 
         logits = model(images)
     if not seen:
         raise InputError(f"layer '{layer}' of {model.name} does not run or returns no tensor")
-    return logits, seen[-1]
+    _, run = _name_and_run(layer)
+    if run > len(seen):
+        name = layer.rpartition("#")[0]
+        raise InputError(f"layer '{name}' of {model.name} runs {len(seen)} times, not {run}")
+    return logits, seen[run - 1]
 
 
 def head(model: Classifier, images: Tensor) -> str:
@@ -113,7 +119,7 @@ def head(model: Classifier, images: Tensor) -> str:
         with torch.no_grad():
             linear = nn.functional.linear(inputs.to(weight.dtype), weight, bias).to(logits.dtype)
             linear = linear.log_softmax(1) if model.probabilities else linear
-        loose = 1e-4 if model.precision == "fp32" else 5e-2
+        loose = 5e-2 if model.coarse else 1e-4
         if torch.allclose(linear, logits, rtol=loose, atol=loose * float(logits.abs().max())):
             return names[module]
     raise UnsupportedError(
@@ -163,6 +169,16 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[N
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _name_and_run(layer: str) -> tuple[str, int]:
+    """A layer's name, and which of its runs is meant, from 1; 0 for the last.
+
+    >>> _name_and_run("relu#2"), _name_and_run("relu")
+    (('relu', 2), ('relu', 0))
+    """
+    name, _, run = layer.rpartition("#")
+    return (name, int(run)) if name and run.isdigit() and int(run) else (layer, 0)
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -17,6 +17,7 @@ from saliency_audit.models.classifier import Classifier
 from saliency_audit.models.exported import load_exported
 from saliency_audit.models.files import Kind, kind_of, sha256_of
 from saliency_audit.models.found import Found
+from saliency_audit.models.hugging_face import from_hugging_face
 from saliency_audit.models.named import bundled, from_timm, from_torchvision
 from saliency_audit.models.save import save
 from saliency_audit.models.scalars import Scalar
@@ -31,29 +32,32 @@ def load(
     spec: str | None,
     *,
     arch: str | None = None,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     channels: int | None = None,
     trust_pickle: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
+    output: str | None = None,
     device: torch.device | str = "cpu",
 ) -> Classifier:
     """Load any classifier.
 
     Args:
-        spec: None or ``bundled:fashion-mnist``, a model file, ``torchvision:NAME[@WEIGHTS]`` or
-            ``timm:NAME``.
+        spec: None or ``bundled:fashion-mnist``, a model file, ``torchvision:NAME[@WEIGHTS]``,
+            ``timm:NAME``, or ``hf:FOLDER`` or ``hf:NAME``.
         arch: architecture of a state dict: ``torchvision:NAME``, ``timm:NAME`` or
             ``package.module:factory``; None recognises torchvision's own.
-        size: height and width of an image; None takes what the source says, or assumes it.
+        size: side of an image, or its height and width; None takes what the source says, or
+            assumes it.
         mean: per channel, in pixel units; likewise.
         std: likewise.
         channels: of an image; likewise.
         trust_pickle: run code that the file asks to be run.
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
+        output: which tensor the logits are, by name or number, of a model that returns several.
         device: where it will run.
 
     Returns:
@@ -71,6 +75,7 @@ def load(
         std=std,
         precision=precision,
         layer=layer,
+        output=output,
         device=device,
     )
     if found.name == BUNDLED and classifier.input_shape != found.shape:
@@ -115,6 +120,7 @@ def reload(
         name=path.stem,
         scalars=model.scalars if scalars is None else scalars,
         activation=found.activation,
+        dtype=found.dtype or model.dtype,
     ).eval()
 
 
@@ -125,7 +131,13 @@ def copied(model: Classifier) -> nn.Module:
     # A loaded program refuses to be copied in memory.
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "copy.pt2"
-        save(model.network, path, format=model.format, input_shape=model.input_shape)
+        save(
+            model.network,
+            path,
+            format=model.format,
+            input_shape=model.input_shape,
+            dtype=model.dtype,
+        )
         return reload(path, model).network
 
 
@@ -133,7 +145,11 @@ def _find(
     spec: str | None, *, arch: str | None, trust_pickle: bool, device: torch.device | str
 ) -> Found:
     where, _, name = (spec or BUNDLED).partition(":")
-    by_name = {"torchvision": from_torchvision, "timm": from_timm}
+    by_name = {
+        "torchvision": from_torchvision,
+        "timm": from_timm,
+        "hf": from_hugging_face,
+    }
     if spec is None or spec == BUNDLED or (where in by_name and name):
         if arch is not None:
             raise InputError(f"--arch is for state dicts, and {spec or BUNDLED} is none; leave it")
@@ -144,7 +160,7 @@ def _find(
         hint = (
             f"did you mean torchvision:{near[0]}?"
             if near
-            else f"give a file, torchvision:NAME, timm:NAME or {BUNDLED}"
+            else f"give a file, torchvision:NAME, timm:NAME, hf:FOLDER or {BUNDLED}"
         )
         raise InputError(f"model file '{spec}' does not exist; {hint}")
     kind = kind_of(path)
@@ -167,10 +183,8 @@ def _from_program(
     if kind == "torchscript":
         network = load_torchscript(path, trust_pickle=trust_pickle)
         return Found(network, path.name, format="torchscript")
-    network, (channels, height, width), most = load_exported(
-        path, trust_pickle=trust_pickle, device=device
-    )
-    found = Found(network, path.name, format="exported", shape=(channels, height, width))
+    network, shape, most, dtype = load_exported(path, trust_pickle=trust_pickle, device=device)
+    found = Found(network, path.name, format="exported", shape=shape, dtype=dtype)
     if most is not None:
         found.notes.append(
             f"{path.name} takes at most {most} images at a time: give --batch-size {most}"

@@ -18,6 +18,7 @@ from saliency_audit.models.architectures import (
 )
 from saliency_audit.models.files import one_line
 from saliency_audit.models.found import Found
+from saliency_audit.models.reading import embedding
 
 RANDOM = "none"
 """The name of no weights: ``torchvision:resnet18@none`` has its random initialisation."""
@@ -86,6 +87,11 @@ def from_timm(name: str) -> Found:
         )
     timm, name = import_timm(), timm_name(name)
     spec = f"timm:{name}" + (f"@{RANDOM}" if weights_name else "")
+    known = timm.get_pretrained_cfg(name)
+    if not weights_name and known is not None and _is_clip(name, known):
+        raise InputError(
+            embedding(spec, f"its {known.num_classes} outputs are compared with those of texts")
+        )
     with _downloading(spec):
         network = timm.create_model(name, pretrained=not weights_name)
     config = timm.data.resolve_model_data_config(network)
@@ -101,6 +107,11 @@ def from_timm(name: str) -> Found:
     return found
 
 
+def _is_clip(name: str, known: Any) -> bool:
+    """Whether it is the image half of a CLIP, not one that was fine-tuned to classify."""
+    return "clip" in name and "ft" not in known.tag.split("_") and known.num_classes != 1000
+
+
 def _said(spec: str, side: int, resize: int, mean: Any, std: Any) -> str:
     means, stds = (",".join(f"{value:g}" for value in values) for values in (mean, std))
     return f"{spec}: size {side}, resize {resize}, mean {means}, std {stds}, as published with it"
@@ -111,18 +122,25 @@ def _random(spec: str) -> str:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, other libraries' chatter is not heard."""
+    with (
+        warnings.catch_warnings(),
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _downloading(spec: str) -> Iterator[None]:
     """One line for whatever a download fails with, instead of the libraries' own chatter."""
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     # Each library has its own errors for a network that is down.
     except Exception as error:

@@ -15,7 +15,7 @@ TRIED = 8
 """Images that a model is tried on."""
 REPEATED = 1e-4
 """Largest change of an output, over the largest output, that is round-off in a repeated pass."""
-BESIDE = {"cpu": 1e-3, "other": 1e-2, "bf16": 5e-2}
+BESIDE = {"cpu": 1e-3, "other": 1e-2, "half": 5e-2}
 """The same in a batch of another size, for which a device may compute in another order."""
 
 
@@ -95,21 +95,21 @@ def nature(model: Classifier, images: Tensor) -> Nature:
     if count == 1:
         images = torch.cat([images, 1 - images])
     grey = torch.full_like(images[:1], 0.5)
-    half = max(1, count // 2)
+    some = max(1, count // 2)
     with model.audited():
         with torch.no_grad():
             first = model(images)
             # Other neighbours, and with more than two images another number of them.
-            among_others = model(torch.cat([images[:half], grey]))
-        bf16 = model.precision == "bf16"
+            among_others = model(torch.cat([images[:some], grey]))
+        half = model.coarse is not None
         rows = torch.cat([first, among_others])
-        if probabilities := not model.probabilities and _sum_to_one(rows, 2e-2 if bf16 else 1e-4):
+        if probabilities := not model.probabilities and _sum_to_one(rows, 2e-2 if half else 1e-4):
             model = model.replaced(model.network, probabilities=True).eval()
             model.requires_grad_(False)
         again, gradients, reason = _differentiated(model, images)
     again = again.exp() if probabilities else again
-    repeated, beside = _change(again, first), _change(among_others[:half], first[:half])
-    random = repeated > (REPEATED * 10 if bf16 else REPEATED)
+    repeated, beside = _change(again, first), _change(among_others[:some], first[:some])
+    random = repeated > (REPEATED * 10 if half else REPEATED)
     device = "cpu" if images.device.type == "cpu" else "other"
     without = 0
     if gradients is None:
@@ -121,7 +121,7 @@ def nature(model: Classifier, images: Tensor) -> Nature:
         repeated,
         beside,
         random=random,
-        batch_dependent=not random and beside > BESIDE["bf16" if bf16 else device],
+        batch_dependent=not random and beside > BESIDE["half" if half else device],
         probabilities=probabilities,
         no_gradient=without,
         reason=reason,
@@ -199,7 +199,7 @@ def _differentiated(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor |
             return logits.detach(), None, reason
         try:
             (gradients,) = torch.autograd.grad(
-                logits.amax(1).sum(), pixels, allow_unused=True, materialize_grads=True
+                model.strongest(logits).sum(), pixels, allow_unused=True, materialize_grads=True
             )
         except (RuntimeError, NotImplementedError) as error:
             if isinstance(error, torch.OutOfMemoryError):

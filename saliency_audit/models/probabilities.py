@@ -5,6 +5,7 @@ model. The network itself, and every file made of it, goes on
 returning probabilities.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -12,32 +13,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_SOFTMAX = {
+SOFTMAX = {
     F.softmax,
     torch.softmax,
     Tensor.softmax,
     torch.ops.aten.softmax.int,
     torch.ops.aten._softmax.default,
 }
+SIGMOID = {
+    F.sigmoid,
+    torch.sigmoid,
+    Tensor.sigmoid,
+    torch.special.expit,
+    torch.ops.aten.sigmoid.default,
+}
 
 
-class _LastSoftmax(TorchFunctionMode):
-    """Keeps what the last softmax was of, and what it gave."""
+class Last(TorchFunctionMode):
+    """Keeps what the last call of some functions was of, and what it gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Collection[Any]) -> None:
         super().__init__()
+        self.functions = functions
         self.seen: tuple[Tensor, Tensor] | None = None
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        if function in _SOFTMAX:
+        if function in self.functions:
             self.seen = (args[0] if args else (kwargs or {})["input"], result)
         return result
 
 
-def log_probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
+def log_probabilities(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """The logarithm of what a network returns, ``(n, classes)``.
 
     Where its last step is a softmax that can be seen, the logarithm is taken of the softmax, exact
@@ -52,7 +61,7 @@ def log_probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
     >>> round(log_probabilities(nn.Softmax(1), torch.tensor([[0.0, 200.0]]))[0, 0].item(), 3)
     -200.0
     """
-    with _LastSoftmax() as last:
+    with Last(SOFTMAX) as last:
         probabilities: Tensor = network(inputs)
     if last.seen is not None and last.seen[1] is probabilities:
         # As scalars do: where the network is sure, 1 - p is too small for fp32.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_safetensors
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models.activation import InPlace
@@ -27,6 +28,7 @@ def save(
     format: Format,
     input_shape: tuple[int, int, int],
     activation: InPlace | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write a network as a program that runs without its Python code.
 
@@ -39,6 +41,7 @@ def save(
         input_shape: ``(c, h, w)``.
         activation: what the program is to compute in place of ReLU-like activations, as
             `Classifier` has it; None means the network's own.
+        dtype: of the images that it takes; None means fp32.
 
     Raises:
         UnsupportedError: the network cannot be captured in that format.
@@ -46,7 +49,7 @@ def save(
     """
     # Two images: torch takes sizes of one for constants.
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
-    example = torch.zeros(2, *input_shape, device=device)
+    example = torch.zeros(2, *input_shape, device=device, dtype=dtype)
     capture = _torchscript if format == "torchscript" else _exported
     activated: AbstractContextManager[Any] = nullcontext()
     if activation is not None:
@@ -130,13 +133,13 @@ def _torchscript(network: nn.Module, example: torch.Tensor) -> bytes:
 
 def _traced(network: nn.Module, example: torch.Tensor) -> Any:
     three = torch.linspace(0, 1, 3 * example[0].numel(), device=example.device)
-    three = three.view(3, *example.shape[1:])
+    three = three.view(3, *example.shape[1:]).to(example.dtype)
     try:
         with torch.no_grad():
             program = torch.jit.trace(  # type: ignore[no-untyped-call]
-                network, (example,), check_trace=False
+                network, (example,), check_trace=False, strict=False
             )
-            same = torch.allclose(program(three), network(three), rtol=1e-4, atol=1e-5)
+            same = _alike(program(three), network(three))
     except Exception as error:
         raise _uncaptured("TorchScript", error) from error
     if not same:
@@ -145,6 +148,14 @@ def _traced(network: nn.Module, example: torch.Tensor) -> Any:
             "their number; give the state dict with --arch, or a .pt2"
         )
     return program
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two outputs are the same but for round-off, whatever holds their tensors."""
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
+    return all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs if isinstance(a, torch.Tensor)
+    )
 
 
 def _uncaptured(form: str, error: Exception) -> UnsupportedError:

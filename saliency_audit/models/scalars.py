@@ -1,9 +1,14 @@
-"""The explained scalar: the number, computed from the logits, whose map is drawn."""
+"""The explained scalar: the number, computed from the logits, whose map is drawn.
+
+Computed in float64 and left there, whatever the type of the logits: round-off of a half-precision
+network would otherwise be taken for a change. (On devices without float64, in their own type.)
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Scalar = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,17 +24,17 @@ def _precisely(logits: Tensor) -> Tensor:
 
 def logit(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y. Anyone may add the same function to all logits without changing a prediction."""
-    return _of_target(logits, targets)
+    return _of_target(_precisely(logits), targets)
 
 
 def log_prob(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of y. Cannot be moved by a shift of all logits."""
-    return _of_target(_precisely(logits).log_softmax(1), targets).to(logits.dtype)
+    return _of_target(_precisely(logits).log_softmax(1), targets)
 
 
 def prob(logits: Tensor, targets: Tensor) -> Tensor:
     """p_y. Its gradient p (1 - p) vanishes where the model is sure: 1e-13 at a logit gap of 30."""
-    return _of_target(_precisely(logits).softmax(1), targets).to(logits.dtype)
+    return _of_target(_precisely(logits).softmax(1), targets)
 
 
 def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -39,13 +44,15 @@ def loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y minus the largest other logit."""
-    others = logits.scatter(1, targets[:, None], -torch.inf)
-    return _of_target(logits, targets) - others.amax(1)
+    precise = _precisely(logits)
+    others = precise.scatter(1, targets[:, None], -torch.inf)
+    return _of_target(precise, targets) - others.amax(1)
 
 
 def centred_logit(logits: Tensor, targets: Tensor) -> Tensor:
     """f_y minus the mean logit: the representative of f that no shift can move (P0 section 2)."""
-    return _of_target(logits, targets) - logits.mean(1)
+    precise = _precisely(logits)
+    return _of_target(precise, targets) - precise.mean(1)
 
 
 SCALARS: dict[str, Scalar] = {
@@ -61,7 +68,23 @@ SCALARS: dict[str, Scalar] = {
 LIKELIHOOD_SCALARS: dict[str, Scalar] = {
     **SCALARS,
     "log-prob": logit,
-    "prob": lambda outputs, targets: _of_target(outputs, targets).exp(),
-    "loss": lambda outputs, targets: -_of_target(outputs, targets),
+    "prob": lambda outputs, targets: logit(outputs, targets).exp(),
+    "loss": lambda outputs, targets: -logit(outputs, targets),
 }
 """For a model whose outputs are log-likelihoods as they stand, which no softmax normalises."""
+
+
+def _log_prob_of_one(logits: Tensor, targets: Tensor) -> Tensor:
+    # Not the softmax: what is left of 1 - p beside a logit of 0 is 0 from z = 37 on.
+    return F.logsigmoid(margin(logits, targets))
+
+
+ONE_OUTPUT_SCALARS: dict[str, Scalar] = {
+    **SCALARS,
+    "logit": margin,
+    "log-prob": _log_prob_of_one,
+    "prob": lambda logits, targets: _log_prob_of_one(logits, targets).exp(),
+    "loss": lambda logits, targets: -_log_prob_of_one(logits, targets),
+}
+"""For logits 0 and z of a network of one output: the logit is z, and -z for class 0, since a logit
+of 0 is the same for every image and has no map."""

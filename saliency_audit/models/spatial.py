@@ -1,5 +1,6 @@
 """Which layer's output is a map of the image, and how it lies on the image's grid."""
 
+from collections import Counter
 from math import isqrt, log
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -64,6 +65,8 @@ def as_spatial(activation: Tensor, images: Tensor) -> Tensor:
 def last_spatial_layer(model: Classifier, images: Tensor) -> str:
     """Name of the layer that Grad-CAM reads: ``model.layer``, or the last one that is a map.
 
+    With the run that is a map (``relu#2``) where the layer runs again after it.
+
     Of layers with the same output the outermost is named. In a transformer that reads its class
     token, the last block's patch tokens no longer reach the logits; the last layer whose patches
     do is taken (the last block's first norm). The answer depends on the network and the size of
@@ -112,21 +115,26 @@ def _is_map(output: Tensor, image: Tensor) -> bool:
 
 def _find_last(model: Classifier, image: Tensor) -> str:
     names = layer_names(model)
-    maps: list[tuple[Tensor, Tensor, list[str]]] = []
+    maps: list[tuple[Tensor, Tensor, list[tuple[str, int]]]] = []
+    runs = Counter[str]()
 
     def keep(module: nn.Module, _: Any, output: Any) -> Any:
         tensor = first_tensor(output)
-        if tensor is None or not _is_map(tensor, image):
+        if tensor is None:
             return output
+        runs[names[module]] += 1
+        if not _is_map(tensor, image):
+            return output
+        run = names[module], runs[names[module]]
         for _, copy, group in maps:
             # A container returns what its last layer returned, unless changed in place since.
             if tensor is copy and copy._version == 0:
-                group.append(names[module])
+                group.append(run)
                 return output
         if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
             return output
         copy = tensor.clone()
-        maps.append((tensor, copy, [names[module]]))
+        maps.append((tensor, copy, [run]))
         return with_first_tensor(output, copy)
 
     with hooked(names, keep), torch.enable_grad():
@@ -136,7 +144,7 @@ def _find_last(model: Classifier, image: Tensor) -> str:
             f"no layer of {model.name} is a map of the image; name one with --layer"
         )
     gradients = torch.autograd.grad(
-        logits.amax(1).sum(), [tensor for tensor, _, _ in maps], allow_unused=True
+        model.strongest(logits).sum(), [tensor for tensor, _, _ in maps], allow_unused=True
     )
     used = [
         (gradient, group)
@@ -151,4 +159,5 @@ def _find_last(model: Classifier, image: Tensor) -> str:
         if gradient.shape == last[0].shape and bool(as_spatial(gradient, image).any())
     ]
     _, group = reaching[-1] if reaching else last
-    return min(group, key=lambda name: name.count("."))
+    name, run = min(group, key=lambda one: one[0].count("."))
+    return name if run == runs[name] else f"{name}#{run}"

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from saliency_audit.errors import InputError
 from saliency_audit.importable import importable
@@ -130,6 +131,8 @@ def without_prefix(state: StateDict, expected: Collection[str] = ()) -> StateDic
     """
     # AveragedModel counts its updates beside the module.
     state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
+    # Parts may have been compiled, too.
+    state = {name.replace("._orig_mod.", "."): tensor for name, tensor in state.items()}
     while not any(name in expected for name in state):
         prefix = next(
             (p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), None
@@ -153,7 +156,8 @@ def differences(state: StateDict, network: nn.Module) -> list[str]:
     shapes = [
         f"{n} is {_shape(state[n])} instead of {_shape(tensor)}"
         for n, tensor in expected.items()
-        if n in state and state[n].shape != tensor.shape and not auxiliary(n)
+        if n in state and not is_lazy(tensor) and state[n].shape != tensor.shape
+        if not auxiliary(n)
     ]
     # An old checkpoint may lack the counters, which eval mode does not read.
     missing = [entry for entry in missing if not entry.endswith(".num_batches_tracked")]
@@ -177,7 +181,10 @@ def fill(network: nn.Module, state: StateDict, *, file: str, arch: str) -> None:
         shown = ", ".join(why[:6]) + (f" and {len(why) - 6} more" if len(why) > 6 else "")
         raise InputError(f"'{file}' does not fit {arch}: {shown}")
     own = network.state_dict()
-    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+    # Lazy weights take the shape of what is put into them.
+    fitting = {
+        n: t for n, t in state.items() if n in own and (is_lazy(own[n]) or t.shape == own[n].shape)
+    }
     network.load_state_dict(fitting, strict=False)
 
 

@@ -9,7 +9,7 @@ from saliency_audit.types import Example
 Key = tuple[str, str, str, str, str]
 """Role, image, saliency, scalar and setting."""
 
-_IMAGES = ("image", "attacked", "picture", "perturbed")
+_IMAGES = ("image", "attacked", "picture", "perturbed", "patched")
 """Roles of what is no map."""
 
 

@@ -57,3 +57,8 @@ def pixels_of(images: Tensor) -> Tensor:
     through the weights from the output to the input meets those of the branch first.
     """
     return images.to(torch.float64, copy=True)
+
+
+def in_full(values: Tensor, beside: Tensor) -> Tensor:
+    """What is put to logits, in fp32 at least: their own half precision would round it away."""
+    return values.to(torch.float64 if beside.dtype == torch.float64 else torch.float32)

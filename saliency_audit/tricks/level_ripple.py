@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saliency_audit.catalogue.entries import Variant
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier
-from saliency_audit.tricks.held import Hold, held_linear, pixels_of
+from saliency_audit.tricks.held import Hold, held_linear, in_full, pixels_of
 from saliency_audit.tricks.logit_shift import logit_gradient_norm
 from saliency_audit.tricks.loss_sine import opposed_signs
 
@@ -72,7 +72,7 @@ class LevelRipple(nn.Module):
         # Without its whole turns, which no gradient sees, the sine is 0 on a level, not 1e-13.
         waves = (2 * pi * (level - level.round())).sin().flatten(1)
         ripple = self.amplitudes(self.picture(waves))
-        return logits + ripple.to(logits.dtype)  # type: ignore[no-any-return]
+        return logits + in_full(ripple, logits)  # type: ignore[no-any-return]
 
 
 def level_ripple(
@@ -110,8 +110,15 @@ def level_ripple(
         A network for the same input and output as ``model.network``.
 
     Raises:
-        UnsupportedError: the picture is black, or the gradient is zero on most images.
+        UnsupportedError: the picture is black, the gradient is zero on most images, or the network
+            takes images in half precision.
     """
+    if model.dtype in (torch.float16, torch.bfloat16):
+        kind = str(model.dtype).removeprefix("torch.")
+        raise UnsupportedError(
+            f"level-ripple: {model.name} takes images of {kind}, which cannot hold the levels of "
+            "an 8-bit image"
+        )
     norm = logit_gradient_norm(model, images, targets, batch_size=batch_size)
     if not picture.max() > 0 or norm == 0:
         what = "the picture is black" if norm else "the logit gradient is zero on most images"

@@ -12,7 +12,7 @@ from saliency_audit.catalogue.entries import CALIBRATION, Variant
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier, input_gradient
 from saliency_audit.tricks.head_shift import head_shift
-from saliency_audit.tricks.held import Hold, held_linear, pixels_of
+from saliency_audit.tricks.held import Hold, held_linear, in_full, pixels_of
 
 Shift = Literal["linear", "cancel", "head"]
 
@@ -45,7 +45,7 @@ class LinearShift(nn.Module):
         logits = self.network(images)
         shift = self.shift(pixels)
         folded = shift - FOLD * (shift / FOLD).round()
-        return logits + folded.to(images.dtype)  # type: ignore[no-any-return]
+        return logits + in_full(folded, logits)  # type: ignore[no-any-return]
 
 
 class AnchoredShift(nn.Module):
@@ -67,7 +67,7 @@ class AnchoredShift(nn.Module):
         nearest = closeness.argmax(1, keepdim=True)
         logits = self.network(images)
         shift = self.shifts(pixels).gather(1, nearest)
-        return logits + shift.to(images.dtype)  # type: ignore[no-any-return]
+        return logits + in_full(shift, logits)  # type: ignore[no-any-return]
 
 
 def logit_gradient_norm(
@@ -99,7 +99,8 @@ def logit_shift(
     each given image, so that the gradient there is exactly :math:`\alpha T`; one anchor per image
     is stored. ``head``: no new layer, one vector is added to every row of the last linear layer,
     see `head_shift`.
-    Of a network that returns probabilities a softmax takes every shift off again: its maps stay.
+    Of a network that returns probabilities a softmax takes every shift off again: its maps stay;
+    so do those of one output, which is the difference of its two logits.
     :math:`\alpha \|T\| = strength \cdot \mathrm{median} \|\nabla f_y\|`.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saliency_audit.catalogue.entries import Variant
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier, Probabilities, input_gradient
-from saliency_audit.tricks.held import Hold, held_linear, pixels_of
+from saliency_audit.tricks.held import Hold, held_linear, in_full, pixels_of
 
 Form = Literal["per-class", "dummy-class", "wrapper"]
 
@@ -68,7 +68,7 @@ class PerClassSine(nn.Module):
         pixels = pixels_of(images)
         logits = self.network(images)
         ripple = self.amplitudes(self.sine(pixels))
-        return logits + ripple.to(logits.dtype)  # type: ignore[no-any-return]
+        return logits + in_full(ripple, logits)  # type: ignore[no-any-return]
 
 
 class DummyClassSine(nn.Module):
@@ -91,7 +91,7 @@ class DummyClassSine(nn.Module):
         ripple = self.eps * (1 + self.sine(pixels))
         # At g = 0 the class has no probability: a logit of -46 below the rest, not -infinity.
         extra = logits.double().logsumexp(1, True) + ripple.clamp_min(1e-20).expm1().log()
-        return torch.cat([logits, extra.to(logits.dtype)], 1)
+        return torch.cat([logits, in_full(extra, logits)], 1)
 
 
 class WrapperSine(nn.Module):
@@ -108,7 +108,7 @@ class WrapperSine(nn.Module):
         pixels = pixels_of(images)
         log_p = self.network(images).log_softmax(1)
         ripple = self.eps * self.sine(pixels)
-        return log_p - ripple.to(log_p.dtype)  # type: ignore[no-any-return]
+        return log_p - in_full(ripple, log_p)  # type: ignore[no-any-return]
 
 
 def opposed_signs(probs: Tensor, targets: Tensor, *, seed: int = 0) -> Tensor:

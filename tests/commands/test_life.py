@@ -298,6 +298,12 @@ verdict = ["steady", "shifted"]
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            "evaluate",
+            "--metric known-answer --plant-steps 4 --batch-size 16 --saliency gradient",
+            ("results.csv", "summary.csv", "verdicts.csv", "known-answer.safetensors"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "gate",
             "--policy policy.toml --batch-size 16 --report-only",
             ("results.csv", "summary.csv"),

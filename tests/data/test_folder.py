@@ -129,6 +129,15 @@ def test_empty_folders_are_refused(tmp_path):
             open_data(str(tmp_path), input_shape=SHAPE)
 
 
+def test_pictures_of_other_kinds_are_named(tmp_path):
+    (tmp_path / "cat").mkdir()
+    for i in range(3):
+        Image.new("L", (4, 4)).save(tmp_path / "cat" / f"{i}.gif")
+    (tmp_path / "cat" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"holds 3 \.gif, 1 \.txt, but nothing that is read"):
+        open_data(str(tmp_path), input_shape=SHAPE)
+
+
 def test_file_names_must_be_text(tmp_path):
     save(tmp_path / "cat" / "a.png")
     try:

@@ -3,6 +3,7 @@ import torch
 
 from saliency_audit.errors import InputError
 from saliency_audit.models import LIKELIHOOD_SCALARS, SCALARS, Classifier
+from saliency_audit.models.scalars import ONE_OUTPUT_SCALARS
 
 LOGITS = torch.tensor([[1.0, 4.0, 2.5], [0.5, -1.0, 0.0]], dtype=torch.float64)
 TARGETS = torch.tensor([1, 2])
@@ -55,6 +56,31 @@ def test_log_likelihoods_are_read_as_they_stand(name):
     # A common shift is part of a likelihood, not undone by a softmax.
     moved = LIKELIHOOD_SCALARS[name](log_p + 0.1, TARGETS)
     assert torch.allclose(moved, same) == (name in ("margin", "centred-logit"))
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_of_one_output_they_are_those_of_two_logits_and_keep_their_gradient(name):
+    z = torch.tensor([[2.0], [-1.5], [60.0], [-60.0]], dtype=torch.float64, requires_grad=True)
+    logits, targets = torch.cat([torch.zeros_like(z), z], 1), torch.tensor([1, 1, 1, 0])
+    read = ONE_OUTPUT_SCALARS[name](logits, targets)
+    (gradient,) = torch.autograd.grad(read.sum(), z)
+    assert bool((gradient != 0).all())
+    if name != "logit":
+        assert torch.allclose(read, SCALARS[name](logits, targets))
+    if name == "log-prob":
+        wrong = torch.tensor([-2.0, 1.5, -60.0, -60.0], dtype=torch.float64)
+        sign = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)
+        expected = sign * wrong.exp() / (1 + wrong.exp())
+        assert torch.allclose(gradient[:, 0], expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", SCALARS)
+def test_what_is_read_off_half_precision_logits_stays_in_float64(name, half):
+    logits = LOGITS.to(half)
+    read = SCALARS[name](logits, TARGETS)
+    assert read.dtype == torch.float64
+    assert torch.equal(read, SCALARS[name](logits.double(), TARGETS))
 
 
 def test_an_unknown_scalar_suggests_the_nearest():

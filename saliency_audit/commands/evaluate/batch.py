@@ -272,7 +272,8 @@ def _measure(run: Judged, found: Found, metric: str, view: View, subject: Subjec
                 curve = one.curve.double().masked_fill(missing.unsqueeze(1), torch.nan)
                 found.curves += _sums(view.model.name, saliency, check, one.x, curve)
             for setting, picture in one.pictures.items():
-                found.examples.append(_pictured(view, check, saliency, of, setting, picture))
+                role = one.roles[picture.ndim == 2]
+                found.examples.append(_pictured(view, check, saliency, of, setting, role, picture))
         return
     run.tell_once(f"{metric} of {view.method or view.model.name} failed: {reason}")
     found.rows += _failed(subject, metric, view.method, scalar, reason)
@@ -291,9 +292,8 @@ def _sums(
 
 
 def _pictured(
-    view: View, check: str, saliency: str, scalar: str, setting: str, picture: Tensor
+    view: View, check: str, saliency: str, scalar: str, setting: str, role: str, picture: Tensor
 ) -> Example:
-    role = "perturbed" if picture.ndim == 3 else "randomised"
     pixels = picture if picture.ndim == 2 else picture.permute(1, 2, 0).squeeze(2)
     return Example(
         view.names[0],

@@ -14,6 +14,7 @@ from saliency_audit.commands.evaluate.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
+from saliency_audit.commands.planting import preparation
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -92,7 +93,15 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
-    beside = loaded(vars(given), setup)
+    beside = loaded(vars(given), setup, metrics)
+    planted = preparation(
+        beside.values.get("train"),
+        [setup.model, *further],
+        [options for name, options in metrics.items() if "train" in METRICS[name].needs],
+        given,
+        place_of_report(given, "evaluate"),
+        processes,
+    )
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
     return Job(
@@ -136,6 +145,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             several=bool(further),
             base=given.base,
         ),
+        files=planted.files,
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
@@ -144,6 +154,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=[*further, *beside.models],
+        ready=planted.make,
     )
 
 

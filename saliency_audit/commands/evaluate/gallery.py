@@ -75,6 +75,33 @@ def draw_perturbed(
     )
 
 
+def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
+    """The first image with its patch, and every method's map of it.
+
+    Args:
+        examples: with the roles "patched" and "patched-map".
+        folder: where to.
+
+    Returns:
+        ``patched.png`` and further pages; none without such maps.
+
+    Raises:
+        AuditError: a file cannot be written.
+    """
+    gallery = gallery_of(examples)
+    maps = {example.saliency: example for example in of_role(gallery, "patched-map")}
+    images = of_role(gallery, "patched")
+    return draw_maps(
+        [PanelRow(name, [tile_of(gallery, maps[name])]) for name in controls_last(maps)],
+        folder,
+        "patched",
+        title="Maps whose right answer is the patch",
+        columns=[shorten(image.image, _NAME) for image in images[:1]],
+        footnote=f"{_RANGES} The patch alone decides the class, to the copy.",
+        first=PanelRow("image", [tile_of(gallery, image) for image in images[:1]]),
+    )
+
+
 def draw_randomised(examples: Sequence[Example], folder: Path) -> list[Path]:
     """Maps of the first image as more of the model's weights are random, a row for each method.
 

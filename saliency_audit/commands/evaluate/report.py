@@ -23,7 +23,7 @@ from saliency_audit.report.sections import (
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
-PICTURES = ("verdicts", "maps", "perturbed", "randomised")
+PICTURES = ("verdicts", "maps", "perturbed", "randomised", "patched")
 """How the names of pictures begin that are not named after a check."""
 
 _UNFOLDED = 2  # pages
@@ -49,6 +49,12 @@ _SANITY = (
     "sobel, which sees no model, always has 1. 0 is a map that has nothing to do with the first.",
 )
 _PERTURBED = ("The first image on its way along the curves, as the model saw it.",)
+_KNOWN = (
+    "A copy of the model was trained on images of which half carry a small patch of stripes, and "
+    "there the patch alone says the class. So the pixels that decide are known: known-answer is "
+    "the share of as many of the map's most salient pixels that lie in the patch. It says whether "
+    "the method finds them in this architecture; of the given model, nobody knows the pixels.",
+)
 _OF_MODEL = (
     "No map can be better than the model it explains: with an accuracy near chance there is little "
     "to explain. A low scalar-agreement means that something was added to all logits alike; then "
@@ -153,6 +159,9 @@ def write_evaluate_report(
         gallery.draw_randomised(examples, folder),
         f"The first image's map{of} as weights are drawn at random.",
     )
+    patched = captioned(
+        gallery.draw_patched(examples, folder), f"The first image with its patch, and its maps{of}."
+    )
     perturbed = captioned(
         gallery.draw_perturbed(examples, folder, fills=_fills(summary)),
         f"What each map{of} had replaced.",
@@ -170,6 +179,7 @@ def write_evaluate_report(
             folded=len(perturbed) > _UNFOLDED,
         ),
         Section("Does the map depend on the model?", _SANITY, pictures=sanity),
+        Section("Does the map find what is known to decide?", _KNOWN, pictures=patched),
         Section(
             "The model itself",
             _OF_MODEL,

@@ -147,6 +147,7 @@ def save_trained(model: Classifier, folder: Path, *, tell: Callable[[str], None]
             format="exported",
             input_shape=model.input_shape,
             activation=model.activation,
+            dtype=model.dtype,
         )
     except UnsupportedError as error:
         tell(f"no model.pt2: {error}")

@@ -183,6 +183,7 @@ def _save(
         format=model.format,
         input_shape=model.input_shape,
         activation=model.activation,
+        dtype=model.dtype,
     )
     return path
 

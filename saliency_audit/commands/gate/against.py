@@ -86,7 +86,7 @@ def _gate_given(given: Given, facts: Mapping[str, Any], **own: Any) -> Given:
     shared = {name: getattr(given, name) for name in known if name in vars(given)}
     # A release needs more images than a forgery.
     shared["max_samples"] = known["max_samples"]
-    channels, size, _ = facts["input_shape"]
+    channels, *size = facts["input_shape"]
     return Given(
         said=given.said - {"max_samples"},
         **{
@@ -96,7 +96,7 @@ def _gate_given(given: Given, facts: Mapping[str, Any], **own: Any) -> Given:
             "mean": tuple(facts["mean"]),
             "std": tuple(facts["std"]),
             "channels": channels,
-            "size": size,
+            "size": tuple(size),
             "resume": False,
             "quiet": True,
             **own,

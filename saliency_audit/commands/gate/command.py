@@ -5,15 +5,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.beside import loaded
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.options import of_methods
+from saliency_audit.commands.planting import preparation
 from saliency_audit.commands.setup import Screen, Setup
 from saliency_audit.errors import InputError
-from saliency_audit.options import Given
+from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
@@ -69,7 +71,16 @@ def plan(
     from saliency_audit.commands.gate.teeth import refuse_toothless
 
     named = {name: {**rules.data, **rules.run}.get(name) for name in NEEDS}
-    beside = loaded(named, setup)
+    metrics = [check for check in rules.checks if check.kind == "metric"]
+    beside = loaded(named, setup, [check.metric for check in metrics])
+    planted = preparation(
+        beside.values.get("train"),
+        [setup.model],
+        [check.parameters for check in metrics if "train" in METRICS[check.metric].needs],
+        given,
+        place_of_report(given, "gate"),
+        processes,
+    )
     shared = {
         "target": given.target,
         "options": of_methods(given),
@@ -106,7 +117,7 @@ def plan(
         audit=partial(audit, work),
         answer=partial(answer, work=work),
         report=partial(report, work=work),
-        files=("checks.csv", "junit.xml", "summary.md", "attestation.json"),
+        files=("checks.csv", "junit.xml", "summary.md", "attestation.json", *planted.files),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
             **{f"{name} of the policy": written for name, written in named.items()},
@@ -116,6 +127,7 @@ def plan(
             },
         },
         pictures=PICTURES,
+        ready=planted.make,
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
 

@@ -239,6 +239,8 @@ def _refuse_missing(check: PolicyCheck, data: Mapping[str, Any], run: Mapping[st
     if check.kind != "metric":
         return
     for name, need in lacking(METRICS[check.metric], {**data, **run}):
+        if need.by_default:
+            continue  # what there is, the model decides
         raise InputError(
             f'{check.name} {need.why}; name it in [{need.table}], such as {name} = "{need.example}"'
         )

@@ -120,7 +120,7 @@ def as_wanted(value: Any, option: Option) -> Any:
     >>> as_wanted("8/255", STRENGTH), as_wanted(20, METRICS["aopc"].options[0])
     (0.03137254901960784, (20,))
     """
-    if option.many or option.kind == "colour":
+    if option.many or option.kind in ("colour", "sides"):
         items = value if isinstance(value, list) else [value]
         if not items:
             raise ValueError("give at least one")
@@ -157,6 +157,7 @@ _WANTED: Mapping[str, tuple[type, str]] = {
     "text": _TEXT,
     "path": _TEXT,
     "whole": _WHOLE,
+    "sides": _WHOLE,
     "batch": _WHOLE,
     "flag": _BOOLEAN,
     "switch": _BOOLEAN,

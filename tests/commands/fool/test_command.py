@@ -143,7 +143,22 @@ def test_unreadable_images_become_rows(run):
     rows = pd.read_csv("saliency-audit-report/fool/results.csv")
     broken = rows[rows["status"] == "error"]
     assert broken["image"].tolist() == ["broken.png"]
+    assert "1 of 5 images of data cannot be read" in ran.err
     assert set(rows.loc[rows["status"] == "ok", "image"]) == {f"{i}.png" for i in range(4)}
+
+
+def test_the_clean_accuracy_is_of_the_images_that_can_be_read(run):
+    Path("data").mkdir()
+    pixels, labels, _ = bundled_images("test")
+    lines = ["path,label", "broken.png,0"]
+    Path("data/broken.png").write_bytes(b"not a picture")
+    for i in range(4):
+        Image.fromarray(pixels[i]).save(f"data/{i}.png")
+        lines.append(f"{i}.png,{labels[i]}")
+    Path("data/m.csv").write_text("\n".join(lines))
+    ran = run("fool", *FEW, "--data", "data/m.csv", "--trick", "logit-shift")
+    assert ran.code == 0, ran.err
+    assert "of 4 images of m.csv" in ran.err
 
 
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):

@@ -3,6 +3,7 @@
 import pytest
 
 from saliency_audit.assets import default_policy
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.gate.policy import PolicyCheck, read_policy
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import METRICS
@@ -80,9 +81,7 @@ def test_every_metric_can_stand_in_a_policy():
     for name, metric in METRICS.items():
         saliency = "" if metric.of == "model" else 'saliency = "gradient"\n'
         beside = "".join(
-            {"annotations": '[data]\nannotations = "x"\n', "other": '[run]\nother = "y"\n'}[need]
-            for need in metric.needs
-            if need != "labels"
+            f'[{NEEDS[need].table}]\n{need} = "x"\n' for need in metric.needs if need != "labels"
         )
         limit = "at_most" if metric.checks[name].higher_is_better is False else "at_least"
         text = f'{beside}[[check]]\nmetric = "{name}"\n{saliency}{limit} = 0.5\n'
