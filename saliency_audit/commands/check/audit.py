@@ -80,8 +80,8 @@ def check(
     lookup("scalar", SCALARS, scalar)
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
-    others = dict(_preprocessed(model))
     with model.audited():
+        others = dict(_preprocessed(model))
         known, _, _ = first_images(data, 2, at_once, device=device, workers=workers)
         model.check(known)
         done = begin()

@@ -99,7 +99,7 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
         given: the options.
         setup: model and images.
     """
-    model, data = setup.model, setup.data
+    model, data, found = setup.model, setup.data, setup.nature
     channels, height, width = model.input_shape
     said = {name: " (as given)" if getattr(given, name) is not None else "" for name in _SAID}
     weights = sum(weight.numel() for weight in model.network.parameters())
@@ -114,6 +114,7 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
         "std": colours(model.std) + said["std"],
         "classes": str(setup.classes),
         "output": "probabilities" if model.probabilities else "logits",
+        "gradient": f"in {found.images - found.no_gradient} of the first {found.images} images",
         "images": f"{len(data)} of {data.name}",
         "device": str(model.mean.device),
     }
