@@ -13,7 +13,7 @@ from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.commands.gate.policy import read_policy
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-NAMES = "fool|attack|evaluate|finetune|gate|list"
+NAMES = "check|fool|attack|evaluate|finetune|gate|list"
 COMMANDS = sorted(
     set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", README))
 )

@@ -871,6 +871,16 @@ CHECKS: dict[str, Check] = {
         chance="1/classes",
         proportion=True,
     ),
+    "confidence": Check(None, "probability of the predicted class", None, (0, 1), "ours"),
+    "map-defined": Check(
+        None,
+        "1 if there is a map: finite, and not the same everywhere",
+        True,
+        (0, 1),
+        "ours",
+        proportion=True,
+    ),
+    "map-passes": Check(None, "model passes that a map takes", None, (0, inf), "ours"),
     "attack-success": Check(
         None,
         "1 if the attack changed the predicted class within its budget",

@@ -11,6 +11,7 @@ from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors, tell
 from saliency_audit.cli.typed import typed
 from saliency_audit.commands.attack.command import COMMAND as ATTACK
+from saliency_audit.commands.check.command import COMMAND as CHECK
 from saliency_audit.commands.evaluate.command import COMMAND as EVALUATE
 from saliency_audit.commands.finetune.command import COMMAND as FINETUNE
 from saliency_audit.commands.gate.against import COMMAND as FOOL
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ENTRIES = (FOOL, ATTACK, EVALUATE, FINETUNE, GATE)
+ENTRIES = (CHECK, FOOL, ATTACK, EVALUATE, FINETUNE, GATE)
 for _entry in ENTRIES:
     app.command(_entry.name)(typed(_entry, console))
 app.command("list")(catalog)

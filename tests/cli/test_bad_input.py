@@ -290,7 +290,14 @@ CASES = [
     picture_that_is_a_bomb,
     manifest_with_a_column_twice,
 ]
-COMMANDS = [("fool",), ("attack",), ("evaluate",), ("finetune", "--objective", "pgd"), ("gate",)]
+COMMANDS = [
+    ("check",),
+    ("fool",),
+    ("attack",),
+    ("evaluate",),
+    ("finetune", "--objective", "pgd"),
+    ("gate",),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

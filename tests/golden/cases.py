@@ -5,7 +5,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-COMMANDS = ("fool", "attack", "evaluate", "finetune", "gate", "list")
+COMMANDS = ("check", "fool", "attack", "evaluate", "finetune", "gate", "list")
 NOUNS = ("", "saliency", "tricks", "attacks", "presets", "metrics", "objectives")
 
 OWN = "--arch my_package.models:build --channels 1 --size 28 --mean 0.13 --std 0.31"

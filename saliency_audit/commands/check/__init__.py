@@ -1,0 +1,1 @@
+"""``check``: what was loaded, what was assumed, and what will work?"""
