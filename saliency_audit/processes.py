@@ -70,12 +70,17 @@ def launched() -> int:
     """How many processes a launcher says that it started.
 
     Raises:
-        InputError: what it says is no number.
+        InputError: what it says is no number, or not all that a launcher says.
     """
     given = os.environ.get("WORLD_SIZE", "1")
     # Python refuses to read a number of thousands of digits.
     if not given.isdecimal() or len(given) > 9:
         raise InputError(f"WORLD_SIZE is '{given}'; unset it, or let the launcher set a number")
+    if int(given) > 1 and "RANK" not in os.environ:
+        raise InputError(
+            f"WORLD_SIZE is {given}, but no RANK says which of them this process is; unset it, or "
+            "start with torchrun or accelerate launch"
+        )
     return int(given)
 
 

@@ -23,6 +23,7 @@ def test_one_of_many_ends_without_pythons_cleaning_up(monkeypatch):
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(processes, "_joined", cache(lambda cpu: state))
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     assert not processes.processes("cpu").main
     with pytest.raises(KeyboardInterrupt):
         processes.leave(3)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.metrics import METRICS
-from saliency_audit.catalogue.needs import NEEDS, takers
+from saliency_audit.catalogue.needs import NEEDS, lacking, takers
 from saliency_audit.commands.planting import Planting
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
@@ -61,6 +61,24 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
         for name, value in values.items()
     }
     return Loaded(values, {name: settings.get(name) for name in NEEDS}, list(models.values()))
+
+
+def refuse_lacking(metrics: Iterable[str], there: Mapping[str, Any]) -> None:
+    """Refuse metrics without what they need.
+
+    Args:
+        metrics: names of metrics.
+        there: by need, what is given or loaded; None for what is not.
+
+    Raises:
+        InputError: says what to give.
+    """
+    for name in metrics:
+        for _, need in lacking(METRICS[name], there):
+            raise InputError(
+                f"--metric {name} {need.why}; give it with {need.option.flag}, such as "
+                f"{need.option.flag} {need.example}"
+            )
 
 
 def refuse_idle_needs(given: Collection[str], metrics: Collection[str]) -> None:

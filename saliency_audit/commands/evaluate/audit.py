@@ -10,8 +10,7 @@ from torch import Tensor
 
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.methods import CONTROLS
-from saliency_audit.catalogue.needs import lacking
-from saliency_audit.commands.beside import refuse_idle_needs
+from saliency_audit.commands.beside import refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
@@ -195,13 +194,9 @@ def _possible(
 ) -> dict[str, Mapping[str, Any]]:
     """The metrics, less those by default that need the method where there are its maps alone."""
     kept = dict(metrics)
+    refuse_lacking(metrics, beside)
     for name in metrics:
         metric = METRICS[name]
-        for _, need in lacking(metric, beside):
-            raise InputError(
-                f"--metric {name} {need.why}; give it with {need.option.flag}, such as "
-                f"{need.option.flag} {need.example}"
-            )
         if metric.of == "method" and recorded:
             why = (
                 f"{name} needs the method itself, to make maps again, and {recorded[0]} are maps "

@@ -9,7 +9,7 @@ from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, lacking
-from saliency_audit.commands.beside import loaded, refuse_idle_needs
+from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
@@ -75,6 +75,8 @@ def check(given: Given) -> None:
     lookup("scalar", SCALARS, given.scalar)
     metrics = chosen(given)
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
+    by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
+    refuse_lacking(metrics, vars(given) | by_default)
     refuse_idle_needs([need for need in NEEDS if getattr(given, need) is not None], metrics)
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")

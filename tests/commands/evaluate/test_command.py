@@ -284,3 +284,18 @@ def test_bad_input_is_one_line_and_writes_nothing(run, options, message):
     assert message in ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith("error")]) == 1
     assert not FOLDER.exists()
+
+
+def test_what_a_metric_lacks_is_said_before_anything_is_measured(run):
+    ran = run("evaluate", "--metric", "stability", "--max-samples", 8)
+    assert ran.code == 2
+    assert "--metric stability compares two models; give it with --other" in ran.err
+    assert "clean accuracy" not in ran.err
+
+
+def test_many_processes_without_a_launcher_are_refused(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    ran = run("evaluate", "--metric", "accuracy", "--max-samples", 8)
+    assert ran.code == 2
+    assert "WORLD_SIZE is 2, but no RANK says which of them" in ran.err
