@@ -1,5 +1,6 @@
 """Options to one audit call to writers to an exit code; the only place that prints."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -51,6 +52,34 @@ def _root(
     del version
 
 
+def listed(arguments: list[str]) -> list[str]:
+    """The arguments, with a repeatable option once for each part of a list after it.
+
+    What is a file's whole name is no list.
+
+    >>> listed(["fool", "--saliency", "gradient,gradcam", "--eps=1"])
+    ['fool', '--saliency', 'gradient', '--saliency', 'gradcam', '--eps=1']
+    """
+    entry = next((entry for entry in ENTRIES if entry.name in arguments[:1]), None)
+    many = {option.flag for option in entry.options if option.many} if entry else set()
+    found: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, joined, value = word.partition("=")
+        if flag not in many:
+            found.append(word)
+            continue
+        value = value if joined else next(words, None)
+        if value is None:
+            found.append(word)
+            continue
+        # Never raises, whatever stands there.
+        parts = [value] if os.path.exists(value) else [part.strip() for part in value.split(",")]
+        for part in parts:
+            found += [f"{flag}={part}"] if joined else [flag, part]
+    return found
+
+
 STOPPED = 130
 """Exit code after Ctrl-C; Typer turns it into this code itself where it sees it first."""
 
@@ -63,11 +92,12 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(listed(arguments), standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        code = _told(error)
+        # Without any argument the help stands there, which was what was asked for.
+        code = _told(error) if arguments else 0
     finally:
         let_go()
     if code == STOPPED:
@@ -91,7 +121,5 @@ def _told(error: BaseException) -> int:
         kind = type(error).__name__
         line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
         code = 3
-    # Without any argument the help stands there already.
-    if line:
-        tell("[bold red]error[/bold red]:", line)
+    tell("[bold red]error[/bold red]:", line)
     return code

@@ -11,7 +11,7 @@ import pytest
 from saliency_audit.attacks import ATTACKS, PRESETS
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
-from saliency_audit.cli import app, main
+from saliency_audit.cli import app, listed, main
 from saliency_audit.commands.attack.options import OPTIONS as OF_ATTACK
 from saliency_audit.commands.evaluate.options import OPTIONS as OF_EVALUATE
 from saliency_audit.commands.fool.options import OPTIONS as OF_FOOL
@@ -107,3 +107,27 @@ def test_python_m_works():
 def test_debug_shows_where_an_error_came_from(monkeypatch):
     with pytest.raises(Exception, match="no-such-model"):
         main(["fool", "no-such-model.pt", "--debug"])
+
+
+def test_a_list_is_understood_where_an_option_is_repeatable():
+    given = ["fool", "model,1.pt", "--saliency", "gradient, gradcam", "--scalar=logit,loss"]
+    assert listed([*given, "--picture", "a,b.png"]) == [
+        *("fool", "model,1.pt", "--saliency", "gradient", "--saliency", "gradcam"),
+        *("--scalar=logit", "--scalar=loss", "--picture", "a,b.png"),
+    ]
+    assert listed(["fool", "--saliency"]) == ["fool", "--saliency"]
+    assert listed(["list", "saliency,tricks"]) == ["list", "saliency,tricks"]
+
+
+def test_a_file_whose_name_has_a_comma_is_no_list(tmp_path):
+    model = tmp_path / "a,b.pt2"
+    model.touch()
+    given = ["evaluate", "--compare", str(model), "--compare", "a\0,b"]
+    assert listed(given) == [*given[:3], "--compare", "a\0", "--compare", "b"]
+
+
+def test_without_arguments_the_help_is_the_answer(run):
+    ran = run()
+    assert ran.code == 0
+    assert "Usage" in ran.out + ran.err
+    assert not ran.err.startswith("error")
