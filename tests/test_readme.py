@@ -58,6 +58,22 @@ def test_the_readme_has_commands():
     assert len(COMMANDS) >= 8
 
 
+def hugging_face(folder: str) -> None:
+    """A classifier as `save_pretrained` writes it; skips where the extra `hf` is not installed."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=28,
+        patch_size=7,
+        num_channels=1,
+        num_labels=10,
+    )
+    transformers.ViTForImageClassification(config).eval().save_pretrained(folder)
+
+
 SLOW = ("--against default", "--search evolution")
 """What makes a line take longer than CI has."""
 
@@ -74,6 +90,8 @@ SLOW = ("--against default", "--search evolution")
 @pytest.mark.usefixtures("files")
 def test_command_runs(run, line):
     words = shlex.split(line.partition(" > ")[0])
+    if "hf:FOLDER" in words:
+        hugging_face("FOLDER")
     if "logit-shift.pt2" in line:
         forging = ["--saliency", "gradient", "--trick", "logit-shift", "--max-samples", "4"]
         assert run("fool", *forging).code == 0
