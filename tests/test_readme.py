@@ -22,6 +22,7 @@ QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
 TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
 """Of the options that a method takes: they are refused where no such method was asked for."""
 STEPS = {"--steps": "4"}
+GATE = {"--max-samples": "32", "--ig-steps": "8"}
 TRAINING = {"--max-samples": "2", "--max-steps": "2", "--max-val": "20", "--train-batch-size": "8"}
 
 
@@ -100,10 +101,12 @@ def test_command_runs(run, line):
         if words[0] == command and option not in words:
             words += [option, "gradient"]
     steps = STEPS if words[0] == "attack" or "deletion" in words else {}
-    fewer = {"finetune": TRAINING}.get(words[0], QUICK | steps)
+    # A policy given as a file says itself how many images.
+    gate = {} if "policy" in line else GATE
+    fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
     if "--saliency" in words:
         fewer = {o: value for o, value in fewer.items() if TAKER.get(o, words[0]) in words}
-    for option, value in fewer.items() if words[0] not in ("gate", "list") else ():
+    for option, value in fewer.items():
         if option in words:
             words[words.index(option) + 1] = value
         else:
