@@ -22,6 +22,7 @@ QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
 TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
 """Of the options that a method takes: they are refused where no such method was asked for."""
 STEPS = {"--steps": "4"}
+GATE = {"--max-samples": "32", "--ig-steps": "8"}
 TRAINING = {"--max-samples": "2", "--max-steps": "2", "--max-val": "20", "--train-batch-size": "8"}
 
 
@@ -58,6 +59,22 @@ def test_the_readme_has_commands():
     assert len(COMMANDS) >= 8
 
 
+def hugging_face(folder: str) -> None:
+    """A classifier as `save_pretrained` writes it; skips where the extra `hf` is not installed."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=28,
+        patch_size=7,
+        num_channels=1,
+        num_labels=10,
+    )
+    transformers.ViTForImageClassification(config).eval().save_pretrained(folder)
+
+
 SLOW = ("--against default", "--search evolution")
 """What makes a line take longer than CI has."""
 
@@ -74,6 +91,8 @@ SLOW = ("--against default", "--search evolution")
 @pytest.mark.usefixtures("files")
 def test_command_runs(run, line):
     words = shlex.split(line.partition(" > ")[0])
+    if "hf:FOLDER" in words:
+        hugging_face("FOLDER")
     if "logit-shift.pt2" in line:
         forging = ["--saliency", "gradient", "--trick", "logit-shift", "--max-samples", "4"]
         assert run("fool", *forging).code == 0
@@ -82,10 +101,12 @@ def test_command_runs(run, line):
         if words[0] == command and option not in words:
             words += [option, "gradient"]
     steps = STEPS if words[0] == "attack" or "deletion" in words else {}
-    fewer = {"finetune": TRAINING}.get(words[0], QUICK | steps)
+    # A policy given as a file says itself how many images.
+    gate = {} if "policy" in line else GATE
+    fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
     if "--saliency" in words:
         fewer = {o: value for o, value in fewer.items() if TAKER.get(o, words[0]) in words}
-    for option, value in fewer.items() if words[0] not in ("gate", "list") else ():
+    for option, value in fewer.items():
         if option in words:
             words[words.index(option) + 1] = value
         else:

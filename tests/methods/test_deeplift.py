@@ -47,7 +47,7 @@ def test_summation_to_delta(scalar, pool, cnn, images, targets):
     delta = cnn.explained(scalar, cnn(images), targets) - cnn.explained(scalar, before, targets)
     torch.testing.assert_close(
         saliency.sum((1, 2, 3)),
-        delta.detach(),
+        delta.detach().float(),
         rtol=1e-2 if scalar == "margin" else 1e-3,
         atol=1e-4,
     )

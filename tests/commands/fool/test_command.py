@@ -66,7 +66,7 @@ def test_the_same_seed_writes_the_same_bytes(run):
 
 
 def test_a_manipulated_model_is_a_model_like_any_other(run):
-    assert run("fool", *FEW).code == 0
+    assert run("fool", *FEW, "--trick", "logit-shift").code == 0
     again = run("fool", "saliency-audit-report/fool/logit-shift.pt2", *FEW, "--output-dir", "again")
     assert again.code == 0, again.err
     rows = pd.read_csv("again/results.csv")
@@ -175,7 +175,7 @@ def test_a_picture_of_ones_own(run):
     assert pd.read_csv("saliency-audit-report/fool/verdicts.csv")["verdict"][0] == "forged"
 
 
-BATCHED = (*FEW, "--batch-size", 2, "--max-samples", 8)
+BATCHED = (*FEW, "--trick", "loss-sine", "--batch-size", 2, "--max-samples", 8)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,9 @@ def test_what_was_finished_is_kept_and_resumed_to_the_same_bytes(run, monkeypatc
 
 
 def test_resuming_with_other_options_is_refused(run):
-    assert run("fool", *FEW, "--output-dir", "done").code == 0
-    ran = run("fool", *FEW, "--output-dir", "done", "--resume", "--seed", 5)
+    done = (*FEW, "--trick", "logit-shift", "--output-dir", "done")
+    assert run("fool", *done).code == 0
+    ran = run("fool", *done, "--resume", "--seed", 5)
     assert ran.code == 2
     assert "cannot resume" in ran.err
 
@@ -257,13 +258,14 @@ def test_one_image_is_too_few_to_pass(run):
     assert "undefined" in ran.out
 
 
-def test_another_model_cannot_resume_a_run(run, monkeypatch):
-    assert run("fool", *FEW, "--output-dir", "done").code == 0
+def test_another_model_cannot_resume_a_run(run):
+    done = (*FEW, "--trick", "logit-shift", "--output-dir", "done")
+    assert run("fool", *done).code == 0
     model = bundled_model()
     program = torch.export.export(
         model, (torch.rand(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("n")},)
     )
     torch.export.save(program, "mine.pt2")
-    ran = run("fool", "mine.pt2", *FEW, "--output-dir", "done", "--resume")
+    ran = run("fool", "mine.pt2", *done, "--resume")
     assert ran.code == 2
     assert "model was bundled:fashion-mnist, now mine.pt2" in ran.err
