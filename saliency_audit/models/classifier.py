@@ -152,7 +152,9 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
         logits: Tensor = self._run(images, self._logits)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        # In training mode some networks return a tuple, which whoever trains them refuses.
+        half = isinstance(logits, Tensor) and logits.dtype in (torch.float16, torch.bfloat16)
+        return logits.float() if half else logits
 
     @property
     def dtype(self) -> torch.dtype | None:

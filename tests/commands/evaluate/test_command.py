@@ -100,7 +100,7 @@ def test_every_metric_in_one_run(run):
         "evaluate", "--data", data, *named, "--saliency", "gradient", "--other", "model.pt",
         "--annotations", "boxes.csv", "--judge", "model.pt", "--base", "gradient", "--steps", 4,
         "--points", 4, "--regions", 3, "--draws", 1, "--stages", 2, "--perturbations", 3,
-        "--attack-steps", 2, "--quiet",
+        "--attack-steps", 2, "--plant-steps", 100, "--patch-opacity", 1, "--quiet",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     summary = pd.read_csv(FOLDER / "summary.csv")

@@ -67,7 +67,8 @@ def test_the_same_seed_writes_the_same_bytes(run):
 
 def test_a_manipulated_model_is_a_model_like_any_other(run):
     assert run("fool", *FEW, "--trick", "logit-shift").code == 0
-    again = run("fool", "saliency-audit-report/fool/logit-shift.pt2", *FEW, "--output-dir", "again")
+    forged = "saliency-audit-report/fool/logit-shift.pt2"
+    again = run("fool", forged, *FEW, "--trick", "loss-sine", "--output-dir", "again")
     assert again.code == 0, again.err
     rows = pd.read_csv("again/results.csv")
     agreement = rows[(rows["check"] == "scalar-agreement") & (rows["setting"] == "stage=before")]
