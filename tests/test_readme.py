@@ -104,6 +104,8 @@ def test_command_runs(run, line):
     # A policy given as a file says itself how many images.
     gate = {} if "policy" in line else GATE
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
+    if "--trick finetune" in line:
+        fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:
         fewer = {o: value for o, value in fewer.items() if TAKER.get(o, words[0]) in words}
     for option, value in fewer.items():
