@@ -224,7 +224,7 @@ def test_what_cannot_be_followed_is_refused(model, data, images):
         input_shape=(1, 12, 12),
         format="torchscript",
     )
-    with pytest.raises(UnsupportedError, match="give the state dict"):
+    with pytest.raises(UnsupportedError, match="give the state dict with --arch"):
         fitted(program, lessons, lambda lesson: {}, forge="gradient", max_accuracy_drop=0.1)
 
 
