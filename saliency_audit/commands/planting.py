@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.commands.setup import Setup
-from saliency_audit.commands.train import images_to_train_on
-from saliency_audit.errors import AuditError
+from saliency_audit.errors import AuditError, InputError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
 from saliency_audit.regular import why_irregular
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 METRIC = "known-answer"
 FILE = "known-answer{}.safetensors"
 """Of a copy, with nothing or a number in it."""
+_BUNDLED = "bundled:fashion-mnist-train"
 
 
 @dataclass
@@ -189,7 +189,27 @@ def training_images(spec: str | None, setup: Setup) -> Planting:
     from saliency_audit.models import trainable
 
     trainable(setup.model)
-    data = images_to_train_on(spec, setup, what=f"--metric {METRIC}")
+    shape = setup.model.input_shape
+    if spec is None:
+        if shape != (1, 28, 28):
+            raise InputError(
+                f"--metric {METRIC} trains a copy of the model, and no training images of "
+                f"{'x'.join(map(str, shape))} are bundled; give some with --train (in a policy, "
+                "with train in [data])"
+            )
+        spec = _BUNDLED
+        setup.tell(
+            f"no --train: {METRIC} trains a copy on 6,000 bundled training images of Fashion-MNIST"
+        )
+    data = setup.open(spec)
+    for note in data.notes:
+        setup.tell(note)
+    names = (data.class_names, setup.data.class_names)
+    if None not in names and names[0] != names[1]:
+        raise InputError(
+            f"--train has the classes {', '.join(names[0] or ())} and --data "
+            f"{', '.join(names[1] or ())}, so one index would mean two classes; give --classes"
+        )
     return Planting(data, setup)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, TRAIN, TRICKS, UNTRAINED
@@ -12,9 +12,11 @@ from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.setup import Setup
-from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
+
+if TYPE_CHECKING:
+    from saliency_audit.data import ImageData
 
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
@@ -60,8 +62,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
-    trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
-    train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
+    train = training_images(given, setup) if any(TRICKS[name].trains for name in tricks) else None
     lesson = given_to(OF_LESSON, given)
     return Job(
         settings={
@@ -102,6 +103,35 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         pictures=[*TRICKS, "verdicts", "examples"],
         reads={"--picture": given.picture, "--train": given.train},
     )
+
+
+def training_images(given: Given, setup: Setup) -> "ImageData":
+    """The images that weights are trained on.
+
+    Raises:
+        InputError: there are none, or they do not fit the model.
+    """
+    from saliency_audit.data import open_data
+    from saliency_audit.errors import InputError
+
+    shape = setup.model.input_shape
+    if given.train is None and shape != (1, 28, 28):
+        raise InputError(
+            f"{setup.model.name} takes {'x'.join(map(str, shape))} images, and no training images "
+            "of that kind are bundled; give --train"
+        )
+    if given.train is None:
+        setup.tell("no --train: training on 6,000 bundled training images of Fashion-MNIST")
+    images = open_data(
+        given.train or "bundled:fashion-mnist-train",
+        input_shape=shape,
+        resize=setup.model.resize if given.resize is None else given.resize,
+        classes_file=given.classes,
+        outputs=setup.classes,
+    )
+    for note in images.notes:
+        setup.tell(note)
+    return images
 
 
 def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str | None) -> Answer:

@@ -13,7 +13,7 @@ from saliency_audit.data import ImageBatch, ImageData, batches, held_out
 from saliency_audit.errors import AuditError, InputError, UnsupportedError, lookup
 from saliency_audit.maps import is_defined
 from saliency_audit.methods import METHODS
-from saliency_audit.models import Classifier, copied, trainable
+from saliency_audit.models import Classifier, copied
 from saliency_audit.seeding import generators
 from saliency_audit.stats.undefined import MOST_UNDEFINED
 from saliency_audit.training.loop import accelerator, train
@@ -21,7 +21,7 @@ from saliency_audit.training.recipe import Recipe
 from saliency_audit.training.step import Loss, Step, steady
 from saliency_audit.tricks.lesson import Change, Lesson, Terms
 
-LOOKS = 20
+LOOKS = 10
 """How often accuracy and maps are looked at in a training."""
 WATCHED = 32
 """Images held out whose maps are looked at."""
@@ -91,7 +91,10 @@ def fitted(
     Raises:
         UnsupportedError: the model cannot be trained, or the method's maps cannot be followed.
     """
-    trainable(model)
+    if model.format == "torchscript":
+        raise UnsupportedError(
+            "a TorchScript program cannot be trained; give the state dict with --arch"
+        )
     method = lookup("saliency method", METHODS, forge)
     if not method.differentiable or method.control:
         able = ", ".join(n for n, m in METHODS.items() if m.differentiable and not m.control)
