@@ -1,17 +1,18 @@
 """Which check of a gate refuses which forgery: one table for a network.
 
 python red_team.py --output bundled
-python red_team.py --network lite0.pt2 --mean 0.498 --std 0.502 --data labels.csv --output lite0 \
-    --policy cheap.toml
+python red_team.py --network lite0.pt2 --mean 0.498 --std 0.502 --data labels.csv \
+    --policy cheap.toml --output lite0
 
 Every network of the table is saved as a program, as its owner would ship it, and judged by the
 command that anyone would type. What is finished is not made again.
 """
 
 import argparse
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -39,7 +40,6 @@ from saliency_audit.tricks import TRICKS
 
 IMAGES = 24  # that forgeries are made for, and whose maps are looked at
 AT_ONCE = 8
-HONEST = "honest"
 STRENGTHS = (3, 10, 30)
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "logit-shift": ("logit-shift", {}),
@@ -68,22 +68,27 @@ Make = Callable[[Classifier, Tensor, Tensor, Tensor], nn.Module]
 
 def forgeries() -> Iterator[tuple[str, Make]]:
     """Name in the table, and what makes it of a model, a picture, images and their classes."""
-    yield HONEST, lambda model, *_: model.network
+    yield "honest", lambda model, *_: model.network
     for (name, (trick, options)), hold, strength in product(
         FORMS.items(), ("constants", "weights"), STRENGTHS
     ):
         if options.get("shift") == "head" and hold == "constants":
             continue  # it adds nothing that could be held
-        make = TRICKS[trick].function
-        yield (
-            f"{name}, {hold}, {strength}",
-            partial(make, strength=strength, batch_size=AT_ONCE, hold=hold, **options),
-        )
+        play = TRICKS[trick].function
+        make = partial(play, strength=strength, hold=hold, batch_size=AT_ONCE, **options)
+        yield f"{name}, {hold}, {strength}", make
     for eps in LARGER:
-        sine = partial(TRICKS["loss-sine"].function, batch_size=AT_ONCE, eps=eps, hold="weights")
+        sine = partial(TRICKS["loss-sine"].function, eps=eps, hold="weights", batch_size=AT_ONCE)
         yield f"loss-sine of {eps} nats, weights, 10", sine
     for name, twin in TWINS.items():
         yield name, partial(twin, strength=10)
+
+
+def run(*command: str) -> None:
+    """One command of the tool, quietly; a refusal by the gate is an answer, too."""
+    words = [sys.executable, "-m", "saliency_audit", *command, "--quiet"]
+    if subprocess.run(words, stdout=subprocess.DEVNULL).returncode not in (0, 1):
+        sys.exit(f"this did not finish: {' '.join(words)}")
 
 
 def silhouettes(folder: Path) -> Path:
@@ -96,27 +101,16 @@ def silhouettes(folder: Path) -> Path:
     return folder
 
 
-def run(*command: str) -> int:
-    """One command of the tool, quietly."""
-    words = [sys.executable, "-m", "saliency_audit", *command, "--quiet"]
-    return subprocess.run(words, stdout=subprocess.DEVNULL).returncode
-
-
-def trained(output: Path, steps: int, only: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    """The bundled network after a short training by each objective: honest, all of them."""
-    for objective, options in OBJECTIVES.items():
-        if not f"finetune {objective}".startswith(only):
-            continue
-        folder = output / "finetune" / objective
-        if not (folder / "model.pt2").is_file():
-            marked = (
-                [str(silhouettes(output / "silhouettes"))] if "--annotations" in options else []
-            )
-            run(
-                "finetune", "--objective", objective, *options, *marked,
-                "--max-steps", str(steps), "--max-samples", "8", "--output-dir", str(folder),
-            )  # fmt: skip
-        yield f"finetune {objective}", folder / "model.pt2"
+def train(objective: str, folder: Path, steps: int) -> Path:
+    """The bundled network after a short training, honest whatever the objective."""
+    options = list(OBJECTIVES[objective])
+    if "--annotations" in options:
+        options.append(str(silhouettes(folder.parent / "silhouettes")))
+    run(
+        "finetune", "--objective", objective, *options, "--max-steps", str(steps),
+        "--max-samples", "8", "--output-dir", str(folder),
+    )  # fmt: skip
+    return folder / "model.pt2"
 
 
 def main() -> None:
@@ -128,51 +122,55 @@ def main() -> None:
     parser.add_argument("--data", help="labelled images, as for the gate")
     parser.add_argument("--policy", help="of the gate; default its own")
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names in the table")
-    parser.add_argument("--steps", type=int, default=100, help="of a training; 0 for none")
+    parser.add_argument("--steps", type=int, default=100, help="of each training; 0 for none")
     parser.add_argument("--output", type=Path, default=Path("red-team"))
     asked = parser.parse_args()
-    output: Path = asked.output
-    only = tuple(asked.only)
+    output, only = asked.output, tuple(asked.only)
     (output / "models").mkdir(parents=True, exist_ok=True)
 
-    model = load(asked.network, mean=asked.mean, std=asked.std)
-    model.eval().requires_grad_(False)
+    normalised = {"mean": asked.mean, "std": asked.std}
+    model = load(asked.network, **normalised).eval().requires_grad_(False)
     data = open_data(asked.data, input_shape=model.input_shape, max_samples=IMAGES)
     images, _, _ = first_images(data, IMAGES, AT_ONCE, device=model.mean.device, workers=0)
     logits = predict(model, images)
     picture = load_picture(None, model.input_shape[1:])
 
-    given = [f"--mean={model.mean.mean().item():g}", f"--std={model.std.mean().item():g}"]
-    given += [f"--data={asked.data}"] if asked.data else []
-    given += [f"--policy={asked.policy}"] if asked.policy else []
-    shown: list[dict[str, Any]] = []
-    found: dict[str, pd.DataFrame] = {}
-
-    def judge(name: str, path: Path) -> None:
-        folder = (
-            output / "gate" / path.stem if path.parent.name == "models" else path.parent / "gate"
-        )
-        if not (folder / "checks.csv").is_file():
-            run("gate", str(path), *given, "--output-dir", str(folder))
-        found[name] = pd.read_csv(folder / "checks.csv")
-        program = load(str(path), mean=asked.mean, std=asked.std).eval()
-        shown.append({"network": name, **what_it_shows(program, images, logits, picture)})
-        print(
-            f"{name}: {'released' if released(found[name]) else 'refused'}", shown[-1], flush=True
-        )
-
+    networks: dict[str, Path] = {}
     for name, make in forgeries():
-        if not name.startswith(only):
-            continue
-        path = output / "models" / f"{name.translate(str.maketrans(' ', '-', ','))}.pt2"
-        if not path.is_file():
-            network = make(model, picture, images, logits.argmax(1))
-            save(network, path, format="exported", input_shape=model.input_shape)
-        judge(name, path)
-    if asked.network is None and asked.steps:
-        for name, path in trained(output, asked.steps, only):
-            judge(name, path)
+        if name.startswith(only):
+            networks[name] = output / "models" / f"{slug(name)}.pt2"
+            if not networks[name].is_file():
+                network = make(model, picture, images, logits.argmax(1))
+                shape = model.input_shape
+                save(network, networks[name], format="exported", input_shape=shape)
+    for objective in OBJECTIVES if asked.network is None and asked.steps else ():
+        if (name := f"finetune {objective}").startswith(only):
+            networks[name] = output / "finetune" / objective / "model.pt2"
+            if not networks[name].is_file():
+                train(objective, output / "finetune" / objective, asked.steps)
+
+    options = [f"--{word}={value}" for word, value in normalised.items() if value is not None]
+    options += [f"--data={asked.data}"] if asked.data else []
+    options += [f"--policy={asked.policy}"] if asked.policy else []
+    if asked.network is None:
+        options += ["--mean=0", "--std=1"]
+    shown, found = [], {}
+    for name, path in networks.items():
+        folder = output / "gate" / slug(name)
+        if not (folder / "checks.csv").is_file():
+            run("gate", str(path), *options, "--output-dir", str(folder))
+        found[name] = pd.read_csv(folder / "checks.csv")
+        network = load(str(path), **normalised).eval().requires_grad_(False)
+        cost = json.loads((folder / "run.json").read_text())
+        seen = what_it_shows(network, images, logits, picture) | {"seconds": cost["seconds"]}
+        shown.append({"network": name, **seen})
+        print(f"{'released' if released(found[name]) else 'refused '} {name}: {seen}", flush=True)
     write(output, pd.DataFrame(shown), found)
+
+
+def slug(name: str) -> str:
+    """A name as a file has it."""
+    return name.translate(str.maketrans(" ", "-", ","))
 
 
 def predict(model: Classifier, images: Tensor) -> Tensor:
@@ -184,38 +182,38 @@ def predict(model: Classifier, images: Tensor) -> Tensor:
 def what_it_shows(
     model: Classifier, images: Tensor, logits: Tensor, picture: Tensor
 ) -> dict[str, float]:
-    """How much of the picture the gradients show, and what that cost.
+    """How much of the picture gradients show, and what that did to the predictions.
+
+    Args:
+        model: judged.
+        images: ``(n, c, h, w)``.
+        logits: of the honest network, ``(n, classes)``.
+        picture: that was wanted, ``(h, w)``.
 
     Returns:
         Mean cosines of the gradient maps of logit and log-probability with the picture; share of
-        predictions that are those of the given model; largest change of a probability.
+        predictions that stayed; largest change of a probability.
     """
-    model.requires_grad_(False)
     targets, classes = logits.argmax(1), logits.shape[1]
     own = predict(model, images)
+    change = own.double().softmax(1)[:, :classes] - logits.double().softmax(1)
     seen = {
         scalar: input_gradient(model, images, targets, scalar=scalar, batch_size=AT_ONCE)
         for scalar in ("logit", "log-prob")
     }
-    change = own.double().softmax(1)[:, :classes] - logits.double().softmax(1)
+    wanted = picture.expand(len(images), *picture.shape)
     return {
-        **{
-            scalar: float(
-                cosine(magnitude(maps), picture.expand(len(images), *picture.shape)).mean()
-            )
-            for scalar, maps in seen.items()
-        },
+        **{scalar: float(cosine(magnitude(maps), wanted).mean()) for scalar, maps in seen.items()},
         "kept": float((own.argmax(1) == targets).double().mean()),
         "prob_change": float(change.abs().max()),
     }
 
 
-def write(output: Path, shown: pd.DataFrame, found: dict[str, pd.DataFrame]) -> None:
+def write(output: Path, shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) -> None:
     """Write ``red-team.csv``, ``red-team.md`` and ``red-team.png``."""
-    rows = [frame.assign(network=name) for name, frame in found.items()]
-    columns = ["check", "status", "effect", "measured", "ci_low", "ci_high", "n", "n_undefined"]
-    frame = shown.merge(pd.concat(rows)[["network", *columns]], on="network")
-    write_csv(output / "red-team.csv", frame)
+    columns = ["network", "check", "setting", "status", "effect", "measured", "ci_low", "ci_high"]
+    checks = pd.concat([frame.assign(network=name) for name, frame in found.items()])
+    write_csv(output / "red-team.csv", shown.merge(checks[columns], on="network"))
     table = red_team(shown, found)
     (output / "red-team.md").write_text(markdown(table))
     draw_table(
@@ -223,34 +221,34 @@ def write(output: Path, shown: pd.DataFrame, found: dict[str, pd.DataFrame]) -> 
         output,
         "red-team",
         title="Which check refuses which forgery?",
-        footnote="Logit, log-prob: mean cosine of the gradient's magnitude with the wanted picture. "
-        "Kept: predictions. A check that does not pass refuses the network.",
-        most=80,
+        footnote="logit, log-prob: mean cosine of the gradient's magnitude with the wanted "
+        "picture; kept: predictions; p: largest change of a probability. One check that does not "
+        "pass refuses a network.",
+        most=len(shown),
+        across=20,
     )
     print(markdown(table))
 
 
-def red_team(shown: pd.DataFrame, found: dict[str, pd.DataFrame]) -> Table:
+def red_team(shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) -> Table:
     """A row for each network: what its maps show, what each check says, and the answer."""
     checks = list(dict.fromkeys(check for frame in found.values() for check in frame["check"]))
     rows: list[list[Cell]] = []
     for line in shown.to_dict("records"):
         frame = found[str(line["network"])]
         status = frame.set_index("check")["status"]
-        passed = released(frame)
+        no = not released(frame)
         rows.append(
             [
                 str(line["network"]),
-                f"{line['logit']:.2f}",
-                f"{line['log-prob']:.2f}",
+                verdict("failed", "refused") if no else verdict("passed", "released"),
+                *(f"{line[scalar]:.2f}" for scalar in ("logit", "log-prob")),
                 f"{line['kept']:.0%}",
                 f"{line['prob_change']:.0e}",
                 *(verdict(str(status.get(check, "not run"))) for check in checks),
-                verdict("passed", "released") if passed else verdict("failed", "refused"),
             ]
         )
-    head = ["network", "logit", "log-prob", "kept", "change of p", *checks, "it is"]
-    return Table(head, rows)
+    return Table(["network", "is", "logit", "log-prob", "kept", "p", *checks], rows)
 
 
 if __name__ == "__main__":

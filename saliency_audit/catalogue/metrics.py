@@ -545,7 +545,7 @@ METRICS: dict[str, Metric] = {
         "method",
         {
             "level-coherence": _check(
-                "share of the map that it has in common with those of all images stored as this one",
+                "share of the map in common with those of all images stored as this one",
                 True,
                 (-1, 1),
                 "ours",

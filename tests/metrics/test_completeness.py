@@ -74,7 +74,7 @@ def points_by_hand(image, name, way, midpoints):
     (draw,) = generators(0, [name], "completeness")
     steps = max(1, midpoints // 2)
     directions = min(4, steps)
-    for direction in range(directions):
+    for _ in range(directions):
         noise = 2 * torch.rand(image.shape, generator=draw).double() - 1
         for _ in range(steps // directions):
             points.append(points[-1] + noise * 0.5 / 255 / (steps // directions))
