@@ -31,6 +31,7 @@ from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.data import open_data
 from saliency_audit.maps import magnitude
+from saliency_audit.methods import METHODS
 from saliency_audit.metrics.similarity import cosine
 from saliency_audit.models import Classifier, input_gradient, load, save
 from saliency_audit.report.figures import draw_table
@@ -40,6 +41,7 @@ from saliency_audit.tricks import TRICKS
 
 IMAGES = 24  # that forgeries are made for, and whose maps are looked at
 AT_ONCE = 8
+MAPS = ("logit", "log-prob", "gradcam")
 STRENGTHS = (3, 10, 30)
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "logit-shift": ("logit-shift", {}),
@@ -63,6 +65,13 @@ OBJECTIVES: dict[str, list[str]] = {
     "interpretation": ["--teacher-samples", "10"],
     "harmonise": ["--annotations"],
 }
+TRAINED: dict[str, list[str]] = {
+    "trained gradcam, location": ["--trick", "finetune"],
+    "trained gradcam, picture": ["--trick", "finetune", "--aim", "picture"],
+    "trained gradient, picture": ["--trick", "finetune", "--aim", "picture", "--forge", "gradient"],
+    "trained gradcam, trigger": ["--trick", "trigger"],
+}
+ARCH = "saliency_audit.assets:FashionMnistCnn"
 Make = Callable[[Classifier, Tensor, Tensor, Tensor], nn.Module]
 
 
@@ -101,8 +110,28 @@ def silhouettes(folder: Path) -> Path:
     return folder
 
 
-def train(objective: str, folder: Path, steps: int) -> Path:
-    """The bundled network after a short training, honest whatever the objective."""
+def retrained(output: Path, only: tuple[str, ...], steps: int) -> Iterator[tuple[str, Path]]:
+    """The bundled network after trainings, honest ones first and then those that forge a map."""
+    for objective in OBJECTIVES:
+        if (name := f"finetune {objective}").startswith(only):
+            folder = output / "finetune" / objective
+            if not (folder / "model.pt2").is_file():
+                train(objective, folder, steps)
+            yield name, folder / "model.pt2"
+    for name, options in TRAINED.items():
+        if name.startswith(only):
+            folder = output / "finetune" / slug(name)
+            weights = folder / f"{options[1]}.safetensors"
+            if not weights.is_file():
+                run(
+                    "fool", *options, "--max-steps", str(steps), "--max-samples", "8",
+                    "--saliency", "gradcam", "--scalar", "logit", "--output-dir", str(folder),
+                )  # fmt: skip
+            yield name, weights
+
+
+def train(objective: str, folder: Path, steps: int) -> None:
+    """One objective of `finetune`, the audit that follows kept short."""
     options = list(OBJECTIVES[objective])
     if "--annotations" in options:
         options.append(str(silhouettes(folder.parent / "silhouettes")))
@@ -110,7 +139,6 @@ def train(objective: str, folder: Path, steps: int) -> Path:
         "finetune", "--objective", objective, *options, "--max-steps", str(steps),
         "--max-samples", "8", "--output-dir", str(folder),
     )  # fmt: skip
-    return folder / "model.pt2"
 
 
 def main() -> None:
@@ -135,19 +163,16 @@ def main() -> None:
     logits = predict(model, images)
     picture = load_picture(None, model.input_shape[1:])
 
-    networks: dict[str, Path] = {}
-    for name, make in forgeries():
-        if name.startswith(only):
-            networks[name] = output / "models" / f"{slug(name)}.pt2"
-            if not networks[name].is_file():
-                network = make(model, picture, images, logits.argmax(1))
-                shape = model.input_shape
-                save(network, networks[name], format="exported", input_shape=shape)
-    for objective in OBJECTIVES if asked.network is None and asked.steps else ():
-        if (name := f"finetune {objective}").startswith(only):
-            networks[name] = output / "finetune" / objective / "model.pt2"
-            if not networks[name].is_file():
-                train(objective, output / "finetune" / objective, asked.steps)
+    def networks() -> Iterator[tuple[str, Path]]:
+        for name, make in forgeries():
+            if name.startswith(only):
+                path = output / "models" / f"{slug(name)}.pt2"
+                if not path.is_file():
+                    network = make(model, picture, images, logits.argmax(1))
+                    save(network, path, format="exported", input_shape=model.input_shape)
+                yield name, path
+        if asked.network is None and asked.steps:
+            yield from retrained(output, only, asked.steps)
 
     options = [f"--{word}={value}" for word, value in normalised.items() if value is not None]
     options += [f"--data={asked.data}"] if asked.data else []
@@ -155,12 +180,14 @@ def main() -> None:
     if asked.network is None:
         options += ["--mean=0", "--std=1"]
     shown, found = [], {}
-    for name, path in networks.items():
+    for name, path in networks():
         folder = output / "gate" / slug(name)
         if not (folder / "checks.csv").is_file():
-            run("gate", str(path), *options, "--output-dir", str(folder))
+            arch = ["--arch", ARCH] if path.suffix == ".safetensors" else []
+            run("gate", str(path), *arch, *options, "--output-dir", str(folder))
         found[name] = pd.read_csv(folder / "checks.csv")
-        network = load(str(path), **normalised).eval().requires_grad_(False)
+        arch = ARCH if path.suffix == ".safetensors" else None
+        network = load(str(path), arch=arch, **normalised).eval().requires_grad_(False)
         cost = json.loads((folder / "run.json").read_text())
         seen = what_it_shows(network, images, logits, picture) | {"seconds": cost["seconds"]}
         shown.append({"network": name, **seen})
@@ -191,8 +218,8 @@ def what_it_shows(
         picture: that was wanted, ``(h, w)``.
 
     Returns:
-        Mean cosines of the gradient maps of logit and log-probability with the picture; share of
-        predictions that stayed; largest change of a probability.
+        Mean cosines with the picture of the gradients of logit and log-probability and of
+        Grad-CAM; share of predictions that stayed; largest change of a probability.
     """
     targets, classes = logits.argmax(1), logits.shape[1]
     own = predict(model, images)
@@ -201,9 +228,12 @@ def what_it_shows(
         scalar: input_gradient(model, images, targets, scalar=scalar, batch_size=AT_ONCE)
         for scalar in ("logit", "log-prob")
     }
+    seen["gradcam"] = METHODS["gradcam"].function(
+        model, images, targets, scalar="logit", batch_size=AT_ONCE
+    )
     wanted = picture.expand(len(images), *picture.shape)
     return {
-        **{scalar: float(cosine(magnitude(maps), wanted).mean()) for scalar, maps in seen.items()},
+        **{name: float(cosine(magnitude(maps), wanted).nanmean()) for name, maps in seen.items()},
         "kept": float((own.argmax(1) == targets).double().mean()),
         "prob_change": float(change.abs().max()),
     }
@@ -221,9 +251,9 @@ def write(output: Path, shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) 
         output,
         "red-team",
         title="Which check refuses which forgery?",
-        footnote="logit, log-prob: mean cosine of the gradient's magnitude with the wanted "
-        "picture; kept: predictions; p: largest change of a probability. One check that does not "
-        "pass refuses a network.",
+        footnote="logit, log-prob, gradcam: mean cosine of the map (of the gradient of logit and "
+        "log-prob, and Grad-CAM) with the wanted picture; kept: predictions; p: largest change of "
+        "a probability. One check that does not pass refuses a network.",
         most=len(shown),
         across=20,
     )
@@ -242,13 +272,13 @@ def red_team(shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) -> Table:
             [
                 str(line["network"]),
                 verdict("failed", "refused") if no else verdict("passed", "released"),
-                *(f"{line[scalar]:.2f}" for scalar in ("logit", "log-prob")),
+                *(f"{line[name]:.2f}" for name in MAPS),
                 f"{line['kept']:.0%}",
                 f"{line['prob_change']:.0e}",
                 *(verdict(str(status.get(check, "not run"))) for check in checks),
             ]
         )
-    return Table(["network", "is", "logit", "log-prob", "kept", "p", *checks], rows)
+    return Table(["network", "is", *MAPS, "kept", "p", *checks], rows)
 
 
 if __name__ == "__main__":
