@@ -124,8 +124,8 @@ def retrained(output: Path, only: tuple[str, ...], steps: int) -> Iterator[tuple
             weights = folder / f"{options[1]}.safetensors"
             if not weights.is_file():
                 run(
-                    "fool", *options, "--max-steps", str(steps), "--max-samples", "8",
-                    "--saliency", "gradcam", "--scalar", "logit", "--output-dir", str(folder),
+                    "fool", *options, "--max-samples", "8", "--saliency", "gradcam",
+                    "--scalar", "logit", "--output-dir", str(folder),
                 )  # fmt: skip
             yield name, weights
 
@@ -150,7 +150,9 @@ def main() -> None:
     parser.add_argument("--data", help="labelled images, as for the gate")
     parser.add_argument("--policy", help="of the gate; default its own")
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names in the table")
-    parser.add_argument("--steps", type=int, default=100, help="of each training; 0 for none")
+    parser.add_argument(
+        "--steps", type=int, default=100, help="of each honest training; 0: nothing is trained"
+    )
     parser.add_argument("--output", type=Path, default=Path("red-team"))
     asked = parser.parse_args()
     output, only = asked.output, tuple(asked.only)
