@@ -199,7 +199,7 @@ MIDPOINTS = Option(
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="completeness: gradients on the way; default 16.",
+    help="completeness: gradients on the way to a lower contrast; default 16.",
 )
 EXPLAIN_CLASS = Option(
     "explain_class",
@@ -545,7 +545,7 @@ METRICS: dict[str, Metric] = {
         "method",
         {
             "level-coherence": _check(
-                "share of the map that all images agree on which an 8-bit file stores as this one",
+                "share of the map in common with those of all images stored as this one",
                 True,
                 (-1, 1),
                 "ours",
@@ -697,8 +697,8 @@ METRICS: dict[str, Metric] = {
         "model",
         {
             "completeness": _check(
-                "part of what the logit does as contrast falls that no gradient tells; 1 = they "
-                "show something else",
+                "part of what the logit does as contrast falls, and in random directions, that no "
+                "gradient tells; 1 = they show something else",
                 False,
                 (0, inf),
                 "ours; Sundararajan et al. 2017",

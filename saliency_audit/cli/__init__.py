@@ -65,12 +65,9 @@ def listed(arguments: list[str]) -> list[str]:
     found: list[str] = []
     words = iter(arguments)
     for word in words:
-        flag, joined, value = word.partition("=")
-        if flag not in many:
-            found.append(word)
-            continue
-        value = value if joined else next(words, None)
-        if value is None:
+        flag, joined, after = word.partition("=")
+        value = after if joined else next(words, None) if flag in many else None
+        if flag not in many or value is None:
             found.append(word)
             continue
         # Never raises, whatever stands there.

@@ -1,6 +1,7 @@
 """Do gradients add up to what the output does, and over what distance do they tell it?"""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,12 @@ from torch import nn
 
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.accuracy import robust_accuracy
-from saliency_audit.metrics.completeness import completeness, round_off
+from saliency_audit.metrics.completeness import (
+    completeness,
+    contrast_way,
+    random_way,
+    round_off,
+)
 from saliency_audit.metrics.first_order_fidelity import first_order_fidelity, refuse_few
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
@@ -45,10 +51,34 @@ class Rounded(nn.Module):
         return rounded + self.faint * signs * picture
 
 
-def both(view, **options):
-    found = {one.check: one.values for one in completeness(view, **options)}
-    assert list(found) == ["completeness", "completeness-log-prob"]
-    return list(found.values())
+WAYS = ("contrast", "random")
+
+
+def both(view, way="contrast", **options):
+    """Of logit and log-prob."""
+    found = completeness(view, **options)
+    steps = options.get("midpoints", 16)
+    assert [(one.check, one.setting) for one in found] == [
+        (check, f"midpoints={steps};way={name}")
+        for name in WAYS
+        for check in ("completeness", "completeness-log-prob")
+    ]
+    return [one.values for one in found if one.setting.endswith(way)]
+
+
+def points_by_hand(image, name, way, midpoints):
+    points = [image]
+    if way == "contrast":
+        step = (image.mean((1, 2), keepdim=True) - image) / 10 / midpoints
+        return [image + k * step for k in range(midpoints + 1)]
+    (draw,) = generators(0, [name], "completeness")
+    steps = max(1, midpoints // 2)
+    directions = min(4, steps)
+    for _ in range(directions):
+        noise = 2 * torch.rand(image.shape, generator=draw).double() - 1
+        for _ in range(steps // directions):
+            points.append(points[-1] + noise * 0.5 / 255 / (steps // directions))
+    return points
 
 
 @pytest.fixture
@@ -59,12 +89,12 @@ def view(smooth, images):
 # Completeness
 
 
-@pytest.mark.parametrize("midpoints", [1, 16])
-def test_it_equals_a_literal_computation(midpoints, view):
-    for i, image in enumerate(view.images):
-        way = (image.mean((1, 2), keepdim=True) - image) / 10
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("midpoints", [1, 4, 16])
+def test_it_equals_a_literal_computation(midpoints, way, view):
+    for i, (image, name) in enumerate(zip(view.images, view.names, strict=True)):
         for scalar, found in zip(
-            ("logit", "log-prob"), both(view, midpoints=midpoints), strict=True
+            ("logit", "log-prob"), both(view, way, midpoints=midpoints), strict=True
         ):
 
             def f(pixels, scalar=scalar, target=view.targets[[i]]):
@@ -72,8 +102,7 @@ def test_it_equals_a_literal_computation(midpoints, view):
                 return (logits if scalar == "logit" else logits.log_softmax(1))[0, target[0]]
 
             missing, moved = 0.0, 0.0
-            for k in range(midpoints):
-                start, end = (image + j / midpoints * way for j in (k, k + 1))
+            for start, end in pairwise(points_by_hand(image, name, way, midpoints)):
                 middle = ((start + end) / 2).requires_grad_()
                 (gradient,) = torch.autograd.grad(f(middle), middle)
                 change = float(f(end) - f(start))
@@ -82,14 +111,15 @@ def test_it_equals_a_literal_computation(midpoints, view):
             assert float(found[i]) == pytest.approx(missing / moved, rel=1e-6, abs=1e-12)
 
 
-def test_gradients_of_linear_and_quadratic_models_add_up(linear, quadratic):
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_of_linear_and_quadratic_models_add_up(way, linear, quadratic):
     for model, shape in ((linear, (3, 2, 4, 4)), (quadratic, (3, 1, 3, 3))):
         view = view_of(model, torch.rand(shape).double())
-        logit, coarse = both(view, midpoints=4)
+        logit, coarse = both(view, way, midpoints=8)
         torch.testing.assert_close(logit, torch.zeros(3).double(), atol=1e-11, rtol=0)
-        _, fine = both(view)  # log-prob is curved: 4 times as many, 16 times as near
+        _, fine = both(view, way, midpoints=32)  # log-prob is curved: 4 times as many,
         assert (coarse < 1e-3).all()
-        torch.testing.assert_close(fine, coarse / 16, rtol=0.1, atol=1e-11)
+        torch.testing.assert_close(fine, coarse / 16, rtol=0.1, atol=1e-11)  # 16 times as near
 
 
 @pytest.mark.parametrize("midpoints", [1, 4, 16])
@@ -97,20 +127,70 @@ def test_a_cubic_model_in_closed_form(midpoints):
     # The midpoint rule is off by h^3 / 24 times the third derivative, 6, in each step.
     weight = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(1)).double()
     images = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(2)).double()
-    found, _ = both(
-        view_of(Classifier(Cubic(weight), input_shape=(1, 3, 3)), images), midpoints=midpoints
-    )
-    at = (images * weight).flatten(1).sum(1)
-    end = 0.9 * at + 0.1 * images.mean((1, 2, 3)) * weight.sum()
-    expected = (end - at).abs() ** 3 / 4 / midpoints**2 / (end**3 - at**3).abs()
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-13)
+    view = view_of(Classifier(Cubic(weight), input_shape=(1, 3, 3)), images)
+    for way, points in (
+        ("contrast", contrast_way(view, midpoints)),
+        ("random", random_way(view, max(1, midpoints // 2))),
+    ):
+        found, _ = both(view, way, midpoints=midpoints)
+        at = torch.stack([(point * weight).flatten(1).sum(1) for point in points])
+        missing, moved = at.diff(dim=0).abs() ** 3 / 4, (at**3).diff(dim=0).abs()
+        torch.testing.assert_close(found, missing.sum(0) / moved.sum(0), rtol=1e-5, atol=1e-12)
+
+
+def test_the_random_way_is_of_the_seed_and_the_image(view):
+    points = list(random_way(view, 8))
+    assert len(points) == 9
+    assert torch.equal(points[0], view.images)
+    steps = torch.stack(points).diff(dim=0) * 255
+    assert 0.24 < float(steps.abs().max()) <= 0.25
+    assert float(steps.std()) == pytest.approx(0.25 / 3**0.5, rel=0.02)
+    same = [torch.allclose(one, two, atol=1e-9) for one, two in pairwise(steps)]
+    assert same == [True, False] * 3 + [True]
+    assert all(torch.equal(one, two) for one, two in zip(points, random_way(view, 8), strict=True))
+    assert not torch.equal(points[-1], list(random_way(replace(view, seed=1), 8))[-1])
+    alone = view_of(view.model, view.images[1:2], names=view.names[1:2])
+    torch.testing.assert_close(list(random_way(alone, 8))[-1], points[-1][1:2], rtol=0, atol=0)
+
+
+class Sideways(nn.Module):
+    """The output of a network, and a gradient of which nothing is on the way to the mean colour."""
+
+    def __init__(self, network, slope):
+        super().__init__()
+        self.network = network
+        self.slope = slope
+
+    def forward(self, images):
+        still = images.detach()
+        straight = (still.mean((2, 3), keepdim=True) - still).flatten(1)
+        slope = self.slope.flatten().expand_as(straight)
+        share = (slope * straight).sum(1, keepdim=True) / straight.square().sum(1, keepdim=True)
+        nothing = ((slope - share * straight) * (images - still).flatten(1)).sum(1, keepdim=True)
+        return self.network(images) + torch.linspace(-1, 1, 5) * nothing
+
+
+@pytest.mark.parametrize("strength", [3, 10])
+def test_a_slope_beside_the_way_is_found(strength, view):
+    size = jacobian(view)[0, int(view.targets[0])]
+    slope = torch.rand(3, 12, 16, generator=torch.Generator().manual_seed(4)).double()
+    slope *= strength * float((size**2).sum() ** 0.5) / slope.norm()
+    forged = view_of(view.model.replaced(Sideways(view.model.network, slope)), view.images)
+    assert torch.equal(forged.logits, view.logits)
+    moves = forged.targets != 2  # the class that nothing is added to
+    assert moves.any()
+    for found, honest in zip(both(forged), both(view), strict=True):
+        torch.testing.assert_close(found, honest, rtol=1e-6, atol=1e-9)
+    for found, honest in zip(both(forged, "random"), both(view, "random"), strict=True):
+        assert (found[moves] > 0.5).all()
+        assert (honest < 0.1).all()
 
 
 def test_a_model_that_rounds_its_output_and_adds_a_picture_is_found(view):
-    honest = torch.stack(both(view))
-    assert (honest < 0.01).all()
     forged = view_of(view.model.replaced(Rounded(view.model.network, 1e-4)), view.images)
     assert torch.equal(forged.targets, view.targets)
+    for way in WAYS:
+        assert (torch.stack(both(view, way)) < 0.1).all()
     torch.testing.assert_close(
         torch.stack(both(forged)), torch.ones(2, 4).double(), atol=1e-3, rtol=0
     )
@@ -137,12 +217,12 @@ def test_an_output_in_steps_too_coarse_for_the_way_is_undefined(view):
     assert torch.stack(both(view_of(coarse, view.images))).isnan().all()
 
 
-def test_an_image_of_one_colour_leads_nowhere(view):
+def test_an_image_of_one_colour_has_no_lower_contrast(view):
     images = view.images.clone()
     images[1] = 0.5
-    logit, log_prob = both(view_of(view.model, images))
-    for found in (logit, log_prob):
-        assert found.isnan().tolist() == [False, True, False, False]
+    for way, nowhere in (("contrast", [1]), ("random", [])):
+        for found in both(view_of(view.model, images), way):
+            assert found.isnan().nonzero().flatten().tolist() == nowhere
 
 
 def test_round_off_is_of_the_scalar_and_the_precision(view):
@@ -157,11 +237,18 @@ def test_round_off_is_of_the_scalar_and_the_precision(view):
 
 
 def test_what_round_off_alone_moves_is_undefined(cnn, images):
-    # Images so near to one colour that fp32 hardly sees the way.
-    grey = 0.5 + 1e-6 * images
-    view = view_of(cnn, grey)
-    found, _ = both(view)
-    assert found.isnan().all()
+    # Beside so large a number, fp32 has no digits for what the way changes.
+    class Far(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = cnn.network
+
+        def forward(self, images):
+            return self.network(images) + 1e5
+
+    for way in WAYS:
+        assert not torch.stack(both(view_of(cnn, images), way)).isnan().any()
+        assert torch.stack(both(view_of(cnn.replaced(Far()), images), way)).isnan().all()
 
 
 def test_a_midpoint_is_needed(view):

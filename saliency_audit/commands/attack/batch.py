@@ -133,7 +133,8 @@ class Run:
     @property
     def completing(self) -> float:
         """Work of measuring completeness on one image, in steps."""
-        return (len(COMPLETE) + 1) * MIDPOINTS / MEASURED_PER_STEP
+        steps = MIDPOINTS + MIDPOINTS // 2
+        return (len(COMPLETE) + 1) * steps / MEASURED_PER_STEP
 
     def work(self, planned: Sequence[Job]) -> float:
         """Work of one image, in steps."""

@@ -43,6 +43,10 @@ _LIMITS = (
     "of random numbers, on the same images.",
     "A check that passed held on these images and for these settings. It says nothing of "
     "properties that the policy does not ask for.",
+    "No check of one network can refuse one whose weights were trained to show something else: it "
+    "is another network of the same architecture, and its maps are true of it. Compare it with one "
+    "that is trusted: a check with no_worse_than and --baseline, or evaluate --metric stability "
+    "--other. fool --trick finetune shows what such a training does to the maps of this one.",
 )
 _LARGEST_SUMMARY = 256 << 20  # bytes
 

@@ -111,7 +111,7 @@ def test_the_two_searches_stand_side_by_side(model, data):
     crossed = summary[summary["setting"] == f"{setting};search=evolution"]
     assert crossed.loc[crossed["check"] == "topk-intersection", "control"].notna().all()
     assert (summary["setting"] == setting).any()
-    images = values(rows, "completeness", "midpoints=16", "", "")
+    images = values(rows, "completeness", "midpoints=16;way=contrast", "", "")
     assert (images < 0.5).all()
 
 
@@ -160,7 +160,7 @@ class Rounded(nn.Module):
 def test_steady_is_undefined_where_gradients_do_not_add_up(search, data):
     twin = Classifier(Rounded(bundled_model()), input_shape=(1, 28, 28))
     rows = run(twin, data, attacks=["topk", "mass-center"], search={"steps": 3, **search})
-    assert np.nanmean(values(rows, "completeness", "midpoints=16", "", "")) > 0.9
+    assert np.nanmean(values(rows, "completeness", "midpoints=16;way=contrast", "", "")) > 0.9
     verdicts = judged(rows)[1]
     steady = verdicts[verdicts["reason"] != ""]
     assert len(steady)

@@ -62,7 +62,9 @@ def test_words_follow_the_direction_of_each_check(check, by):
 @pytest.mark.parametrize("check", ["robust-accuracy", "topk-intersection"])
 def test_an_attack_shows_nothing_where_gradients_are_masked(check, error, word):
     for masked in ("net", "finetuned"):
-        rows = rows_of("completeness", masked, [error] * N, saliency="", setting="midpoints=16")
+        rows = rows_of(
+            "completeness", masked, [error] * N, saliency="", setting="midpoints=16;way=contrast"
+        )
         (line,) = verdicts_of(*change(check, 0.1), rows).to_dict("records")
         assert line["word"] == word
     (other,) = verdicts_of(*change("accuracy", 0.1), rows).to_dict("records")

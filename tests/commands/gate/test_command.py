@@ -82,6 +82,8 @@ def test_a_shifted_model_is_refused_and_the_report_says_by_which_check(run):
     suite = next(iter(JUnitXml.fromfile(str(FOLDER / "junit.xml"))))
     assert [case.name for case in suite if not case.is_passed] == [
         "scalar-agreement",
+        # Beside so large a shift, fp32 has no digits for what half a level does.
+        "completeness-log-prob",
         # The shift outlives the last layer, so for most stages the map does.
         "sanity-cascade × gradient",
     ]
