@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.commands.reason import refusing
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, halve_on_oom
@@ -59,16 +60,17 @@ def explain(
         ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached; NaN for images that the method refuses.
 
     Raises:
-        UnsupportedError: the method refuses every image.
+        UnsupportedError: the method refuses every image, or fails on it.
     """
     function = methods[name].function
     known = signature(function).parameters
 
     def compute(part: Tensor, classes: Tensor, asked: Sequence[str]) -> Tensor:
         given = {"names": asked} if "names" in known else {}
-        result: Tensor = explain_part(
-            part, classes, generators=generators(seed, asked, name, images.device), **given
-        )
+        with refusing():
+            result: Tensor = explain_part(
+                part, classes, generators=generators(seed, asked, name, images.device), **given
+            )
         return result.detach()
 
     explain_part = partial(

@@ -24,6 +24,7 @@ from saliency_audit.commands.fool.rows import (
 )
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
+from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
@@ -144,18 +145,19 @@ def fool(
         forgeries: list[Forgery] = []
         for name, trick in tricks.items():
             try:
-                forgeries += forge(
-                    model,
-                    name,
-                    wanted,
-                    known,
-                    classes,
-                    folder=Path(scratch),
-                    strength=strength,
-                    batch_size=at_once,
-                    options=trick,
-                    school=taught,
-                )
+                with refusing():
+                    forgeries += forge(
+                        model,
+                        name,
+                        wanted,
+                        known,
+                        classes,
+                        folder=Path(scratch),
+                        strength=strength,
+                        batch_size=at_once,
+                        options=trick,
+                        school=taught,
+                    )
             except UnsupportedError as error:
                 if not skip_impossible:
                     raise
