@@ -255,11 +255,10 @@ def possible(
     Raises:
         UnsupportedError: none can.
     """
-    # The control needs no trial: it follows nothing.
     kept, reasons = [], []
     quick = {**overrides, "steps": 1, "restarts": 1, "population": 2}
     for job in work:
-        if job.attack == RANDOM:
+        if job.attack == RANDOM:  # the control follows nothing
             kept.append(job)
             continue
         try:

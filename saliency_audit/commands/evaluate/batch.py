@@ -11,7 +11,7 @@ from torch import Tensor
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.needs import NEEDS
-from saliency_audit.commands.explain import explain, predict
+from saliency_audit.commands.explain import explain, predict, tell_zero
 from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.rows import Subject, map_example
 from saliency_audit.data import ImageBatch
@@ -149,6 +149,18 @@ def measured(
                 found.rows += _failed(subject, metric, name, scalar, reason)
             count(len(run.of_maps))
             continue
+        if view.draw:
+            tell_zero(
+                name,
+                maps,
+                model,
+                batch.images,
+                explained,
+                names=batch.names,
+                scalar=run.scalar,
+                tell=run.tell_once,
+                methods=run.known,
+            )
         found.examples += [
             map_example(image, maps[i], saliency=name, scalar=scalar, setting="", role="map")
             for i, image in enumerate(batch.names[:seen])
