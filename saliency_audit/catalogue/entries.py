@@ -51,6 +51,8 @@ class SaliencyMethod(Coded):
         parity: what the map of -s is, given that of s: 1 the same, -1 its negative, 0 neither.
             Spares computing the map of the loss where that of the log-probability is known.
         recorded: maps were made elsewhere and cannot be made again.
+        why_zero: ``(model, image, target, *, scalar) -> str``, why the map of one image is zero
+            everywhere, where the method can tell.
         options: what a user can set of it.
     """
 
@@ -62,6 +64,7 @@ class SaliencyMethod(Coded):
     stochastic: bool = False
     parity: Literal[-1, 0, 1] = 0
     recorded: bool = False
+    why_zero: Code | None = None
     options: tuple[Option, ...] = ()
 
 

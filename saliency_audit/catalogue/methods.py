@@ -115,6 +115,7 @@ METHODS: dict[str, SaliencyMethod] = {
         "methods.gradcam:gradcam",
         "channels of the last spatial layer, weighted by their gradient",
         signed=False,
+        why_zero="methods.gradcam:why_zero",
     ),
     "fullgrad": SaliencyMethod(
         "methods.fullgrad:fullgrad",
@@ -145,6 +146,7 @@ METHODS: dict[str, SaliencyMethod] = {
         "methods.guided_gradcam:guided_gradcam",
         "guided backpropagation times Grad-CAM",
         differentiable=False,
+        why_zero="methods.gradcam:why_zero",
     ),
     "occlusion": SaliencyMethod(
         "methods.occlusion:occlusion",

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.catalogue.entries import SaliencyMethod, function_of
+from saliency_audit.commands.reason import refusing
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, halve_on_oom
@@ -59,16 +60,17 @@ def explain(
         ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached; NaN for images that the method refuses.
 
     Raises:
-        UnsupportedError: the method refuses every image.
+        UnsupportedError: the method refuses every image, or fails on it.
     """
     function = methods[name].function
     known = signature(function).parameters
 
     def compute(part: Tensor, classes: Tensor, asked: Sequence[str]) -> Tensor:
         given = {"names": asked} if "names" in known else {}
-        result: Tensor = explain_part(
-            part, classes, generators=generators(seed, asked, name, images.device), **given
-        )
+        with refusing():
+            result: Tensor = explain_part(
+                part, classes, generators=generators(seed, asked, name, images.device), **given
+            )
         return result.detach()
 
     explain_part = partial(
@@ -138,6 +140,43 @@ def supported(
                 raise UnsupportedError(f"{option} {name}: {error}") from error
             tell(f"{name} left out: {error}")
     return kept
+
+
+def tell_zero(
+    name: str,
+    maps: Tensor,
+    model: Classifier,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    names: Sequence[str],
+    scalar: str,
+    tell: Callable[[str], None],
+    methods: Mapping[str, SaliencyMethod] = METHODS,
+) -> None:
+    """Tell why the first map that is zero everywhere is so, where the method knows.
+
+    Args:
+        name: in ``methods``.
+        maps: its maps of the images, batch first.
+        model: the classifier.
+        images: ``(n, c, h, w)`` in [0, 1].
+        targets: explained classes.
+        names: of the images.
+        scalar: in ``SCALARS``.
+        tell: takes the line.
+        methods: by name.
+    """
+    zero = maps.eq(0).flatten(1).all(1).nonzero().flatten().tolist()
+    code = methods[name].why_zero
+    if not zero or code is None:
+        return
+    one = slice(zero[0], zero[0] + 1)
+    if why := function_of(code)(model, images[one], targets[one], scalar=scalar):
+        tell(
+            f"{name} is zero everywhere on {names[zero[0]]} ({len(zero)} of the first "
+            f"{len(maps)} images): {why}"
+        )
 
 
 class Maps:

@@ -68,6 +68,12 @@ OF_MODEL = (
     # Less is 0 or infinite in the arithmetic of the network.
     Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, help="Divided by."),
     Option(
+        "weights",
+        choices=("ema",),
+        panel=MODEL,
+        help="Which weights of a checkpoint that has several: ema, their moving average.",
+    ),
+    Option(
         "output",
         panel=MODEL,
         help="Which output holds the logits, of a model that returns several: its name, or its "

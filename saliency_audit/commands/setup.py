@@ -123,13 +123,18 @@ def prepare(
         "device": place,
     }
 
-    def loaded(spec: str | None, arch: str | None) -> "Classifier":
-        return load(spec, arch=arch, trust_pickle=given.trust_pickle, **how)
+    def loaded(spec: str | None, arch: str | None, weights: str | None = None) -> "Classifier":
+        return load(spec, arch=arch, weights=weights, trust_pickle=given.trust_pickle, **how)
+
+    if untrained and given.weights:
+        raise InputError(
+            option="weights", value=given.weights, fix="it is for checkpoints; leave it"
+        )
 
     classifier = (
         fresh(arch, seed=given.seed, **how)
         if untrained and arch is not None
-        else loaded(given.model, arch)
+        else loaded(given.model, arch, given.weights)
     )
     with classifier.audited():
         outputs = classifier.check(torch.full((2, *classifier.input_shape), 0.5, device=place))
@@ -247,6 +252,7 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "model": model.name,
         "model sha256": model.sha256,
         "arch": given.arch,
+        "weights": given.weights,
         "input shape": list(model.input_shape),
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),

@@ -15,6 +15,12 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 """Largest relative gap in completeness at which the map is still shown, by precision."""
 
 PIECEWISE_LINEAR = (nn.ReLU6, nn.Hardtanh)
+SEEN = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, *PIECEWISE_LINEAR)
+BIASED = (
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm2d, nn.LocalResponseNorm),
+    *(nn.MultiheadAttention, nn.Softmax, nn.Mish, nn.Hardsigmoid, nn.SELU, nn.CELU, nn.LogSigmoid),
+    *(nn.Conv1d, nn.Conv3d, nn.ConvTranspose2d),
+)
 SMOOTH = (nn.Softplus, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish)
 
 
@@ -36,7 +42,8 @@ def fullgrad(
 
     with z the network's own input and :math:`\psi` the magnitude, scaled to [0, 1] per image and
     layer; summed over channels, resized bilinearly, corners aligned. Biases of linear layers have
-    no place in the image and are left out of the sum, though not of the check below.
+    no place in the image and are left out of the sum, though not of the check below; those of one
+    that runs at each position of ``(n, h, w, c)`` have, as those of a 1x1 convolution.
 
     Args:
         model: the classifier.
@@ -62,11 +69,15 @@ def fullgrad(
         inputs, biases, whole = fullgrad_terms(
             model, part, classes, scalar=scalar, graph=graph, implicit=implicit
         )
+        if len(part) > 1 and any(len(bias) != len(part) for bias in biases):
+            # Windows of tokens, say, in an order that only the network knows.
+            ones = zip(torch.split(part, 1), torch.split(classes, 1), strict=True)
+            return torch.cat([compute(image, one) for image, one in ones])
         if not graph:
-            _refuse_unless_complete(model, inputs, biases, whole)
+            _refuse_unless_complete(model, inputs, biases, whole, implicit=implicit)
         saliency = _scaled(inputs).sum(1, keepdim=True)
         for bias in biases:
-            if bias.ndim == 4:
+            if bias.ndim == 4 and len(bias) == len(part):
                 saliency = saliency + F.interpolate(
                     _scaled(bias).sum(1, keepdim=True),
                     size=part.shape[-2:],
@@ -104,7 +115,8 @@ def fullgrad_terms(
 
     Returns:
         ``(n, c, h, w)`` input term; a list of ``(n, ...)`` bias terms, one for each run of each
-        layer; ``(n,)`` :math:`\sum_j f_j \, \partial s_y / \partial f_j`, which is
+        layer, channels before positions (windows of an image may stand beside each other:
+        ``(n k, ...)``); ``(n,)`` :math:`\sum_j f_j \, \partial s_y / \partial f_j`, which is
         :math:`f_y` for the logit. All in units of the scalar.
 
     Raises:
@@ -127,7 +139,7 @@ def fullgrad_terms(
         )
         inputs = (pixels - model.mean.to(pixels.dtype)) * next(gradients)
         whole = (logits * next(gradients)).sum(1)
-        biases = [bias * next(gradients) for bias, _ in outputs]
+        biases = [_channels_first(bias, bias * next(gradients)) for bias, _ in outputs]
         for z, activation in activations:
             through_input, through_output = next(gradients), next(gradients)
             biases.append(activation * through_output - z * through_input)
@@ -148,19 +160,24 @@ def _recorded(
 
     def note_output(module: nn.Module, _: Any, output: Tensor) -> Tensor:
         bias = _bias(module, output)
-        if bias is None:
+        # What depends on no image, such as a table of positions, has no gradient to weigh.
+        if bias is None or not output.requires_grad:
             return output
         outputs.append((bias, output))
         # The network goes on with a copy: an in-place ReLU must not change what was kept.
         return output.clone()
 
-    def note_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def note_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not args[0].requires_grad:
+            return None
         # A node of its own, for the gradient that flows through this activation alone.
         entered.append(args[0].clone())
         in_place = getattr(module, "inplace", False)
         return (entered[-1].clone() if in_place else entered[-1], *args[1:])
 
-    def note_activation(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+    def note_activation(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if not args[0].requires_grad:
+            return output
         activations.append((entered.pop(), output))
         return output.clone()
 
@@ -194,10 +211,20 @@ def _bias(layer: nn.Module, output: Tensor) -> Tensor | None:
     return bias if isinstance(layer, nn.Linear) else bias.view(-1, *(1,) * (output.ndim - 2))
 
 
+def _channels_first(bias: Tensor, term: Tensor) -> Tensor:
+    """The term of a linear layer at each position, ``(n, h, w, c)``, as that of a convolution."""
+    return term.permute(0, 3, 1, 2) if bias.ndim == 1 and term.ndim == 4 else term
+
+
 def _refuse_unless_complete(
-    model: Classifier, inputs: Tensor, biases: list[Tensor], whole: Tensor
+    model: Classifier,
+    inputs: Tensor,
+    biases: list[Tensor],
+    whole: Tensor,
+    *,
+    implicit: bool,
 ) -> None:
-    terms = [term.flatten(1) for term in (inputs, *biases)]
+    terms = [term.reshape(len(whole), -1) for term in (inputs, *biases)]
     total = sum((term.sum(1) for term in terms), torch.zeros_like(whole))
     # Round-off grows with what was added up, however much of it cancels.
     size = sum((term.abs().sum(1) for term in terms), torch.zeros_like(whole))
@@ -207,9 +234,24 @@ def _refuse_unless_complete(
         worst = int(((total - whole).abs() / whole.abs()).argmax())
         raise UnsupportedError(
             f"FullGrad does not hold for {model.name}: its terms add up to {total[worst]:.4g} "
-            f"instead of {whole[worst]:.4g}; it needs a network of convolutions, linear layers, "
-            "batch normalisation, ReLU and pooling"
+            f"instead of {whole[worst]:.4g}; {_what_else(model.network, implicit)}, and it needs a "
+            "network of convolutions, linear layers, batch normalisation, ReLU and pooling"
         )
+
+
+def _what_else(network: nn.Module, implicit: bool) -> str:
+    """Which layers have biases that are not seen."""
+    seen = (*SEEN, *SMOOTH) if implicit else SEEN
+    kinds = {
+        type(module).__name__: module
+        for module in network.modules()
+        if isinstance(module, (*SMOOTH, *BIASED)) and not isinstance(module, seen)
+    }
+    if not kinds:
+        return "what the network calls as functions has biases that it does not see"
+    hint = " (--implicit-bias counts these)"
+    counted = not implicit and all(isinstance(module, SMOOTH) for module in kinds.values())
+    return f"{', '.join(sorted(kinds))} have biases that it does not see{hint * counted}"
 
 
 def _scaled(term: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from math import isqrt
@@ -170,12 +171,22 @@ def uncompiled(network: nn.Module) -> nn.Module:
     return network
 
 
-def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | None:
+def heads(network: nn.Module) -> Collection[str]:
+    """Names of the layers that timm says give the logits; LeViT and distilled ones have two."""
+    config = getattr(network, "pretrained_cfg", None)
+    names = config.get("classifier") if isinstance(config, Mapping) else None
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def fitting_options(
+    state: StateDict, expected: StateDict, *, heads: Collection[str] = ()
+) -> dict[str, int] | None:
     """Options under which an architecture has the shapes of a state dict.
 
     Args:
         state: the weights.
         expected: the state dict of the architecture as it is by default.
+        heads: names of its last layers, where there are several.
 
     Returns:
         ``num_classes`` where only the head has another number of outputs, ``image_size`` where a
@@ -201,7 +212,8 @@ def fitting_options(state: StateDict, expected: StateDict) -> dict[str, int] | N
     if unlike:
         outputs = {_outputs_if_head(state[n], expected[n]) for n in unlike}
         parents = {n.rpartition(".")[0] for n in unlike if not auxiliary(n)}
-        if len(outputs) != 1 or len(parents) != 1 or None in outputs:
+        known = len(parents) == 1 or parents <= set(heads)
+        if len(outputs) != 1 or not known or None in outputs:
             return None
         options["num_classes"] = next(size for size in outputs if size is not None)
     return options
@@ -250,6 +262,7 @@ def _patterns(state: StateDict) -> set[str]:
     return {re.sub(r"\d+", "#", name) for name in _named(state)}
 
 
+@cache
 def _meta_state(name: str) -> StateDict:
     with _OnMeta():
         return torchvision_model(name).state_dict()

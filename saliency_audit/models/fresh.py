@@ -7,7 +7,7 @@ import torch
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models.architectures import builder
-from saliency_audit.models.checkpoints import of_torchvision
+from saliency_audit.models.checkpoints import of_library
 from saliency_audit.models.classifier import Classifier, in_eval_mode
 from saliency_audit.models.found import Found
 from saliency_audit.models.load import copied
@@ -47,8 +47,8 @@ def fresh(
         arch: ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
         size: side of an image, or its height and width; None takes what is known, or assumes it.
         channels: of an image; likewise.
-        mean: per channel, in pixel units; None assumes 0.
-        std: likewise; None assumes 1.
+        mean: per channel, in pixel units; likewise.
+        std: likewise.
         seed: of the weights; the global random state is not touched.
         device: where it will run.
         precision: of the network.
@@ -67,7 +67,7 @@ def fresh(
         # Not torch.manual_seed, which seeds the GPUs as well.
         torch.default_generator.manual_seed(seed)
         network = build()
-    found = of_torchvision(Found(network, arch), arch, {})
+    found = of_library(Found(network, arch), arch, {})
     found.notes.append(f"{arch} starts from random weights (seed {seed})")
     classifier = wrapped(
         found,

@@ -37,6 +37,7 @@ def load(
     std: float | Sequence[float] | None = None,
     channels: int | None = None,
     trust_pickle: bool = False,
+    weights: str | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
     output: str | None = None,
@@ -55,6 +56,7 @@ def load(
         std: likewise.
         channels: of an image; likewise.
         trust_pickle: run code that the file asks to be run.
+        weights: "ema" takes the EMA copy of a checkpoint's weights.
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
         output: which tensor the logits are, by name or number, of a model that returns several.
@@ -66,7 +68,7 @@ def load(
     Raises:
         InputError: what was given cannot be loaded, in one line with the fix.
     """
-    found = _find(spec, arch=arch, trust_pickle=trust_pickle, device=device)
+    found = _find(spec, arch=arch, trust_pickle=trust_pickle, ema=weights == "ema", device=device)
     classifier = wrapped(
         found,
         size=size,
@@ -142,7 +144,12 @@ def copied(model: Classifier) -> nn.Module:
 
 
 def _find(
-    spec: str | None, *, arch: str | None, trust_pickle: bool, device: torch.device | str
+    spec: str | None,
+    *,
+    arch: str | None,
+    trust_pickle: bool,
+    ema: bool,
+    device: torch.device | str,
 ) -> Found:
     where, _, name = (spec or BUNDLED).partition(":")
     by_name = {
@@ -153,6 +160,8 @@ def _find(
     if spec is None or spec == BUNDLED or (where in by_name and name):
         if arch is not None:
             raise InputError(f"--arch is for state dicts, and {spec or BUNDLED} is none; leave it")
+        if ema:
+            raise InputError(f"--weights is for checkpoints; {spec or BUNDLED} is none: leave it")
         return bundled() if spec in (None, BUNDLED) else by_name[where](name)
     path = Path(spec)
     if not path.exists():
@@ -171,8 +180,10 @@ def _find(
                 f"--arch is for state dicts, and '{path}' is a program ({kind}) that has its own; "
                 "leave it"
             )
+        if ema:
+            raise InputError(f"--weights is for checkpoints, and '{path}' is a program; leave it")
     else:
-        found = from_checkpoint(path, kind, arch=arch, trust_pickle=trust_pickle)
+        found = from_checkpoint(path, kind, arch=arch, trust_pickle=trust_pickle, ema=ema)
     found.sha256 = sha256_of(path)
     return found
 

@@ -46,7 +46,8 @@ def from_torchvision(name: str) -> Found:
     name = torchvision_name(name)
     if weights_name == RANDOM:
         found = Found(torchvision_model(name), f"torchvision:{name}@{RANDOM}")
-        found.shape = (None, *default_size(name))
+        side = preset_of(name).crop_size[0]
+        found.shape = (None, side, side)
         found.notes.append(_random(found.name))
         return found
     models = import_torchvision_models()
@@ -60,14 +61,13 @@ def from_torchvision(name: str) -> Found:
     side, resize = preset.crop_size[0], preset.resize_size[0]
     found = Found(network, spec, mean=preset.mean, std=preset.std, resize=resize)
     found.shape = (3, side, side)
-    found.notes.append(_said(spec, side, resize, preset.mean, preset.std))
+    found.notes.append(_said(spec, found))
     return found
 
 
-def default_size(name: str) -> tuple[int, int]:
-    """Height and width that torchvision's default weights of an architecture take."""
-    (side,) = import_torchvision_models().get_model_weights(name)["DEFAULT"].transforms().crop_size
-    return side, side
+def preset_of(name: str) -> Any:
+    """How torchvision's default weights of an architecture take an image."""
+    return import_torchvision_models().get_model_weights(name)["DEFAULT"].transforms()
 
 
 def from_timm(name: str) -> Found:
@@ -94,16 +94,22 @@ def from_timm(name: str) -> Found:
         )
     with _downloading(spec):
         network = timm.create_model(name, pretrained=not weights_name)
-    config = timm.data.resolve_model_data_config(network)
+    found = settle_timm(Found(network, spec))
+    found.notes.append(_random(spec) if weights_name else _said(spec, found))
+    return found
+
+
+def settle_timm(found: Found) -> Found:
+    """A network of timm, with the size, mean and std of its configuration.
+
+    Args:
+        found: is changed.
+    """
+    config = import_timm().data.resolve_model_data_config(found.network)
     channels, height, width = config["input_size"]
-    resize = floor(min(height, width) / config["crop_pct"])
-    found = Found(network, spec, mean=config["mean"], std=config["std"], resize=resize)
     found.shape = (channels, height, width)
-    found.notes.append(
-        _random(spec)
-        if weights_name
-        else _said(spec, height, resize, config["mean"], config["std"])
-    )
+    found.mean, found.std = config["mean"], config["std"]
+    found.resize = floor(min(height, width) / config["crop_pct"])
     return found
 
 
@@ -112,9 +118,15 @@ def _is_clip(name: str, known: Any) -> bool:
     return "clip" in name and "ft" not in known.tag.split("_") and known.num_classes != 1000
 
 
-def _said(spec: str, side: int, resize: int, mean: Any, std: Any) -> str:
-    means, stds = (",".join(f"{value:g}" for value in values) for values in (mean, std))
-    return f"{spec}: size {side}, resize {resize}, mean {means}, std {stds}, as published with it"
+def _said(spec: str, found: Found) -> str:
+    means, stds = (
+        ",".join(f"{value:g}" for value in values)  # type: ignore[union-attr]
+        for values in (found.mean, found.std)
+    )
+    return (
+        f"{spec}: size {found.shape[1]}, resize {found.resize}, mean {means}, std {stds}, as "
+        "published with it"
+    )
 
 
 def _random(spec: str) -> str:

@@ -21,7 +21,7 @@ from saliency_audit.models.layers import (
 MOST_PREFIX_TOKENS = 8
 """Class, distillation and register tokens that may stand before the patches."""
 
-_found: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], str]] = WeakKeyDictionary()
+_found: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], list[str]]] = WeakKeyDictionary()
 
 
 def as_spatial(activation: Tensor, images: Tensor) -> Tensor:
@@ -38,12 +38,17 @@ def as_spatial(activation: Tensor, images: Tensor) -> Tensor:
         ``(n, c, gh, gw)``.
 
     Raises:
-        UnsupportedError: the shape fits no grid.
+        UnsupportedError: the shape fits no grid, or holds parts of images (windows of tokens).
 
     >>> as_spatial(torch.zeros(1, 1 + 4 * 6, 16), torch.zeros(1, 3, 32, 48)).shape
     torch.Size([1, 16, 4, 6])
     """
     height, width = images.shape[-2:]
+    if len(activation) != len(images):
+        raise UnsupportedError(
+            f"a layer output of shape {tuple(activation.shape)} holds windows of {len(images)} "
+            "images, or the like, not one map each; choose another with --layer"
+        )
     if activation.ndim == 4:
         _, first, second, third = activation.shape
         as_first, as_last = (
@@ -83,11 +88,26 @@ def last_spatial_layer(model: Classifier, images: Tensor) -> str:
     if model.layer is not None:
         layer_named(model, model.layer)
         return model.layer
+    return spatial_layers(model, images)[-1]
+
+
+def spatial_layers(model: Classifier, images: Tensor) -> list[str]:
+    """Names of the layers that are maps on the way to the logits, in the order they run.
+
+    The last is that of `last_spatial_layer`; what runs after it is left out.
+
+    Args:
+        model: the classifier.
+        images: ``(n, c, h, w)``; only the shape, type and device are used.
+
+    Raises:
+        UnsupportedError: the format gives no access to layers, or no layer is a map.
+    """
     found = _found.setdefault(model.network, {})
     shape = tuple(images.shape[1:])
     if shape not in found:
         noise = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
-        found[shape] = _find_last(model, noise.to(images))
+        found[shape] = _find(model, noise.to(images))
     return found[shape]
 
 
@@ -113,17 +133,21 @@ def _is_map(output: Tensor, image: Tensor) -> bool:
     return rows * columns > 1 and abs(log(rows / columns * width / height)) <= log(2)
 
 
-def _find_last(model: Classifier, image: Tensor) -> str:
+def _find(model: Classifier, image: Tensor) -> list[str]:
     names = layer_names(model)
     maps: list[tuple[Tensor, Tensor, list[tuple[str, int]]]] = []
     runs = Counter[str]()
+    tokens = set[int]()
 
     def keep(module: nn.Module, _: Any, output: Any) -> Any:
         tensor = first_tensor(output)
         if tensor is None:
             return output
         runs[names[module]] += 1
-        if not _is_map(tensor, image):
+        if tensor.ndim == 3:
+            tokens.add(tensor.shape[1])
+        # A table of positions, say, depends on no image.
+        if not tensor.requires_grad or not _is_map(tensor, image):
             return output
         run = names[module], runs[names[module]]
         for _, copy, group in maps:
@@ -149,15 +173,22 @@ def _find_last(model: Classifier, image: Tensor) -> str:
     used = [
         (gradient, group)
         for gradient, (_, _, group) in zip(gradients, maps, strict=True)
+        # Attention of tokens to tokens is square, and no map.
         if gradient is not None
+        and not (gradient.ndim == 4 and gradient.shape[2] == gradient.shape[3] in tokens)
     ]
+    if not used:
+        raise UnsupportedError(
+            f"no layer of {model.name} that is a map of the image reaches its output; name one "
+            "with --layer"
+        )
     last = used[-1]
     # Tensors of another shape (queries and keys, say) are inside a block, not its output.
     reaching = [
-        (gradient, group)
-        for gradient, group in used
+        i
+        for i, (gradient, _) in enumerate(used)
         if gradient.shape == last[0].shape and bool(as_spatial(gradient, image).any())
     ]
-    _, group = reaching[-1] if reaching else last
-    name, run = min(group, key=lambda one: one[0].count("."))
-    return name if run == runs[name] else f"{name}#{run}"
+    chosen = reaching[-1] if reaching else len(used) - 1
+    outermost = [min(group, key=lambda run: run[0].count(".")) for _, group in used[: chosen + 1]]
+    return [name if run == runs[name] else f"{name}#{run}" for name, run in outermost]

@@ -25,6 +25,8 @@ StateDict = dict[str, Tensor]
 # What training code nests weights under, and what wrappers put before their names.
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
+# An average of the weights over the steps of training.
+_EMA = re.compile(r"(^|_)ema($|_)|^averaged_model$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,25 @@ class Checkpoint:
         state: the state dict, or a whole module where one was pickled and is trusted.
         entry: of the file that it was found under, if any.
         activation: what the file says it was trained with in place of ReLU, if it does.
+        ema: the entry with an EMA copy of the weights, if there is one.
     """
 
     state: StateDict | nn.Module
     entry: str | None = None
     activation: InPlace | None = None
+    ema: str | None = None
 
 
-def read_checkpoint(path: Path, kind: Kind, *, trust_pickle: bool = False) -> Checkpoint:
+def read_checkpoint(
+    path: Path, kind: Kind, *, trust_pickle: bool = False, ema: bool = False
+) -> Checkpoint:
     """Read the tensors of a checkpoint; code pickled into it is not run.
 
     Args:
         path: the file.
         kind: "safetensors" or "checkpoint".
         trust_pickle: unpickle anything, running what code it asks for.
+        ema: read the entry with the EMA copy of the weights, if there is one.
 
     Raises:
         InputError: it holds other objects than plain tensors, or cannot be read.
@@ -72,13 +79,42 @@ def read_checkpoint(path: Path, kind: Kind, *, trust_pickle: bool = False) -> Ch
     pair = found.get("activation")
     pair = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
     activation = activation_said(path, *pair)
-    for entry in _ENTRIES:
+    copies = [
+        str(entry)
+        for entry, inner in found.items()
+        if _EMA.search(str(entry)) and _holds_tensors(inner)
+    ]
+    copy = next(iter(copies), None)
+    for entry in copies[:1] if ema and copies else _ENTRIES:
         inner = found.get(entry)
         if isinstance(inner, nn.Module):
-            return Checkpoint(inner, entry, activation)
+            return Checkpoint(inner, entry, activation, copy)
         if isinstance(inner, Mapping):
-            return Checkpoint(_tensors(path, inner), entry, activation)
+            return Checkpoint(_tensors(path, inner), entry, activation, copy)
     return Checkpoint(_tensors(path, found), activation=activation)
+
+
+def _holds_tensors(found: Any) -> bool:
+    return isinstance(found, nn.Module) or (
+        isinstance(found, Mapping) and any(isinstance(value, Tensor) for value in found.values())
+    )
+
+
+def without_ema(state: StateDict) -> tuple[StateDict, StateDict]:
+    """The weights, and the EMA copy that stands among them under names of its own.
+
+    >>> plain, copy = without_ema(dict.fromkeys(("model.w", "model_ema.w"), torch.zeros(1)))
+    >>> list(plain), list(copy)
+    (['model.w'], ['model_ema.w'])
+    """
+    averaged = {
+        name: tensor
+        for name, tensor in state.items()
+        if any(_EMA.search(part) for part in name.split(".")[:-1])
+    }
+    if len(averaged) == len(state):
+        return state, {}
+    return {name: tensor for name, tensor in state.items() if name not in averaged}, averaged
 
 
 def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
@@ -141,6 +177,42 @@ def without_prefix(state: StateDict, expected: Collection[str] = ()) -> StateDic
             break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def inside(state: StateDict, expected: Collection[str]) -> tuple[StateDict, list[str]]:
+    """The part of a training checkpoint that is the network: without the rest's prefix and entries.
+
+    Lightning keeps a network as ``model.`` beside its criterion's weights, robustness as
+    ``module.model.`` and once more as ``module.attacker.model.``.
+
+    Args:
+        state: names to tensors, ``without_prefix``.
+        expected: names that the network has.
+
+    Returns:
+        What stands under the one prefix where all names are found, or the state as it is; and the
+        names that were left out. Others that the network itself or a module of it would own are
+        kept: they show that it is another network.
+    """
+    needed = {n for n in expected if not auxiliary(n) and not n.endswith(".num_batches_tracked")}
+    if not needed:
+        return state, []
+    longest = max(needed, key=len)
+    prefixes = {name.removesuffix(longest) for name in state if name.endswith(longest)}
+    modules = {name.partition(".")[0] for name in expected}
+    for prefix in sorted(prefixes, key=len):
+        part = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+        if (prefix and not prefix.endswith(".")) or not needed <= part.keys():
+            continue
+        kept = {
+            n: t
+            for n, t in part.items()
+            if n in expected or "." not in n or n.partition(".")[0] in modules
+        }
+        return kept, [
+            n for n in state if not n.startswith(prefix) or n.removeprefix(prefix) not in kept
+        ]
+    return state, []
 
 
 def auxiliary(name: str) -> bool:

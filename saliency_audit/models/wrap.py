@@ -56,6 +56,7 @@ def wrapped(
     shape = _input_shape(found, sides=sides, channels=channels)
     _settle_lazy(found, shape)
     _say_normalisation(found, mean, std, channels=shape[0])
+    _say_like(found, sides, mean, std)
     classifier = Classifier(
         found.network,
         input_shape=shape,
@@ -183,6 +184,24 @@ def _say_normalisation(found: Found, mean: object, std: object, *, channels: int
         options = " and ".join(f"--{option}" for option, _ in assumed)
         found.notes.append(
             f"{what} assumed: give {options} if the model was trained with others{usual}"
+        )
+
+
+def _say_like(found: Found, sides: tuple[int, int] | None, mean: object, std: object) -> None:
+    """Tell what is taken from weights of the same architecture, and not given."""
+    taken = [
+        f"{option} {','.join(f'{value:g}' for value in values)}"
+        for option, given, values in (
+            ("size", sides, found.shape[1:]),
+            ("mean", mean, found.mean),
+            ("std", std, found.std),
+        )
+        if found.like and given is None and isinstance(values, Sequence)
+    ]
+    if taken:
+        found.notes.append(
+            f"{', '.join(taken)}, as of the published weights of {found.like}: give others if "
+            "the model was trained with others"
         )
 
 

@@ -109,3 +109,80 @@ def test_equals_the_definition(cnn, images, targets):
     expected = torch.cat([definition(images[i : i + 1], targets[i]) for i in range(4)])
 
     torch.testing.assert_close(fullgrad(cnn, images, targets), expected, rtol=1e-3, atol=1e-4)
+
+
+class Patches(nn.Module):
+    """Linear layers at each position and in windows, rows of which only the network can tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 2, 2)
+        self.everywhere = nn.Linear(4, 4)
+        self.within = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.everywhere(self.stem(x).permute(0, 2, 3, 1)).relu()
+        n, h, w, c = x.shape
+        x = x.view(n, 2, h // 2, 2, w // 2, c).permute(1, 3, 0, 2, 4, 5).reshape(4 * n, -1, c)
+        x = self.within(x).relu()
+        x = x.view(4, n, -1, c).mean((0, 2))
+        return self.head(x)
+
+
+def test_linear_layers_in_windows_are_told_apart_by_image():
+    torch.manual_seed(0)
+    model = Classifier(Patches().eval(), input_shape=(3, 8, 8), mean=0.5, std=0.2)
+    images, targets = torch.rand(3, 3, 8, 8), torch.tensor([0, 2, 1])
+
+    together = fullgrad(model, images, targets)
+
+    ones = [fullgrad(model, images[i : i + 1], targets[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(together, torch.cat(ones))
+
+
+def test_a_linear_layer_at_each_position_is_a_convolution():
+    torch.manual_seed(0)
+    channels_last = Patches().eval()
+
+    class Convolution(Patches):
+        def forward(self, x):
+            x = self.conv(self.stem(x)).relu().permute(0, 2, 3, 1)
+            return self.head(self.within(x).relu().mean((1, 2)))
+
+    convolution = Convolution().eval()
+    convolution.load_state_dict(channels_last.state_dict())
+    convolution.conv = nn.Conv2d(4, 4, 1)
+    convolution.conv.weight.data = channels_last.everywhere.weight.data[:, :, None, None]
+    convolution.conv.bias.data = channels_last.everywhere.bias.data
+    images, targets = torch.rand(1, 3, 8, 8), torch.tensor([1])
+    last, first = (
+        fullgrad_terms(Classifier(n, input_shape=(3, 8, 8)), images, targets)[1]
+        for n in (channels_last, convolution)
+    )
+
+    torch.testing.assert_close(last[1], first[1])
+
+
+def test_the_refusal_names_the_layers_that_it_does_not_see(images, targets):
+    model = with_activation(nn.GELU)
+    with pytest.raises(UnsupportedError, match=r"; GELU have .* \(--implicit-bias counts these\)"):
+        fullgrad(model, images, targets)
+    model.network[1] = nn.GroupNorm(2, 8)
+    with pytest.raises(UnsupportedError, match="GELU, GroupNorm have biases that it does not see,"):
+        fullgrad(model, images, targets)
+
+
+def test_layers_that_depend_on_no_image_end_in_a_reason(images, targets):
+    class Tabled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = plain_cnn(nn.ReLU)
+            self.table = nn.Linear(4, 5)
+
+        def forward(self, x):
+            return self.body(x) + self.table(torch.ones(1, 4))
+
+    model = Classifier(Tabled().eval(), input_shape=(3, 12, 16))
+    with model.audited(), pytest.raises(UnsupportedError, match="calls as functions"):
+        fullgrad(model, images, targets)

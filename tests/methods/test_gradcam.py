@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from saliency_audit.errors import InputError, UnsupportedError
-from saliency_audit.methods.gradcam import gradcam
-from saliency_audit.models import Classifier, activations
+from saliency_audit.methods.gradcam import gradcam, why_zero
+from saliency_audit.models import Classifier, activations, last_spatial_layer, spatial_layers
 
 
 def test_with_a_pooled_linear_head_it_is_the_class_activation_map(cnn, images, targets):
@@ -76,3 +76,96 @@ def test_wrong_layers_are_refused(cnn, images, targets):
         gradcam(cnn, images, targets, layer="layer4")
     with pytest.raises(UnsupportedError, match=r"shape \(4, 5\) is no map"):
         gradcam(cnn, images, targets, layer="8")
+
+
+class PartlyNegative(nn.Module):
+    """An image, of which a convolution by -1 and then the class's weights make the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 1, 1, bias=False)
+        self.second = nn.Conv2d(1, 1, 1, bias=False)
+        self.head = nn.Linear(1, 2, bias=False)
+        self.first.weight.data.fill_(1.0)
+        self.second.weight.data.fill_(1.0)
+        self.head.weight.data[:, 0] = torch.tensor([-1.0, 1.0])
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x) - 2).mean((2, 3)))
+
+
+def test_a_zero_map_says_why_and_which_layer_has_some():
+    # Class 1 has weight 1: layer second is x - 2 < 0 everywhere, layer first x > 0.
+    model = Classifier(PartlyNegative().eval(), input_shape=(1, 8, 8))
+    image, target = torch.full((1, 1, 8, 8), 0.5), torch.tensor([1])
+
+    assert not gradcam(model, image, target).any()
+    assert why_zero(model, image, target) == (
+        "its weights cancel in layer second, which has no positive evidence for the class; "
+        "the next before it that has some: --layer first"
+    )
+    assert gradcam(model, image, target, layer="first").all()
+    # Class 0 has weight -1 and so positive evidence: -1 (x - 2).
+    assert why_zero(model, image, torch.tensor([0])) == ""
+    model.network.head.weight.data.zero_()
+    assert why_zero(model, image, target) == (
+        "the logit has no mean gradient in layer second; no layer before it has some"
+    )
+
+
+class WithPositions(nn.Module):
+    """Adds a table of positions that a convolution makes of a constant, after the last map."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 3, padding=1)
+        self.table = nn.Conv2d(2, 4, 1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.body(x)
+        constant = torch.ones(len(x), 2, *x.shape[2:])
+        return self.head((x + self.table(constant)).relu().mean((2, 3)))
+
+
+def test_layers_that_depend_on_no_image_are_passed_over():
+    torch.manual_seed(0)
+    model = Classifier(WithPositions().eval(), input_shape=(3, 8, 8))
+    images, targets = torch.rand(2, 3, 8, 8), torch.tensor([0, 2])
+
+    with model.audited():
+        assert last_spatial_layer(model, images) == "body"
+        assert gradcam(model, images, targets).shape == (2, 1, 8, 8)
+
+
+class Windows(nn.Module):
+    """Maps of 8x8 as four windows beside each other, in an attention's shape, and back."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 16, 3, padding=1)
+        self.within = nn.Linear(16, 16)
+        self.attention = nn.Softmax(-1)
+        self.pool = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = self.body(x)
+        n, c, h, w = x.shape
+        # Windows first: only the network knows which image each row is of.
+        x = x.view(n, c, 2, h // 2, 2, w // 2).permute(2, 4, 0, 3, 5, 1).reshape(4 * n, -1, c)
+        x = self.within(x).relu()
+        x = x.view(2, 2, n, h // 2, w // 2, c).permute(2, 0, 3, 1, 4, 5).reshape(n, h * w, c)
+        x = self.pool(x).relu()
+        square = self.attention(torch.einsum("ntc,nsc->nts", x, x).unsqueeze(1))
+        return self.head((square[:, 0].detach() @ x).mean(1) + 0 * square.mean((1, 2, 3))[:, None])
+
+
+def test_windows_and_squares_of_tokens_are_no_maps():
+    torch.manual_seed(0)
+    model = Classifier(Windows().eval(), input_shape=(3, 8, 8))
+    images, targets = torch.rand(2, 3, 8, 8), torch.tensor([0, 2])
+
+    assert spatial_layers(model, images) == ["body", "pool"]
+    with pytest.raises(UnsupportedError, match=r"\(8, 16, 16\) holds windows of 2 images"):
+        gradcam(model, images, targets, layer="within")

@@ -13,7 +13,7 @@ from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.batch import AttackedBatch, Run
 from saliency_audit.commands.attack.files import check_channels
 from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
-from saliency_audit.commands.attack.search import attackable, search_of, search_options
+from saliency_audit.commands.attack.search import attackable, possible, search_of, search_options
 from saliency_audit.commands.attack.targets import Targets
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
@@ -225,6 +225,17 @@ def attack(
             methods=every,
         )
         targets.check({job.wants for job in work})
+        work = possible(
+            work,
+            precise,
+            known[:1],
+            classes[:1],
+            overrides=search,
+            goal_options={"k": pixels, "seed": seed},
+            options=options,
+            methods=every,
+            tell=tell,
+        )
         run = Run(
             model,
             precise,

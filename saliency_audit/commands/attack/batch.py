@@ -32,7 +32,7 @@ from saliency_audit.commands.attack.rows import (
 )
 from saliency_audit.commands.attack.search import points, run_job, search_options, tries
 from saliency_audit.commands.attack.targets import Targets
-from saliency_audit.commands.explain import Maps, predict
+from saliency_audit.commands.explain import Maps, predict, tell_zero
 from saliency_audit.commands.rows import Subject, image_example, map_example
 from saliency_audit.data import ImageBatch
 from saliency_audit.errors import UnsupportedError
@@ -499,7 +499,21 @@ class AttackedBatch:
     def _map_before(self, pair: Pair) -> Tensor:
         if pair not in self._before:
             try:
-                self._before[pair] = self._maps(self.images)(self.run.model, *pair)
+                maps = self._maps(self.images)(self.run.model, *pair)
+                self._before[pair] = maps
+                if not self.index:
+                    name, scalar = pair
+                    tell_zero(
+                        name,
+                        maps,
+                        self.run.model,
+                        self.images,
+                        self.targets,
+                        names=self.names,
+                        scalar=scalar or "logit",
+                        tell=self.run.tell,
+                        methods=self.run.methods,
+                    )
             except UnsupportedError as error:
                 self.run.tell(f"{pair[0]} is undefined on {self.names[0]} and others: {error}")
                 self._before[pair] = torch.full_like(self.images[:, :1], torch.nan)

@@ -13,7 +13,8 @@ from torch import Tensor
 from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, STEPS
 from saliency_audit.attacks.descend import Aim
 from saliency_audit.catalogue.entries import SaliencyMethod
-from saliency_audit.commands.attack.jobs import Job
+from saliency_audit.commands.attack.jobs import RANDOM, Job
+from saliency_audit.commands.reason import refusing
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
 from saliency_audit.methods import METHODS
@@ -107,7 +108,8 @@ def map_function(
             classes = targets.repeat(count)
             draws = [forked(seed) if method.stochastic else seed for seed in [*seeds] * count]
         try:
-            return unit_sum(compute(images, classes, graph=graph, generators=draws))
+            with refusing():
+                return unit_sum(compute(images, classes, graph=graph, generators=draws))
         except UnsupportedError:
             if graph:
                 raise
@@ -115,7 +117,7 @@ def map_function(
         maps = torch.full_like(images[:, 0], torch.nan)
         for i in range(len(images)):
             one = slice(i, i + 1)
-            with suppress(UnsupportedError):
+            with suppress(UnsupportedError), refusing():
                 maps[one] = unit_sum(
                     compute(images[one], classes[one], graph=False, generators=draws[one])
                 )
@@ -225,6 +227,69 @@ def run_job(
     return attacked, used, trace
 
 
+def possible(
+    work: Sequence[Job],
+    model: Classifier,
+    image: Tensor,
+    target: Tensor,
+    *,
+    overrides: Known,
+    goal_options: Known,
+    options: Known,
+    methods: Mapping[str, SaliencyMethod],
+    tell: Callable[[str], None],
+) -> list[Job]:
+    """The jobs that can be run on this model, tried with one step on one image.
+
+    Args:
+        work: all jobs.
+        model: the classifier, in full precision.
+        image: ``(1, c, h, w)``.
+        target: its explained class.
+        overrides: options of the search that the user set.
+        goal_options: k and the seed of ties.
+        options: of the saliency methods.
+        methods: by name.
+        tell: takes a line on each that is left out.
+
+    Raises:
+        UnsupportedError: none can.
+    """
+    kept, reasons = [], []
+    quick = {**overrides, "steps": 1, "restarts": 1, "population": 2}
+    for job in work:
+        if job.attack == RANDOM:  # the control follows nothing
+            kept.append(job)
+            continue
+        try:
+            with refusing():
+                even = torch.full_like(image[:, 0], 1 / image[0, 0].numel())
+                run_job(
+                    job,
+                    model,
+                    image,
+                    target,
+                    even if ATTACKS[job.attack].goal else None,
+                    names=["probe"],
+                    overrides=quick,
+                    goal_options=goal_options,
+                    options={**options, "samples": 2, "steps": 2},
+                    seed=0,
+                    batch_size=1,
+                    tell=tell,
+                    methods=methods,
+                )
+            kept.append(job)
+        except UnsupportedError as error:
+            of = f" of {job.saliency}" if job.saliency else ""
+            reasons.append(f"{job.attack}{of} left out: {error}")
+    if work and not kept:
+        raise UnsupportedError(f"no attack can be run on {model.name}: {reasons[0]}")
+    for reason in reasons:
+        tell(reason)
+    return kept
+
+
 def attackable(
     names: Sequence[str],
     model: Classifier,
@@ -269,12 +334,11 @@ def attackable(
         reason = "it cannot be differentiated"
         if methods[name].differentiable:
             try:
-                _second_derivative(name, model, image, target, scalar, smooth, options)
+                with refusing():
+                    _second_derivative(name, model, image, target, scalar, smooth, options)
                 kept.append(name)
                 continue
-            except (UnsupportedError, RuntimeError, NotImplementedError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
+            except UnsupportedError as error:
                 reason = " ".join(str(error).split())[:200]
         elif not refuse:
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliency_audit.commands.explain import explain, predict
+from saliency_audit.commands.explain import explain, predict, tell_zero
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import Subject, failure_rows, image_example, map_example
 from saliency_audit.data import ImageData, batches, images_of
@@ -125,13 +125,13 @@ def check(
                         batch_size=at_once,
                         counted=batch.index == 0,
                         drawn=seen,
+                        tell=tell,
                     )
                     rows += more
                     examples += pictures
                     made += len(batch.names)
                     advance(made, total)
             yield Batch(batch.index, rows, examples)
-    del tell
 
 
 def _preprocessed(model: Classifier) -> Iterator[tuple[str, Classifier]]:
@@ -162,6 +162,7 @@ def _of_method(
     batch_size: int,
     counted: bool,
     drawn: int,
+    tell: Callable[[str], None],
 ) -> tuple[list[Row], list[Example]]:
     """Whether each image has a map, what one costs, and the first ones to draw."""
     made = partial(explain, name, model, scalar=scalar, seed=seed, batch_size=batch_size)
@@ -176,6 +177,8 @@ def _of_method(
     there = is_defined(maps).double().masked_fill(missing, torch.nan)
     rows = rows_of("map-defined", there, setting="")
     if counted:
+        zero_of = partial(tell_zero, name, maps, model, images, targets)
+        zero_of(names=subject.names, scalar=scalar, tell=tell)
         one, before = slice(0, 1), model.passes
         made(images[one], targets[one], names=subject.names[:1], options=options)
         passes = torch.full_like(nothing, torch.nan)

@@ -11,7 +11,8 @@ from torch import Tensor
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.needs import NEEDS
-from saliency_audit.commands.explain import explain, predict
+from saliency_audit.commands.explain import explain, predict, tell_zero
+from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.rows import Subject, map_example
 from saliency_audit.data import ImageBatch
 from saliency_audit.errors import AuditError, InputError, UnsupportedError
@@ -141,13 +142,25 @@ def measured(
                 run.batch_size,
                 tell=run.tell_once,
             )
-        except Exception as error:
+        except AuditError as error:
             reason = _reason(error)
             run.tell_once(f"{name} failed: {reason}")
             for metric in run.of_maps:
                 found.rows += _failed(subject, metric, name, scalar, reason)
             count(len(run.of_maps))
             continue
+        if view.draw:
+            tell_zero(
+                name,
+                maps,
+                model,
+                batch.images,
+                explained,
+                names=batch.names,
+                scalar=run.scalar,
+                tell=run.tell_once,
+                methods=run.known,
+            )
         found.examples += [
             map_example(image, maps[i], saliency=name, scalar=scalar, setting="", role="map")
             for i, image in enumerate(batch.names[:seen])
@@ -246,13 +259,14 @@ def _measure(run: Judged, found: Found, metric: str, view: View, subject: Subjec
 
     def compute(size: int) -> list[Measured]:
         run.batch_size = size
-        results: list[Measured] = function(View(**{**vars(view), "batch_size": size}), **given)
+        with refusing():
+            results: list[Measured] = function(View(**{**vars(view), "batch_size": size}), **given)
         return results
 
     scalar = "" if not view.method or view.control else run.scalar
     try:
         results = halve_on_oom(compute, run.batch_size, tell=run.tell_once)
-    except Exception as error:
+    except AuditError as error:
         reason = _reason(error)
     else:
         missing = subject.targets < 0
@@ -325,11 +339,8 @@ def _unusable(
     return rows
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: AuditError) -> str:
     """One line, fit for a setting; what the user must change is raised."""
     if isinstance(error, InputError) and not isinstance(error, UnsupportedError):
         raise error
-    text = " ".join(str(error).split())[:200] or type(error).__name__
-    return (text if isinstance(error, AuditError) else f"{type(error).__name__}: {text}").replace(
-        ";", ","
-    )
+    return " ".join(str(error).split())[:200].replace(";", ",")

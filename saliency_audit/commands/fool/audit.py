@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
 from saliency_audit.catalogue.tricks import UNTRAINED
-from saliency_audit.commands.explain import Maps, predict, supported
+from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
 from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
 from saliency_audit.commands.fool.lesson import school
 from saliency_audit.commands.fool.rows import (
@@ -24,6 +24,7 @@ from saliency_audit.commands.fool.rows import (
 )
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
+from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
@@ -144,18 +145,19 @@ def fool(
         forgeries: list[Forgery] = []
         for name, trick in tricks.items():
             try:
-                forgeries += forge(
-                    model,
-                    name,
-                    wanted,
-                    known,
-                    classes,
-                    folder=Path(scratch),
-                    strength=strength,
-                    batch_size=at_once,
-                    options=trick,
-                    school=taught,
-                )
+                with refusing():
+                    forgeries += forge(
+                        model,
+                        name,
+                        wanted,
+                        known,
+                        classes,
+                        folder=Path(scratch),
+                        strength=strength,
+                        batch_size=at_once,
+                        options=trick,
+                        school=taught,
+                    )
             except UnsupportedError as error:
                 if not skip_impossible:
                     raise
@@ -224,6 +226,17 @@ def fool(
                 ]
                 rows += rows_of_model(subject, model, forgeries, logits, looks)
                 for name, scalar in pairs:
+                    if not batch.index and METHODS[name].why_zero is not None:
+                        tell_zero(
+                            name,
+                            clean.map_of(model, name, scalar),
+                            model,
+                            images,
+                            classes,
+                            names=batch.names,
+                            scalar=scalar,
+                            tell=tell,
+                        )
                     drawn = seen if (name, scalar) == pairs[0] else min(seen, 1)
                     more, pictures, problems = rows_of_maps(
                         subject, model, forgeries, name, scalar, wanted, looks, drawn=drawn
