@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -11,7 +12,7 @@ from saliency_audit.models.activation import note
 from saliency_audit.models.architectures import builder, fitting_options, heads, recognise
 from saliency_audit.models.files import Kind
 from saliency_audit.models.found import Found
-from saliency_audit.models.named import preset_of, settle_timm
+from saliency_audit.models.named import bundled, preset_of, settle_timm
 from saliency_audit.models.tensors import (
     Checkpoint,
     StateDict,
@@ -95,6 +96,11 @@ def _built(path: Path, state: StateDict, arch: str) -> Found:
 
 def _recognised(path: Path, state: StateDict) -> Found:
     state = without_prefix(state)
+    like_bundled = bundled()
+    if fitting_options(state, like_bundled.network.state_dict()) == {}:
+        fill(like_bundled.network, state, file=str(path), arch=like_bundled.name)
+        like_bundled.notes.append(f"recognised as {like_bundled.name} by its keys and shapes")
+        return replace(like_bundled, name=path.name)
     recognised, left_out = recognise(state), list[str]()
     for prefix in () if recognised else _prefixes(state):
         part = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}

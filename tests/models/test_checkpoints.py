@@ -4,8 +4,10 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
+from saliency_audit.assets import bundled_model
 from saliency_audit.errors import InputError
 from saliency_audit.models import load
 from tests.models.test_load import Toy
@@ -205,3 +207,15 @@ def test_heads_that_disagree_are_refused(tmp_path):
 
     with pytest.raises(InputError, match="does not fit --arch timm:levit_128s"):
         load(str(tmp_path / "odd.pt"), arch="timm:levit_128s")
+
+
+def test_weights_of_the_bundled_architecture_are_recognised(tmp_path):
+    weights = {name: value + 0.5 for name, value in bundled_model().state_dict().items()}
+    save_file(weights, tmp_path / "mine.safetensors")
+    model = load(str(tmp_path / "mine.safetensors"))
+    assert model.name == "mine.safetensors"
+    assert model.input_shape == (1, 28, 28)
+    assert any("recognised as bundled:fashion-mnist" in note for note in model.notes)
+    assert not any("assumed" in note for note in model.notes)
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, weights[name])
