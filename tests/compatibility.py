@@ -83,13 +83,13 @@ def tried(model: Classifier, method: str) -> tuple[str, int, str]:
     return "ok", int((maps == 0).flatten(1).all(1).sum()), ""
 
 
-def rows_of(name: str) -> list[dict[str, object]]:
+def rows_of(name: str, methods: list[str] = EXPLAINING) -> list[dict[str, object]]:
     """A line for each method on an architecture."""
     model = classifier(name)
     side = model.input_shape[-1]
     return [
         dict(zip(COLUMNS, (name, side, method, *tried(model, method)), strict=True))
-        for method in EXPLAINING
+        for method in methods
     ]
 
 
@@ -117,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(ARCHITECTURES), metavar="NAME")
     parser.add_argument("--into", type=Path, default=Path("examples/compatibility"))
+    parser.add_argument("--method", choices=EXPLAINING, help="this one alone, the others stay")
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
     table = given.into / "results.csv"
@@ -126,7 +127,9 @@ def main() -> None:
             for row in csv.DictReader(file):
                 known.setdefault(row["architecture"], []).append(dict(row))
     for name in given.names:
-        known[name] = rows_of(name)
+        methods = [given.method] if given.method else EXPLAINING
+        made = {row["method"]: row for row in [*known.get(name, []), *rows_of(name, methods)]}
+        known[name] = [made[method] for method in EXPLAINING]
         rows = [row for each in ARCHITECTURES for row in known.get(each, [])]
         with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,8 +74,14 @@ def fullgrad(
             # Windows of tokens, say, in an order that only the network knows.
             ones = zip(torch.split(part, 1), torch.split(classes, 1), strict=True)
             return torch.cat([compute(image, one) for image, one in ones])
-        if not graph:
-            _refuse_unless_complete(model, inputs, biases, whole, implicit=implicit)
+        if not graph and (gap := _gap(model, inputs, biases, whole)):
+            every = partial(fullgrad_terms, model, part, classes, scalar=scalar, implicit=True)
+            hint = "" if implicit or _gap(model, *every()) else " (--implicit-bias counts these)"
+            raise UnsupportedError(
+                f"FullGrad does not hold for {model.name}: {gap}; "
+                f"{_what_else(model.network, implicit)}{hint}, and it needs a network of "
+                "convolutions, linear layers, batch normalisation, ReLU and pooling"
+            )
         saliency = _scaled(inputs).sum(1, keepdim=True)
         for bias in biases:
             if bias.ndim == 4 and len(bias) == len(part):
@@ -216,42 +223,30 @@ def _channels_first(bias: Tensor, term: Tensor) -> Tensor:
     return term.permute(0, 3, 1, 2) if bias.ndim == 1 and term.ndim == 4 else term
 
 
-def _refuse_unless_complete(
-    model: Classifier,
-    inputs: Tensor,
-    biases: list[Tensor],
-    whole: Tensor,
-    *,
-    implicit: bool,
-) -> None:
+def _gap(model: Classifier, inputs: Tensor, biases: list[Tensor], whole: Tensor) -> str:
+    """How the terms of the worst image fail to add up; empty where all do."""
     terms = [term.reshape(len(whole), -1) for term in (inputs, *biases)]
     total = sum((term.sum(1) for term in terms), torch.zeros_like(whole))
     # Round-off grows with what was added up, however much of it cancels.
     size = sum((term.abs().sum(1) for term in terms), torch.zeros_like(whole))
     gap = (total - whole).abs() - 1e-6 * size
     tolerance = TOLERANCE["bf16" if model.coarse else "fp32"]
-    if bool((gap > tolerance * whole.abs()).any()):
-        worst = int(((total - whole).abs() / whole.abs()).argmax())
-        raise UnsupportedError(
-            f"FullGrad does not hold for {model.name}: its terms add up to {total[worst]:.4g} "
-            f"instead of {whole[worst]:.4g}; {_what_else(model.network, implicit)}, and it needs a "
-            "network of convolutions, linear layers, batch normalisation, ReLU and pooling"
-        )
+    if not bool((gap > tolerance * whole.abs()).any()):
+        return ""
+    worst = int(((total - whole).abs() / whole.abs()).argmax())
+    return f"its terms add up to {total[worst]:.4g} instead of {whole[worst]:.4g}"
 
 
 def _what_else(network: nn.Module, implicit: bool) -> str:
     """Which layers have biases that are not seen."""
     seen = (*SEEN, *SMOOTH) if implicit else SEEN
     kinds = {
-        type(module).__name__: module
+        type(module).__name__
         for module in network.modules()
         if isinstance(module, (*SMOOTH, *BIASED)) and not isinstance(module, seen)
     }
-    if not kinds:
-        return "what the network calls as functions has biases that it does not see"
-    hint = " (--implicit-bias counts these)"
-    counted = not implicit and all(isinstance(module, SMOOTH) for module in kinds.values())
-    return f"{', '.join(sorted(kinds))} have biases that it does not see{hint * counted}"
+    names = ", ".join(sorted(kinds)) or "what the network calls as functions"
+    return f"{names} {'has' if len(kinds) < 2 else 'have'} biases that it does not see"
 
 
 def _scaled(term: Tensor) -> Tensor:

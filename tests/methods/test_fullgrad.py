@@ -166,7 +166,7 @@ def test_a_linear_layer_at_each_position_is_a_convolution():
 
 def test_the_refusal_names_the_layers_that_it_does_not_see(images, targets):
     model = with_activation(nn.GELU)
-    with pytest.raises(UnsupportedError, match=r"; GELU have .* \(--implicit-bias counts these\)"):
+    with pytest.raises(UnsupportedError, match=r"; GELU has .* \(--implicit-bias counts these\)"):
         fullgrad(model, images, targets)
     model.network[1] = nn.GroupNorm(2, 8)
     with pytest.raises(UnsupportedError, match="GELU, GroupNorm have biases that it does not see,"):
@@ -186,3 +186,18 @@ def test_layers_that_depend_on_no_image_end_in_a_reason(images, targets):
     model = Classifier(Tabled().eval(), input_shape=(3, 12, 16))
     with model.audited(), pytest.raises(UnsupportedError, match="calls as functions"):
         fullgrad(model, images, targets)
+
+
+def test_the_hint_is_given_only_where_it_helps(images, targets):
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = plain_cnn(nn.ReLU)
+            self.gate = nn.Sigmoid()
+
+        def forward(self, x):
+            x = self.body(x)
+            return x * self.gate(x)
+
+    with pytest.raises(UnsupportedError, match="; Sigmoid has biases that it does not see, and"):
+        fullgrad(Classifier(Squeezed().eval(), input_shape=(3, 12, 16)), images, targets)
