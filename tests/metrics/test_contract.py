@@ -138,6 +138,10 @@ def test_one_value_per_image_under_names_that_are_registered(name, model, images
     )
 
 
+ROUND_OFF = {"completeness": 2e-3}
+"""Of fp32, which adds up otherwise in another batch: half a level moves a logit by little."""
+
+
 @every_metric
 def test_values_do_not_depend_on_the_batch(name, model, images):
     whole = values(name, view_of(model, images))
@@ -148,7 +152,8 @@ def test_values_do_not_depend_on_the_batch(name, model, images):
     for key, value in whole.items():
         # The last image has no label: which one is last depends on the batch.
         kept = slice(0, 3)
-        close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True)
+        loose = ROUND_OFF.get(name, 1e-4)
+        close = partial(torch.testing.assert_close, rtol=1e-3, atol=loose, equal_nan=True)
         close(small[key], value)
         labelled = slice(1, 3)
         close(turned[key].flip(0)[labelled], value[labelled])
