@@ -9,7 +9,6 @@ Every network of the table is saved as a program, as its owner would ship it, an
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import partial
@@ -192,8 +191,7 @@ def main() -> None:
         found[name] = pd.read_csv(folder / "checks.csv")
         arch = ARCH if path.suffix == ".safetensors" else None
         network = load(str(path), arch=arch, **normalised).eval().requires_grad_(False)
-        cost = json.loads((folder / "run.json").read_text())
-        seen = what_it_shows(network, images, logits, picture) | {"seconds": cost["seconds"]}
+        seen = what_it_shows(network, images, logits, picture)
         shown.append({"network": name, **seen})
         print(f"{'released' if released(found[name]) else 'refused '} {name}: {seen}", flush=True)
     write(output, pd.DataFrame(shown), found)
