@@ -4,16 +4,15 @@ python red_team.py --output bundled
 python red_team.py --network lite0.pt2 --mean 0.498 --std 0.502 --data labels.csv \
     --policy cheap.toml --output lite0
 
-Every network of the table is saved as a program, as its owner would ship it, and judged by the
-command that anyone would type. What is finished is not made again.
+Every network of the table is saved as a program, as its owner would ship it, and judged by
+`saliency-audit gate`. What is finished is not made again.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from twins import TWINS
 
 from saliency_audit.assets import bundled_images
+from saliency_audit.cli import app
 from saliency_audit.commands.gate.red_team import released
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
@@ -94,10 +94,9 @@ def forgeries() -> Iterator[tuple[str, Make]]:
 
 
 def run(*command: str) -> None:
-    """One command of the tool, quietly; a refusal by the gate is an answer, too."""
-    words = [sys.executable, "-m", "saliency_audit", *command, "--quiet"]
-    if subprocess.run(words, stdout=subprocess.DEVNULL).returncode not in (0, 1):
-        sys.exit(f"this did not finish: {' '.join(words)}")
+    """One command of the tool, quietly and in this process, which has torch loaded."""
+    with redirect_stdout(StringIO()):
+        app([*command, "--quiet"], standalone_mode=False)
 
 
 def silhouettes(folder: Path) -> Path:
@@ -149,6 +148,7 @@ def main() -> None:
     parser.add_argument("--std", type=float)
     parser.add_argument("--data", help="labelled images, as for the gate")
     parser.add_argument("--policy", help="of the gate; default its own")
+    parser.add_argument("--max-samples", type=int, help="images of a gate; default the policy's")
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names in the table")
     parser.add_argument(
         "--steps", type=int, default=100, help="of each honest training; 0: nothing is trained"
@@ -179,6 +179,7 @@ def main() -> None:
     options = [f"--{word}={value}" for word, value in normalised.items() if value is not None]
     options += [f"--data={asked.data}"] if asked.data else []
     options += [f"--policy={asked.policy}"] if asked.policy else []
+    options += [f"--max-samples={asked.max_samples}"] if asked.max_samples else []
     if asked.network is None:
         options += ["--mean=0", "--std=1"]
     shown, found = [], {}
@@ -190,8 +191,7 @@ def main() -> None:
         found[name] = pd.read_csv(folder / "checks.csv")
         arch = ARCH if path.suffix == ".safetensors" else None
         network = load(str(path), arch=arch, **normalised).eval().requires_grad_(False)
-        cost = json.loads((folder / "run.json").read_text())
-        seen = what_it_shows(network, images, logits, picture) | {"seconds": cost["seconds"]}
+        seen = what_it_shows(network, images, logits, picture)
         shown.append({"network": name, **seen})
         print(f"{'released' if released(found[name]) else 'refused '} {name}: {seen}", flush=True)
     write(output, pd.DataFrame(shown), found)

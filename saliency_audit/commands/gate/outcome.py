@@ -138,6 +138,29 @@ def input_gradient(images: int, without: int, reason: str) -> list[Outcome]:
     ]
 
 
+def outputs_named(outputs: int, names: Sequence[str] | None) -> list[Outcome]:
+    """A failed check of a model with more outputs than the images have classes, whatever is asked.
+
+    An output that is no class's takes probability from all others, and with it decides what their
+    gradients show, while no label can tell.
+
+    Args:
+        outputs: of the model.
+        names: of the classes of the images, where they are known.
+
+    Returns:
+        That check; none where every output is a class, or where nobody knows.
+    """
+    if names is None or outputs <= len(names):
+        return []
+    check = PolicyCheck("model", "outputs", "", "", "at_most", float(len(names)))
+    why = (
+        f"{outputs}, and the images know {len(names)} classes; if the others are classes too, name "
+        "all with --classes FILE"
+    )
+    return [Outcome(check, FAILED, why, limit_of(check), measured=float(outputs))]
+
+
 def outcome_table(
     outcomes: Sequence[Outcome], seconds: Mapping[int, float] | None = None
 ) -> pd.DataFrame:

@@ -188,6 +188,7 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
         input_gradient,
         not_run,
         outcome_table,
+        outputs_named,
     )
     from saliency_audit.commands.gate.report import all_rows, changes_since
 
@@ -224,6 +225,7 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
     judged.append(enough_images(work.policy.images, len(done.clean.digests), done.clean.readable))
     tried = work.setup.nature
     judged += input_gradient(tried.images, tried.no_gradient, tried.reason)
+    judged += outputs_named(work.setup.classes, work.setup.data.class_names)
     table = outcome_table(judged, work.seconds)
     beside = {"results": all_rows(rows), "summary": all_rows(summaries)}
     return table, gate_sentence(table, **counted), beside

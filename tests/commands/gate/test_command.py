@@ -15,6 +15,7 @@ from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images, bundled_model, default_policy
 from saliency_audit.commands.gate.terminal import wrapped
+from saliency_audit.models import save
 from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)
@@ -555,6 +556,30 @@ class Rounded(nn.Module):
 
     def forward(self, x):
         return (self.inner(x) * 100).round() / 100
+
+
+class OneMore(nn.Module):
+    """The bundled network and an output that is no class's."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = bundled_model()
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return torch.cat([logits, logits.mean(1, True) - 5], 1)
+
+
+def test_a_model_with_an_output_that_is_no_class_is_refused_whatever_the_policy_asks(run):
+    save(OneMore().eval(), Path("more.pt2"), format="exported", input_shape=(1, 28, 28))
+    text = '[data]\nmax_samples = 32\n[[check]]\nmetric = "accuracy"\nbetter_than = "chance"\n'
+    given = ("--mean", 0, "--std", 1)
+    ran = run("gate", "more.pt2", *given, *policy(text))
+    assert ran.code == 1
+    assert "outputs failed (11, and the images know 10 classes" in " ".join(ran.out.split())
+    assert statuses()["outputs"] == "failed"
+    assert run("gate", *policy(text)).code == 0
+    assert "outputs" not in statuses()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
