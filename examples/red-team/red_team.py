@@ -274,10 +274,11 @@ def red_team(shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) -> Table:
             [
                 str(line["network"]),
                 verdict("failed", "refused") if no else verdict("passed", "released"),
-                *(f"{line[name]:.2f}" for name in MAPS),
+                *(f"{line[name]:.2f}".replace("nan", "-") for name in MAPS),
                 f"{line['kept']:.0%}",
                 f"{line['prob_change']:.0e}",
-                *(verdict(str(status.get(check, "not run"))) for check in checks),
+                # What no policy asks for is there only where it refuses.
+                *(verdict(status[check]) if check in status else "-" for check in checks),
             ]
         )
     return Table(["network", "is", *MAPS, "kept", "p", *checks], rows)
