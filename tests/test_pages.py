@@ -1,4 +1,4 @@
-"""Every `saliency-audit ...` line and every Python block of the README runs."""
+"""Every `saliency-audit ...` line and every Python block of the README and its pages runs."""
 
 import re
 import shlex
@@ -12,11 +12,14 @@ from safetensors.torch import save_file
 from saliency_audit.assets import bundled_images, bundled_model
 from saliency_audit.commands.gate.policy import read_policy
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
+}
+TEXT = "\n".join(PAGES.values())
 NAMES = "check|fool|attack|evaluate|finetune|gate|list"
-COMMANDS = sorted(
-    set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", README))
-)
+COMMANDS = sorted(set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", TEXT)))
 DOWNLOADS = ("torchvision:", "timm:")
 QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
 TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
@@ -28,7 +31,7 @@ TRAINING = {"--max-samples": "2", "--max-steps": "2", "--max-val": "20", "--trai
 
 @pytest.fixture
 def files(run, monkeypatch):
-    """What the README's reader has: a model in each format, and labelled images."""
+    """What the reader has: a model in each format, and labelled images."""
     model = bundled_model()
     program = torch.export.export(
         model, (torch.rand(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -54,9 +57,25 @@ def files(run, monkeypatch):
     )
 
 
-def test_the_readme_has_commands():
+def test_the_pages_have_commands():
     assert "fool" in COMMANDS
     assert len(COMMANDS) >= 8
+
+
+def test_what_everyone_needs_first_is_short():
+    assert len(PAGES["README.md"].splitlines()) < 200
+
+
+@pytest.mark.parametrize("name", NAMES.split("|"))
+def test_every_command_has_a_page_that_the_readme_names(name):
+    assert f"`{name}`" in PAGES[f"examples/{name}.md"].splitlines()[0]
+    assert f"(examples/{name}.md)" in PAGES["README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", PAGES[page]):
+        assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), target
 
 
 def hugging_face(folder: str) -> None:
@@ -120,17 +139,17 @@ def test_command_runs(run, line):
 
 
 def test_the_policy_is_one():
-    (policy,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-    checks = read_policy(policy, "README.md").checks
+    (policy,) = re.findall(r"```toml\n(.*?)```", TEXT, re.S)
+    checks = read_policy(policy, "gate.md").checks
     assert [check.kind for check in checks] == ["metric", "metric", "metric", "trick", "attack"]
 
 
 def test_python_blocks_run(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     runnable = [block for block in blocks if block.startswith("import")]
     assert runnable
     for block in runnable:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, "from-python.md", "exec"), {})
     assert "cosine-to-picture" in capsys.readouterr().out
 
 
@@ -138,4 +157,4 @@ def test_the_listed_tricks_are_what_list_prints(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     shown = run("list", "tricks").out
     for line in shown.splitlines():
-        assert line.rstrip() in README
+        assert line.rstrip() in PAGES["examples/list.md"]
