@@ -700,11 +700,11 @@ METRICS: dict[str, Metric] = {
                 "part of what the logit does as contrast falls, and in random directions, that no "
                 "gradient tells; 1 = they show something else",
                 False,
-                (0, inf),
+                (0, 2),
                 "ours; Sundararajan et al. 2017",
             ),
             "completeness-log-prob": _check(
-                "the same of the log-probability", False, (0, inf), "ours; Sundararajan et al. 2017"
+                "the same of the log-probability", False, (0, 2), "ours; Sundararajan et al. 2017"
             ),
         },
         options=(MIDPOINTS,),
