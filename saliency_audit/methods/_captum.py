@@ -33,15 +33,28 @@ RECTIFIERS = frozenset(
 
 
 def refuse_graph(method: str, graph: bool) -> None:
-    """Refuse ``graph=True``: Captum detaches.
+    """Refuse ``graph=True``: what is computed has no derivative.
 
     Raises:
         UnsupportedError: ``graph`` is set.
     """
     if graph:
         raise UnsupportedError(
-            f"{method} is computed by Captum and cannot be differentiated; "
+            f"{method} cannot be differentiated; "
             "`saliency-audit list saliency` shows the methods that can"
+        )
+
+
+def refuse_softplus(method: str, model: Classifier) -> None:
+    """Refuse a network that was trained with softplus in place of what its layers say.
+
+    Raises:
+        UnsupportedError: it was.
+    """
+    if model.activation is not None:
+        raise UnsupportedError(
+            f"{method} has a rule for ReLU, and {model.name} runs softplus instead; "
+            "use gradient, smoothgrad or integrated-gradients"
         )
 
 
@@ -78,11 +91,7 @@ def private_copy(model: Classifier, images: Tensor, method: str) -> tuple[Classi
         UnsupportedError: the format has no eager modules, the network runs softplus in place of
             what its modules say, or it cannot be copied so that its logits stay the same.
     """
-    if model.activation is not None:
-        raise UnsupportedError(
-            f"{method} has a rule for ReLU, and {model.name} runs softplus instead; "
-            "use gradient, smoothgrad or integrated-gradients"
-        )
+    refuse_softplus(method, model)
     if model.format != "module":
         raise UnsupportedError(
             f"{method} hooks eager modules, which {model.format} programs do not have: "

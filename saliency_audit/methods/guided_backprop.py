@@ -1,31 +1,71 @@
-"""Guided backpropagation (Springenberg et al. 2014), by Captum."""
+"""Guided backpropagation (Springenberg et al. 2014)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from captum.attr import GuidedBackprop
-from torch import Tensor, nn
+from torch import Tensor
 
-from saliency_audit.methods._captum import (
-    RECTIFIERS,
-    captum_quiet,
-    private_copy,
-    refuse,
-    refuse_graph,
+from saliency_audit.errors import UnsupportedError
+from saliency_audit.methods._captum import refuse, refuse_graph, refuse_softplus
+from saliency_audit.models import Classifier, input_gradient
+from saliency_audit.models.smooth import Activation
+from saliency_audit.models.surrogates import Activations
+
+OTHERS = frozenset(
+    ("elu", "celu", "selu", "gelu", "silu", "mish", "hardswish", "softplus", "rrelu", "logsigmoid")
 )
-from saliency_audit.models import Classifier, in_batches
-
-PASSED_THROUGH = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.LogSoftmax, nn.Hardsigmoid)
+"""Functions that rectify in another way than ReLU: there is no agreed way back through them."""
 
 
-class _ScalarOf(nn.Module):
-    def __init__(self, model: Classifier, scalar: str) -> None:
+class _Guided(torch.autograd.Function):
+    """The activation, whose way back passes positive signals alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, exact: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            result = exact(leaf)
+            (slope,) = torch.autograd.grad(result.sum(), leaf)
+        ctx.save_for_backward(slope)
+        return result.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        # No clamp: on a CPU it would be taken for one of the network's.
+        return slope * (signals[0] + signals[0].abs()) / 2, None
+
+
+class Guide(Activations):
+    """The context in which gradients are those of guided backpropagation.
+
+    Attributes:
+        others: functions called that rectify, and are no ReLU.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.model = model
-        self.scalar = scalar
+        self.others: set[str] = set()
 
-    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        return self.model.explained(self.scalar, self.model(images), targets)
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Note what rectifies in another way; called by torch for every function."""
+        name = str(getattr(function, "__name__", "")).partition(".")[0].removesuffix("_")
+        if name in OTHERS:
+            self.others.add(name)
+        return super().__torch_function__(function, types, args, kwargs)
+
+    def replacement(
+        self, name: str, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
+    ) -> Tensor:
+        """The same value, guided on the way back; gates and clips are passed like any function."""
+        if not activation.rectifies:
+            self.replaced[name] -= 1
+            return exact(x)
+        result: Tensor = _Guided.apply(x, exact)
+        return result
 
 
 def guided_backprop(
@@ -38,12 +78,16 @@ def guided_backprop(
     generators: Sequence[torch.Generator] = (),
     batch_size: int | None = None,
 ) -> Tensor:
-    """Gradient whose way back through each ReLU keeps only its positive part.
+    r"""Gradient whose way back through each ReLU keeps only its positive part.
 
-    Known to hardly depend on the model (it reconstructs edges), hence worth auditing.
+    .. math:: R^l = \max(R^{l+1}, 0) \cdot \mathrm{ReLU}'(x^l)
+
+    Of ReLU6, leaky ReLU, PReLU and what ReLU is written as (functions, in place, ``clamp``,
+    ``x * (x > 0)``) likewise, with their own derivatives. Known to hardly depend on the model (it
+    reconstructs edges), hence worth auditing.
 
     Args:
-        model: the classifier; must be an eager module with ``nn.ReLU`` layers.
+        model: the classifier; an eager module or a ``torch.export`` program with ReLU.
         images: ``(n, c, h, w)`` in [0, 1].
         targets: explained classes, ``(n,)``.
         scalar: a name in ``SCALARS``.
@@ -56,29 +100,23 @@ def guided_backprop(
         gradient where every signal and weight is positive.
 
     Raises:
-        UnsupportedError: ``graph`` was asked for, the format has no eager modules, or the network
-            has rectifiers that are no ``nn.ReLU``: they would be passed like in the gradient.
+        UnsupportedError: ``graph`` was asked for, the format is TorchScript, the network runs
+            softplus in place of what its layers say, or it has other rectifiers than ReLU and its
+            kin, or none: they would be passed like in the gradient.
     """
     del generators
     method = "guided-backprop"
     refuse_graph(method, graph)
-    copy, trace = private_copy(model, images, method)
-    functions = sorted(trace.functions & RECTIFIERS)
-    if functions:
-        refuse(method, model, f"it calls {functions[0]} as a function, not as a module")
-    activations = [m for m in trace.layers if type(m).__module__ == "torch.nn.modules.activation"]
-    others = [m for m in activations if not isinstance(m, PASSED_THROUGH)]
-    if others:
-        refuse(method, model, f"it rectifies with {type(others[0]).__name__}, not with nn.ReLU")
-    if not any(isinstance(module, nn.ReLU) for module in activations):
-        refuse(method, model, "it has no nn.ReLU, so the map would be the plain gradient")
-    explain = GuidedBackprop(_ScalarOf(copy, scalar))
-
-    def compute(part: Tensor, classes: Tensor) -> Tensor:
-        with captum_quiet():
-            saliency: Tensor = explain.attribute(
-                part.detach().clone().requires_grad_(), additional_forward_args=classes
-            )
-        return saliency.detach()
-
-    return in_batches(compute, images, targets, batch_size)
+    refuse_softplus(method, model)
+    if model.format == "torchscript":
+        raise UnsupportedError(
+            f"{method} replaces activations, which TorchScript does not allow: give the state "
+            "dict with --arch, or a .pt2 program"
+        )
+    with Guide() as guide:
+        saliency = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
+    if guide.others:
+        refuse(method, model, f"it rectifies with {min(guide.others)}, not with ReLU")
+    if not guide.replaced.total():
+        refuse(method, model, "it has no ReLU, so the map would be the plain gradient")
+    return saliency

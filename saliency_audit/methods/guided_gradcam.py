@@ -22,13 +22,13 @@ def guided_gradcam(
     batch_size: int | None = None,
     layer: str | None = None,
 ) -> Tensor:
-    """Guided backpropagation, by Captum, times Grad-CAM.
+    """Guided backpropagation times Grad-CAM.
 
-    Unlike Captum's own product, which resizes by nearest neighbour, Grad-CAM is the one of
+    Unlike Captum's product, which resizes by nearest neighbour, Grad-CAM is the one of
     `gradcam`: bilinear, corners aligned.
 
     Args:
-        model: the classifier; must be an eager module with ``nn.ReLU`` layers.
+        model: the classifier; an eager module or a ``torch.export`` program with ReLU.
         images: ``(n, c, h, w)`` in [0, 1].
         targets: explained classes, ``(n,)``.
         scalar: a name in ``SCALARS``.

@@ -19,11 +19,13 @@ class Activation:
         smooth: of the input and beta; made of differentiable operations.
         slope: likewise.
         learned: has weights of its own.
+        rectifies: is next to nothing below a threshold and rises above it: no gate, no clip.
     """
 
     smooth: Smooth
     slope: Smooth
     learned: bool = False
+    rectifies: bool = True
 
 
 def _relu() -> Activation:
@@ -43,6 +45,7 @@ def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Activation:
     return Activation(
         lambda x, beta: low + F.softplus(x - low, beta) - F.softplus(x - high, beta),
         lambda x, beta: torch.sigmoid(beta * (x - low)) - torch.sigmoid(beta * (x - high)),
+        rectifies=low >= 0,
     )
 
 
@@ -53,7 +56,9 @@ def _relu6() -> Activation:
 def _hardsigmoid() -> Activation:
     ramp = _hardtanh(-3.0, 3.0)
     return Activation(
-        lambda x, beta: (ramp.smooth(x, beta) + 3) / 6, lambda x, beta: ramp.slope(x, beta) / 6
+        lambda x, beta: (ramp.smooth(x, beta) + 3) / 6,
+        lambda x, beta: ramp.slope(x, beta) / 6,
+        rectifies=False,
     )
 
 
@@ -62,6 +67,7 @@ def _hardswish() -> Activation:
     return Activation(
         lambda x, beta: x * gate.smooth(x, beta),
         lambda x, beta: gate.smooth(x, beta) + x * gate.slope(x, beta),
+        rectifies=False,
     )
 
 

@@ -50,29 +50,22 @@ class _ExactForward(torch.autograd.Function):
         return gradients[0] * ctx.slope(x, ctx.beta), None, None, None
 
 
-class Surrogate(TorchFunctionMode):
-    """The context that ``surrogate`` gives.
+class Activations(TorchFunctionMode):
+    """A context in which calls of ReLU-like activations are replaced, however they are written.
 
     Attributes:
         replaced: calls of each activation that were replaced so far, by its name.
     """
 
-    def __init__(self, kind: Kind, beta: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.kind = kind
-        self.beta = beta
         self.replaced: Counter[str] = Counter()
 
-    def __enter__(self) -> "Surrogate":
-        """Replace from now on."""
-        super().__enter__()  # type: ignore[no-untyped-call]
-        ENTERED.append(self)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """Replace no more."""
-        ENTERED.remove(self)
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+    def replacement(
+        self, name: str, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
+    ) -> Tensor:
+        """What is computed in place of ``exact(x)``."""
+        raise NotImplementedError
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -92,7 +85,8 @@ class Surrogate(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
         self.replaced[name] += 1
         out_of_place = getattr(F, name, None) or getattr(torch, name)
-        result = self._replacement(
+        result = self.replacement(
+            name,
             activation,
             lambda value: out_of_place(value, *others[:count], **named),
             x.clone() if in_place else x,
@@ -107,14 +101,35 @@ class Surrogate(TorchFunctionMode):
             self.replaced["relu"] += 1
             activation = ACTIVATIONS["relu"][0]()
             assert activation is not None
-            return self._replacement(activation, torch.relu, x)
+            return self.replacement("relu", activation, torch.relu, x)
         result = function(*args, **kwargs)
         mark(function, args, result)
         return result
 
-    def _replacement(
-        self, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
+
+class Surrogate(Activations):
+    """The context that ``surrogate`` gives."""
+
+    def __init__(self, kind: Kind, beta: float) -> None:
+        super().__init__()
+        self.kind = kind
+        self.beta = beta
+
+    def __enter__(self) -> "Surrogate":
+        """Replace from now on."""
+        super().__enter__()  # type: ignore[no-untyped-call]
+        ENTERED.append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Replace no more."""
+        ENTERED.remove(self)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def replacement(
+        self, name: str, activation: Activation, exact: Callable[[Tensor], Tensor], x: Tensor
     ) -> Tensor:
+        """The smooth version, or the exact value with its derivative."""
         if self.kind == "softplus":
             return activation.smooth(x, self.beta)
         if activation.learned:

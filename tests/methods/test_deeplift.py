@@ -3,13 +3,24 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods.deeplift import deeplift
 from saliency_audit.methods.integrated_gradients import integrated_gradients
 from saliency_audit.models import SCALARS, Classifier
 from tests.conftest import COLOURS, plain_cnn
-from tests.methods.test_guided import Functional
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.relu(self.conv(x)) - 0.1).mean((2, 3)))
 
 
 def classifier(network):

@@ -85,28 +85,115 @@ def test_where_everything_is_positive_it_is_the_gradient(images, targets):
     )
 
 
-class Functional(nn.Module):
-    def __init__(self):
+class Written(nn.Module):
+    """A rectifier, however it is written, between two layers."""
+
+    def __init__(self, rectify):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
-        self.relu = nn.ReLU()
+        self.again = nn.Conv2d(4, 4, 3)
         self.fc = nn.Linear(4, 5)
+        self.rectify = rectify
 
     def forward(self, x):
-        return self.fc(F.relu(self.relu(self.conv(x)) - 0.1).mean((2, 3)))
+        return self.fc(self.rectify(self.again(self.rectify(self.conv(x)))).mean((2, 3)))
+
+
+class GuidedAs(torch.autograd.Function):
+    """The definition, for a rectifier with a slope of its own."""
+
+    @staticmethod
+    def forward(ctx, x, value, slope):
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx, signal):
+        (slope,) = ctx.saved_tensors
+        return torch.where(signal > 0, signal, 0) * slope, None, None
+
+
+def as_defined(below, above):
+    def rectify(x):
+        slope = torch.where(x > 0, torch.where(x < above, 1.0, 0.0), below)
+        return GuidedAs.apply(x, torch.where(x > 0, x.clamp(max=above), below * x), slope)
+
+    return rectify
+
+
+WAYS = {
+    "function": (F.relu, 0, torch.inf),
+    "method": (lambda x: x.relu(), 0, torch.inf),
+    "in place": (lambda x: F.relu(x, inplace=True), 0, torch.inf),
+    "in place, method": (lambda x: x.relu_(), 0, torch.inf),
+    "clamp": (lambda x: x.clamp(min=0), 0, torch.inf),
+    "product": (lambda x: x * (x > 0), 0, torch.inf),
+    "maximum": (lambda x: torch.maximum(x, torch.zeros_like(x)), 0, torch.inf),
+    "relu6": (F.relu6, 0, 6),
+    "ReLU6": (nn.ReLU6(), 0, 6),
+    "clipped": (lambda x: x.clamp(0, 0.1), 0, 0.1),
+    "leaky": (nn.LeakyReLU(0.1), 0.1, torch.inf),
+    "PReLU": (nn.PReLU(init=0.2), 0.2, torch.inf),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_the_rectifier_is_written(way, images, targets):
+    torch.manual_seed(0)
+    rectify, below, above = WAYS[way]
+    network = Written(rectify).eval()
+    saliency = guided_backprop(Classifier(network, input_shape=(3, 12, 16)), images, targets)
+
+    network._modules.pop("rectify", None)
+    network.rectify = as_defined(below, above)
+    model = Classifier(network, input_shape=(3, 12, 16))
+    torch.testing.assert_close(saliency, gradient(model, images, targets))
+
+
+def test_an_exported_program_has_the_map_of_its_module(cnn, images, targets):
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(cnn.network, (images,), dynamic_shapes=({0: batch},))
+    exported = cnn.replaced(torch.export.unflatten(program), format="exported")
+    torch.testing.assert_close(
+        guided_backprop(exported, images, targets), guided_backprop(cnn, images, targets)
+    )
+
+
+class Gated(nn.Module):
+    """ReLU, and a gate that is passed like any function."""
+
+    def __init__(self, gate):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+        self.gate = gate
+
+    def forward(self, x):
+        features = F.relu(self.conv(x)).mean((2, 3))
+        return features - 0.1 * features * self.gate(features)
+
+
+@pytest.mark.parametrize("gate", [torch.sigmoid, F.hardsigmoid, F.hardtanh, torch.tanh])
+def test_gates_and_clips_are_passed_like_in_the_gradient(gate, images, targets):
+    model = Classifier(Gated(gate).eval(), input_shape=(3, 12, 16))
+    # What comes back to the gate is negative, and what reaches the ReLU is positive all the same.
+    torch.testing.assert_close(
+        guided_backprop(model, images, targets), gradient(model, images, targets)
+    )
 
 
 @pytest.mark.parametrize(
-    ("network", "reason"),
+    ("activation", "reason"),
     [
-        (Functional(), "calls relu as a function"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(560, 5)), "ReLU6"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(560, 5)), "GELU"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(576, 5)), "has no nn.ReLU"),
+        (nn.GELU(), "rectifies with gelu"),
+        (nn.SiLU(), "rectifies with silu"),
+        (nn.Hardswish(), "rectifies with hardswish"),
+        (nn.Tanh(), "has no ReLU"),
+        (nn.Hardtanh(), "has no ReLU"),
     ],
 )
-def test_what_would_be_the_plain_gradient_is_refused(network, reason, images, targets):
-    model = Classifier(network.eval(), input_shape=(3, 12, 16))
+def test_what_would_be_the_plain_gradient_is_refused(activation, reason, images, targets):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Flatten(), nn.Linear(560, 5)).eval()
+    model = Classifier(network, input_shape=(3, 12, 16))
 
     for method in (guided_backprop, guided_gradcam):
         with pytest.raises(UnsupportedError, match=reason):
