@@ -1,0 +1,64 @@
+"""The one order of every objective: first what is steady, then what moves running statistics."""
+
+import pytest
+import torch
+
+from saliency_audit.seeding import generators
+from saliency_audit.training import OBJECTIVES
+from saliency_audit.training.step import Step
+
+REGULARISED = {
+    "score-matching": {"weight": 1.0},
+    "anti-score-matching": {"weight": 1.0, "tau": 1e9},
+    "gradient-norm": {"weight": 1.0},
+    "jacobian": {"weight": 1.0},
+    "interpretation": {"weight": 1.0, "reduction": "per-sample"},
+}
+
+
+def step_of(model, images, labels, which):
+    """One step of some of the images, each with its own random numbers."""
+    names = [str(i) for i in which]
+    return Step(
+        model,
+        images[which],
+        labels[which],
+        lambda purpose: generators(0, names, purpose),
+        annotations=(images[which, 0] > 0.5).double(),
+        targets=images[which],
+    )
+
+
+@pytest.mark.parametrize("name", REGULARISED)
+def test_the_gradient_of_an_image_is_the_same_alone_and_in_a_batch(net, batch, name):
+    images, labels = batch[0].double(), batch[1]
+
+    def slope(which):
+        # Statistics that every training pass moves; the terms are means over images.
+        model = net(dropout=0.0).double()
+        loss = OBJECTIVES[name].function(step_of(model, images, labels, which), **REGULARISED[name])
+        weights = list(model.parameters())
+        found = torch.autograd.grad(loss.terms[name], weights, materialize_grads=True)
+        assert model.network[1].num_batches_tracked == 1
+        return torch.cat([each.flatten() for each in found])
+
+    alone = torch.stack([slope([i]) for i in range(5)]).mean(0)
+    torch.testing.assert_close(slope(list(range(5))), alone, rtol=1e-9, atol=1e-12)
+    assert alone.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_is_steady_sees_the_statistics_that_the_batch_found(net, batch, name):
+    model, seen = net(), []
+    norm = model.network[1]
+    found = norm.running_mean.clone()
+
+    def look(module, _):
+        seen.append((module.training, torch.equal(module.running_mean, found)))
+
+    norm.register_forward_pre_hook(look)
+    OBJECTIVES[name].function(step_of(model, *batch, list(range(5))))
+    assert [training for training, _ in seen].count(True) == 1
+    assert all(before for _, before in seen)
+    assert not torch.equal(norm.running_mean, found)
+    assert norm.running_mean is dict(model.named_buffers())["network.1.running_mean"]
