@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from saliency_audit.budget import direction
 from saliency_audit.errors import InputError
-from saliency_audit.models import in_eval_mode, input_gradient
+from saliency_audit.models import input_gradient
 from saliency_audit.training.cross_entropy import cross_entropy
-from saliency_audit.training.step import Loss, Step, at_least
+from saliency_audit.training.step import Loss, Step, at_least, steady
 
 
 def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
@@ -15,9 +15,9 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     .. math:: \delta = \epsilon (\max A - 2 A) \odot \frac{g}{\|g\|_2}
 
     with A what people looked at or marked and g the gradient of each image's own loss, in eval
-    mode. The loss climbs where A is below half its maximum, which makes the map small there, and
-    falls where it is above. An image whose A is the same everywhere (no annotation) says nothing
-    on where, and would be moved downhill as a whole: it stays as it is.
+    mode and in fp32. The loss climbs where A is below half its maximum, which makes the map small
+    there, and falls where it is above. An image whose A is the same everywhere (no annotation) says
+    nothing on where, and would be moved downhill as a whole: it stays as it is.
 
     Args:
         step: one batch, with ``annotations``.
@@ -39,7 +39,7 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     marked = step.annotations.unsqueeze(1)
     most = marked.amax((2, 3), keepdim=True)
     annotated = most > marked.amin((2, 3), keepdim=True)
-    with in_eval_mode(step.model):
+    with steady(step.model):
         gradient = input_gradient(step.model, step.images, step.labels, scalar="loss")
     change = eps * annotated * (most - 2 * marked) * direction(gradient, "normalised")
     loss = cross_entropy(replace(step, images=step.images + change))

@@ -62,3 +62,24 @@ def test_what_is_steady_sees_the_statistics_that_the_batch_found(net, batch, nam
     assert all(before for _, before in seen)
     assert not torch.equal(norm.running_mean, found)
     assert norm.running_mean is dict(model.named_buffers())["network.1.running_mean"]
+
+
+@pytest.mark.parametrize("name", ["pgd", "adversarial", "harmonise"])
+def test_searches_take_the_same_steps_where_weights_are_trained_in_bf16(net, batch, name):
+    options = {"steps": 3} if name != "harmonise" else {}
+    found = []
+    for precision in ("fp32", "bf16"):
+        model = net()
+        model.precision = precision
+        given = []
+        model.register_forward_pre_hook(
+            lambda it, inputs, to=given: to.append((it.precision, inputs[0].detach()))
+        )
+        loss = OBJECTIVES[name].function(step_of(model, *batch, list(range(5))), **options)
+        *searched, (trained_in, images) = given
+        assert {at for at, _ in searched} == {"fp32"}
+        assert trained_in == model.precision == precision
+        found.append((images, loss.logits))
+    (moved, logits), (again, coarse) = found
+    assert torch.equal(moved, again)
+    assert not torch.equal(logits, coarse)
