@@ -9,7 +9,7 @@ from saliency_audit.training.cross_entropy import cross_entropy
 from saliency_audit.training.step import Loss, Step, at_least, steady
 
 
-def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
+def harmonise(step: Step, *, eps: float = 0.5, clamp: bool = False) -> Loss:
     r"""The cross-entropy at images moved along the loss's gradient off what people marked.
 
     .. math:: \delta = \epsilon (\max A - 2 A) \odot \frac{g}{\|g\|_2}
@@ -22,6 +22,7 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     Args:
         step: one batch, with ``annotations``.
         eps: :math:`\epsilon`, >= 0, in pixel units: L2 norm of the change for A in {0, 1}.
+        clamp: keep moved images in [0, 1]; P1 does not.
 
     Returns:
         The one term "cross-entropy", at the moved images. Seen: "annotated", the share of images
@@ -42,5 +43,6 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     with steady(step.model):
         gradient = input_gradient(step.model, step.images, step.labels, scalar="loss")
     change = eps * annotated * (most - 2 * marked) * direction(gradient, "normalised")
-    loss = cross_entropy(replace(step, images=step.images + change))
+    images = step.images + change
+    loss = cross_entropy(replace(step, images=images.clamp(0, 1) if clamp else images))
     return replace(loss, seen={"annotated": annotated.float().mean()})
