@@ -7,12 +7,14 @@ from typing import Any
 
 from saliency_audit.commands.attack.audit import attack
 from saliency_audit.commands.evaluate.audit import IMAGES_AT_ONCE, evaluate
+from saliency_audit.commands.finetune.plan import LEAST
 from saliency_audit.data import ImageData
 from saliency_audit.data.dataset import subset
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.setting import eps_text
 from saliency_audit.types import Batch, Example, Row
 
 FINETUNED = "finetuned"
@@ -26,9 +28,22 @@ _METRICS = (
     "deletion",
     "discriminative",
 )
-JOBS = ("accuracy", "metrics", "attack-before", "attack-after")
+_FURTHER = "-trained"
+"""What jobs of the second budget are called."""
+JOBS = (
+    "accuracy",
+    "metrics",
+    f"metrics{_FURTHER}",
+    "attack-before",
+    "attack-after",
+    f"attack-before{_FURTHER}",
+    f"attack-after{_FURTHER}",
+)
 """What the batches belong to, in the order in which they come."""
-_OF_ATTACK = ("topk-intersection", "prediction-kept", *METRICS["completeness"].checks)
+Budget = tuple[float, str]
+"""In pixel units, and its norm."""
+_UNDER_ATTACK = ("topk-intersection", "prediction-kept")
+_BESIDE_ATTACK = tuple(METRICS["completeness"].checks)  # of the model, at no budget
 _COST = {"accuracy": 1, "evaluate": 150, "attack": 150}  # of one image, roughly
 
 
@@ -60,8 +75,7 @@ def before_and_after(
     scalar: str = "logit",
     target: str = "predicted",
     max_samples: int = 256,
-    eps: float = 8 / 255,
-    norm: str = "linf",
+    budgets: Sequence[Budget] = ((8 / 255, "linf"),),
     other: Classifier | None = None,
     options: Mapping[str, Any] | None = None,
     search: Mapping[str, Any] | None = None,
@@ -89,8 +103,8 @@ def before_and_after(
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class; "predicted" is each model's own.
         max_samples: images of all but the accuracy.
-        eps: budget of robust accuracy and of the attack on maps, pixel units.
-        norm: of it, "linf" or "l2".
+        budgets: of robust accuracy and of the attack on maps, one or two, in pixel units and each
+            with its norm, "linf" or "l2".
         other: another training, such as one with another seed, with whose maps those of both
             models are compared ("stability"). None compares the maps of ``after`` with those of
             ``before``: how much of the old map is kept. ``before`` has no such rows then.
@@ -114,7 +128,7 @@ def before_and_after(
         InputError: an unknown name or impossible number, models with different classes, or images
             that cannot be read at all.
     """
-    check_before_and_after(saliency, scalar, eps=eps, norm=norm)
+    check_before_and_after(saliency, scalar, budgets=budgets)
     search = search or {}
     chosen = subset(data, max_samples, seed)
     # Its weights and counters are shared, its name is not.
@@ -139,7 +153,7 @@ def before_and_after(
     }
     second = other or before
     metrics: dict[str, Mapping[str, Any]] = {name: {} for name in _METRICS}
-    metrics["robust-accuracy"] = {"eps": eps, "norm": norm}
+    metrics["robust-accuracy"] = _named(budgets[0])
     if second is not None:
         metrics["stability"] = {}
     compared = partial(evaluate, models[0], models=models[1:], scalar=scalar, **shared)
@@ -153,9 +167,23 @@ def before_and_after(
         _Run(
             "metrics",
             partial(compared, chosen, metrics=metrics, saliency=saliency, beside={"other": second}),
-            partial(_measured, old=before.name if before and other is None else "", second=second),
+            partial(
+                _measured,
+                old=before.name if before and other is None else "",
+                second=second,
+                budget=budgets[0],
+            ),
             len(chosen) * len(models) * len(saliency) * _COST["evaluate"],
             drawn=True,
+        ),
+        *(
+            _Run(
+                f"metrics{_FURTHER}",
+                partial(compared, chosen, metrics={"robust-accuracy": _named(budget)}),
+                partial(_measured, old="", second=None, budget=budget),
+                len(chosen) * len(models) * _COST["evaluate"],
+            )
+            for budget in budgets[1:]
         ),
     ]
     attacked = [name for name in saliency if METHODS[name].differentiable]
@@ -164,7 +192,7 @@ def before_and_after(
             tell_once(f"{name} is not attacked: it cannot be differentiated")
     runs += [
         _Run(
-            "attack-before" if model is before else "attack-after",
+            ("attack-before" if model is before else "attack-after") + further,
             partial(
                 attack,
                 model,
@@ -177,9 +205,10 @@ def before_and_after(
                 search=search,
                 **shared,
             ),
-            lambda row: row if row["check"] in _OF_ATTACK else None,
+            partial(_of_attack, checks=_UNDER_ATTACK + (() if further else _BESIDE_ATTACK)),
             len(chosen) * len(attacked) * _COST["attack"],
         )
+        for (eps, norm), further in zip(budgets, ("", _FURTHER), strict=False)
         for model in (models if attacked else ())
     ]
     total, made = sum(run.work for run in runs), 0
@@ -200,16 +229,14 @@ def check_before_and_after(
     saliency: Sequence[str],
     scalar: str,
     *,
-    eps: float,
-    norm: str,
+    budgets: Sequence[Budget],
 ) -> None:
     """Refuse what `before_and_after` cannot do, before anything is trained.
 
     Args:
         saliency: names of methods.
         scalar: name of the explained scalar.
-        eps: budget of the attacks.
-        norm: of it.
+        budgets: of the attacks, each with its norm.
 
     Raises:
         InputError: one line with the value and what to give instead.
@@ -217,20 +244,33 @@ def check_before_and_after(
     for name in saliency:
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, scalar)
-    lookup("norm", {"linf": None, "l2": None}, norm)
-    if not eps >= 1 / 256:
-        raise InputError(
-            f"--audit-eps is {eps:g}; images have 8 bits, so give 1/255 or more, such as 2/255"
-        )
+    for eps, norm in budgets:
+        lookup("norm", {"linf": None, "l2": None}, norm)
+        if not eps >= LEAST:
+            raise InputError(
+                f"--audit-eps is {eps:g}; images have 8 bits, so give 1/255 or more, such as 2/255"
+            )
 
 
-def _measured(row: Row, *, old: str, second: Classifier | None) -> Row | None:
+def _named(budget: Budget) -> dict[str, Any]:
+    return {"eps": budget[0], "norm": budget[1]}
+
+
+def _of_attack(row: Row, *, checks: Container[str]) -> Row | None:
+    return row if row["check"] in checks else None
+
+
+def _measured(row: Row, *, old: str, second: Classifier | None, budget: Budget) -> Row | None:
     """A row of the metrics: stability says with what, and that of a model with itself goes.
 
-    Unreadable images have a row already, beside the accuracy.
+    Unreadable images have a row already, beside the accuracy. A budget at which an attack failed
+    stands behind the reason.
     """
     if not row["check"] or (row["model"] == old and row["check"] in METRICS["stability"].checks):
         return None
+    if row["check"] == "robust-accuracy" and row["setting"].startswith("reason="):
+        eps, norm = budget
+        return row | {"setting": f"{row['setting']};eps={eps_text(eps)};norm={norm}"}
     if row["check"] in METRICS["stability"].checks and second is not None:
         other = f"other={_plain(second.name)}"
         return row | {"setting": ";".join(filter(None, (row["setting"], other)))}

@@ -250,7 +250,8 @@ OPTIONS = (
         range=BUDGET,
         panel="Audit before and after",
         shown=False,
-        help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5.",
+        help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5, and of "
+        "pgd what it trains within, too.",
     ),
     Option(
         "audit_norm",

@@ -45,6 +45,29 @@ class Plan:
     beta_given: bool
 
 
+LEAST = 1 / 256
+"""Smallest budget that images of 8 bits can use."""
+EPS = {"linf": 2 / 255, "l2": 0.5}
+"""Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
+
+
+def budgets(given: Given, plan: Plan) -> list[tuple[float, str]]:
+    """Budgets that attacks of the audit have, each with its norm.
+
+    Unless one is given, what `pgd` trains within is one, too: robustness that was trained for ends
+    there. One below a level of 8 bits is none.
+    """
+    norm = str(given.audit_norm)
+    if given.audit_eps is not None:
+        return [(float(given.audit_eps), norm)]
+    found = [(EPS[norm], norm)]
+    if plan.name == "pgd":
+        trained = (float(plan.options["eps"]), str(plan.options["norm"]))
+        if trained not in found and trained[0] >= LEAST:
+            found.append(trained)
+    return found
+
+
 def planned(given: Given) -> Plan:
     """The options of a preset, and over them those of the command line.
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ class Work:
         before: is compared with the trained model; None where there is none.
         other: another training.
         teacher: makes the maps to train towards; None means ``setup.model``.
-        eps: budget of the audit.
+        budgets: of the audit, pixel units, each with its norm.
         begun: whether an earlier run left its settings.
         processes: of this run.
         measure_clean: clean accuracy of the trained model, where there is no other.
@@ -63,7 +63,7 @@ class Work:
     before: "Classifier | None"
     other: "Classifier | None"
     teacher: "Classifier | None"
-    eps: float
+    budgets: Sequence[tuple[float, str]]
     begun: bool
     processes: Processes
     measure_clean: "Callable[[], Clean] | None" = None
@@ -129,8 +129,7 @@ def audit(
                 scalar=given.scalar,
                 target=given.target,
                 max_samples=given.max_samples,
-                eps=work.eps,
-                norm=given.audit_norm,
+                budgets=work.budgets,
                 other=work.other,
                 seed=given.seed,
                 batch_size=setup.batch_size,

@@ -94,15 +94,15 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
     lines = [line for line in summary.to_dict("records") if _is_answer(line)]
     key = ("saliency", "scalar", "check", "setting")
     beside = {tuple(line[name] for name in key): line for line in compared.to_dict("records")}
-    groups: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    groups: dict[tuple[str, str, str, str], dict[str, list[Line]]] = {}
     for line in lines:
         # A failure has a reason instead of a setting: it answers what it failed at.
-        group = groups.setdefault((line["check"], line["saliency"], line["scalar"]), {})
-        group.setdefault(line["model"], []).append(line)
+        of = (line["check"], line["saliency"], line["scalar"], budget_of(line))
+        groups.setdefault(of, {}).setdefault(line["model"], []).append(line)
     masked = any(incomplete(summary[summary["model"] == name]) for name in names)
     rows = []
-    for check, saliency, scalar in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
-        of_model = groups[check, saliency, scalar]
+    for check, saliency, scalar, budget in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
+        of_model = groups[check, saliency, scalar, budget]
         after = of_model.get(names[-1], [])
         before = of_model.get(names[0], []) if len(names) > 1 else []
         measured = [line for line in (*after, *before) if not _failed(line)]
@@ -131,6 +131,16 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def budget_of(line: Line) -> str:
+    """The budget of an attack that a row is of, as people say it; empty for what has none.
+
+    >>> budget_of({"setting": "eps=1;norm=l2"}), budget_of({"setting": "attack=topk;eps=2/255"})
+    ('1 (l2)', '2/255')
+    """
+    parts = parts_of(line["setting"])
+    return parts.get("eps", "") + (" (l2)" if parts.get("norm") == "l2" else "")
 
 
 def _is_answer(line: Line) -> bool:
@@ -222,9 +232,12 @@ def finetune_sentence(
 
 
 def _called(line: Line, lines: Sequence[Line]) -> str:
-    """A question as sentences call it, with its method where there are several."""
+    """A question as sentences call it, with its budget and method where there are several."""
     name = line["check"] + (" under attack" if line["check"] == ATTACKED else "")
-    several = sum(other["check"] == line["check"] for other in lines) > 1
+    same = [other for other in lines if other["check"] == line["check"]]
+    if len({budget_of(other) for other in same}) > 1:
+        name += f" at {budget_of(line)}"
+    several = len({other["saliency"] for other in same}) > 1
     return f"{name} of {line['saliency']}" if several else name
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from saliency_audit.assets import FashionMnistCnn, bundled_images
 from saliency_audit.catalogue.training_presets import PRESETS
 from saliency_audit.commands.finetune.options import OPTIONS
-from saliency_audit.commands.finetune.plan import planned
+from saliency_audit.commands.finetune.plan import budgets, planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.options import Given
@@ -465,6 +465,22 @@ def test_every_preset_is_a_plan(preset):
     plan = planned(given.but(preset=preset, from_scratch=False))
     assert plan.name == PRESETS[preset].objective
     assert plan.recipe.batch_size == PRESETS[preset].recipe["batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"objective": "noise"}, [(2 / 255, "linf")]),
+        ({"objective": "pgd"}, [(2 / 255, "linf"), (8 / 255, "linf")]),
+        ({"objective": "pgd", "eps": 2 / 255}, [(2 / 255, "linf")]),
+        ({"objective": "pgd", "eps": 1 / 300}, [(2 / 255, "linf")]),
+        ({"preset": "p4-adversarial"}, [(2 / 255, "linf"), (1.5, "l2")]),
+        ({"objective": "pgd", "audit_eps": 1.0, "audit_norm": "l2"}, [(1.0, "l2")]),
+    ],
+)
+def test_pgd_is_audited_within_what_it_trains_within_unless_told(options, expected):
+    given = Given(**{option.name: option.default for option in OPTIONS}).but(**options)
+    assert budgets(given, planned(given)) == expected
 
 
 def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(run):

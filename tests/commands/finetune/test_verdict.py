@@ -12,6 +12,7 @@ from saliency_audit.commands.finetune.verdict import (
     SAME,
     UNDEFINED,
     WORSE,
+    budget_of,
     finetune_sentence,
     finetune_verdicts,
 )
@@ -108,6 +109,25 @@ def test_what_failed_on_some_or_all_images_is_undefined():
     assert np.isfinite(line["before"])
     (line,) = verdicts_of(before, failed[:5] + after[5:]).to_dict("records")
     assert (line["word"], line["n"], line["n_undefined"]) == (UNDEFINED, N - 5, 5)
+
+
+def test_each_budget_has_a_word_also_where_one_of_them_failed():
+    def at(eps, by):
+        return [
+            rows_of("robust-accuracy", row[0][3], [r[8] for r in row], setting=f"eps={eps};norm=l2")
+            for row in change("robust-accuracy", by)
+        ]
+
+    _, after = at(2, -0.1)
+    failed = [(*row[:7], f"reason=no memory;{row[7]}", np.nan, "error") for row in after]
+    rows = (*at(1, 0.1), at(2, -0.1)[0], failed)
+    verdicts = verdicts_of(*rows)
+    assert [budget_of(line) for line in verdicts.to_dict("records")] == ["1 (l2)", "2 (l2)"]
+    assert verdicts["word"].tolist() == [BETTER, UNDEFINED]
+    assert verdicts["n_undefined"].tolist() == [0, N]
+    text = finetune_sentence(verdicts_of(*at(1, 0.1), *at(2, -0.1)), objective="pgd", images=N)
+    assert "robust-accuracy at 1 (l2) better by" in text
+    assert "robust-accuracy at 2 (l2) worse by" in text
 
 
 def test_rows_are_the_questions_in_their_order_without_controls_stages_and_noise():
