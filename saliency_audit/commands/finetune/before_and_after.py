@@ -28,16 +28,15 @@ _METRICS = (
     "deletion",
     "discriminative",
 )
+ROLES = ("before", "swapped", "after")
+"""Models, in the order in which they are measured."""
 _FURTHER = "-trained"
 """What jobs of the second budget are called."""
 JOBS = (
     "accuracy",
     "metrics",
     f"metrics{_FURTHER}",
-    "attack-before",
-    "attack-after",
-    f"attack-before{_FURTHER}",
-    f"attack-after{_FURTHER}",
+    *(f"attack-{role}{further}" for further in ("", _FURTHER) for role in ROLES),
 )
 """What the batches belong to, in the order in which they come."""
 Budget = tuple[float, str]
@@ -71,6 +70,7 @@ def before_and_after(
     after: Classifier,
     data: ImageData,
     *,
+    swapped: Classifier | None = None,
     saliency: Sequence[str] = ("gradient",),
     scalar: str = "logit",
     target: str = "predicted",
@@ -98,6 +98,8 @@ def before_and_after(
         before: the model that was trained further; None if there is none, as when training began
             with random weights. Its rows have its own name.
         after: the trained model; its rows have the name ``FINETUNED``.
+        swapped: the model before under the activation that ``after`` was trained with, where that
+            is another one: what of a difference is not the training's.
         data: the images. What needs labels is undefined for those without.
         saliency: names in ``METHODS``.
         scalar: a name in ``SCALARS``.
@@ -121,7 +123,7 @@ def before_and_after(
 
     Yields:
         Batches of rows, each with its job. The examples are the first images with the maps before
-        and after (roles "image", "before", "after"); settings name classes, ``label=...`` of an
+        and after (roles "image" and those of ``ROLES``); settings name classes, ``label=...`` of an
         image and ``class=...`` of a map.
 
     Raises:
@@ -133,7 +135,9 @@ def before_and_after(
     chosen = subset(data, max_samples, seed)
     # Its weights and counters are shared, its name is not.
     after = after.replaced(after.network, name=FINETUNED)
-    models = [model for model in (before, after) if model is not None]
+    known = zip(ROLES, (before, swapped, after), strict=True)
+    roles = {role: model for role, model in known if model is not None}
+    models = list(roles.values())
     saliency = list(dict.fromkeys(saliency))
     told: set[str] = set()
 
@@ -192,7 +196,7 @@ def before_and_after(
             tell_once(f"{name} is not attacked: it cannot be differentiated")
     runs += [
         _Run(
-            ("attack-before" if model is before else "attack-after") + further,
+            f"attack-{role}{further}",
             partial(
                 attack,
                 model,
@@ -209,7 +213,7 @@ def before_and_after(
             len(chosen) * len(attacked) * _COST["attack"],
         )
         for (eps, norm), further in zip(budgets, ("", _FURTHER), strict=False)
-        for model in (models if attacked else ())
+        for role, model in (roles if attacked else {}).items()
     ]
     total, made = sum(run.work for run in runs), 0
     for run in runs:
@@ -219,7 +223,7 @@ def before_and_after(
 
         for batch in run.batches(begin=partial(begin, run.job), advance=count):
             rows = [row for given in batch.rows if (row := run.rows(given)) is not None]
-            examples = _drawn(batch, models, chosen.class_names) if run.drawn else []
+            examples = _drawn(batch, roles, chosen.class_names) if run.drawn else []
             yield replace(batch, rows=rows, examples=examples, job=run.job)
         made += run.work
         advance(made, total)
@@ -278,7 +282,7 @@ def _measured(row: Row, *, old: str, second: Classifier | None, budget: Budget) 
 
 
 def _drawn(
-    batch: Batch, models: Sequence[Classifier], class_names: Sequence[str] | None
+    batch: Batch, roles: Mapping[str, Classifier], class_names: Sequence[str] | None
 ) -> list[Example]:
     """The images and the maps of each model, which say of which model and class they are."""
     known = dict(enumerate(class_names or ()))
@@ -287,20 +291,20 @@ def _drawn(
         return "" if index is None else f"{key}={_plain(known.get(index, f'class {index}'))}"
 
     rows = {(row["model"], row["image"]): row for row in batch.rows if row["check"]}
-    roles = ("before", "after")[-len(models) :]
+    names = [model.name for model in roles.values()]
     # A method that failed on a model has drawn nothing of it.
     made = {(r["model"], r["image"], r["saliency"]) for r in batch.rows if r["status"] != "error"}
-    found, left = [], dict[tuple[str, str], list[int]]()
+    found, left = [], dict[tuple[str, str], list[str]]()
     for example in batch.examples:
         key = (example.image, example.saliency)
         if example.role == "image":
-            label = rows[models[0].name, example.image]["label"]
+            label = rows[names[0], example.image]["label"]
             found.append(replace(example, setting=said("label", label)))
         elif example.role == "map":
-            having = [i for i, model in enumerate(models) if (model.name, *key) in made]
-            which = left.setdefault(key, having).pop(0)
-            target = rows[models[which].name, example.image]["target"]
-            found.append(replace(example, role=roles[which], setting=said("class", target)))
+            having = [role for role, model in roles.items() if (model.name, *key) in made]
+            role = left.setdefault(key, having).pop(0)
+            target = rows[roles[role].name, example.image]["target"]
+            found.append(replace(example, role=role, setting=said("class", target)))
     return found
 
 

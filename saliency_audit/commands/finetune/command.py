@@ -4,7 +4,7 @@ from dataclasses import asdict
 from functools import cache, partial
 
 from saliency_audit.commands.finetune.data import open_annotations, open_training, validation_of
-from saliency_audit.commands.finetune.model import to_train, try_audit
+from saliency_audit.commands.finetune.model import to_train, try_audit, under_activation
 from saliency_audit.commands.finetune.options import OPTIONS
 from saliency_audit.commands.finetune.plan import budgets, planned
 from saliency_audit.commands.finetune.run import Work, answer, audit, report
@@ -110,6 +110,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         open_annotations(given, wanted, train, setup),
         model,
         before,
+        under_activation(before, model) if before is setup.model else None,
         other,
         teacher,
         budgets=budgets(given, wanted),

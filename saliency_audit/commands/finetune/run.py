@@ -41,6 +41,7 @@ class Work:
         annotations: what people marked on them.
         model: is trained.
         before: is compared with the trained model; None where there is none.
+        swapped: that with the activation that is trained, where it has another one.
         other: another training.
         teacher: makes the maps to train towards; None means ``setup.model``.
         budgets: of the audit, pixel units, each with its norm.
@@ -61,6 +62,7 @@ class Work:
     annotations: "ByName | None"
     model: "Classifier"
     before: "Classifier | None"
+    swapped: "Classifier | None"
     other: "Classifier | None"
     teacher: "Classifier | None"
     budgets: Sequence[tuple[float, str]]
@@ -125,6 +127,7 @@ def audit(
                 work.before,
                 work.after,
                 setup.data,
+                swapped=work.swapped,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,

@@ -32,11 +32,18 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
         check = checks.get(line["check"])
         return BETTER[check.higher_is_better] if check else ""
 
+    swapped = verdicts["swapped"].notna().any()
+    between = [
+        Column("softplus\nalone", number_in("swapped")),
+        Column("softplus alone [95 %]", interval_in("swapped"), extra=True),
+    ]
+
     def columns(first: str, indent: str = "") -> list[Column]:
         return [
             Column("", lambda line: indent + flat(str(line[first]))),
             Column("before", number_in("before")),
             Column("before [95 %]", interval_in("before"), extra=True),
+            *(between if swapped else ()),
             Column("after", number_in("after")),
             Column("after [95 %]", interval_in("after"), extra=True),
             Column("difference [95 %]", mean_in("difference")),

@@ -56,6 +56,9 @@ VERDICT_COLUMNS = (
     "before",
     "before_low",
     "before_high",
+    "swapped",
+    "swapped_low",
+    "swapped_high",
     "after",
     "after_low",
     "after_high",
@@ -80,12 +83,14 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
 
     Args:
         summary: one row per check, with its interval; the model before comes first, the one after
-            last. With a single model nothing is compared, and no row has a word.
-        compared: the paired differences, after minus before:
-            ``saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+            last, and between them the one before under the activation that was trained, where that
+            is another. With a single model nothing is compared, and no row has a word.
+        compared: the paired differences, each model minus the one before:
+            ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
 
     Returns:
-        ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``control_before`` and
+        ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``swapped`` is of the model between.
+        ``control_before`` and
         ``control_after`` are the means of what the check stands beside in ``summary``: the random
         map, or noise of the attack's size. ``word`` is empty where there is nothing to compare
         with. Of ``n`` images the difference is defined.
@@ -93,13 +98,18 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
     names = list(dict.fromkeys(summary["model"]))
     lines = [line for line in summary.to_dict("records") if _is_answer(line)]
     key = ("saliency", "scalar", "check", "setting")
-    beside = {tuple(line[name] for name in key): line for line in compared.to_dict("records")}
+    beside = {
+        tuple(line[name] for name in key): line
+        for line in compared.to_dict("records")
+        if line["model"] == names[-1]
+    }
     groups: dict[tuple[str, str, str, str], dict[str, list[Line]]] = {}
     for line in lines:
         # A failure has a reason instead of a setting: it answers what it failed at.
         of = (line["check"], line["saliency"], line["scalar"], budget_of(line))
         groups.setdefault(of, {}).setdefault(line["model"], []).append(line)
-    masked = any(incomplete(summary[summary["model"] == name]) for name in names)
+    ends = (*names[:1], *names[-1:])
+    masked = any(incomplete(summary[summary["model"] == name]) for name in ends)
     rows = []
     for check, saliency, scalar, budget in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
         of_model = groups[check, saliency, scalar, budget]
@@ -117,6 +127,7 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
                 "saliency": saliency,
                 "setting": setting,
                 **_means("before", before),
+                **_means("swapped", of_model.get(names[1], []) if len(names) > 2 else []),
                 **_means("after", after),
                 **{name: difference.get(name, np.nan) for name in _DIFFERENCE},
                 "control_before": _mean(before, "control"),
@@ -266,11 +277,17 @@ def _by(line: Line, lines: Sequence[Line]) -> str:
         f"{_called(line, lines)} {way} by {_short(scale * size)}{unit} "
         f"[{_short(scale * low)}, {_short(scale * high)}]"
     )
-    moved = line["control_after"] - line["control_before"]
-    if not abs(moved) > size / 10:  # too little to account for it, or nothing known
-        return text
     control = "noise" if line["check"] == ATTACKED else "a random map"
-    return f"{text} ({control}: {'higher' if moved > 0 else 'lower'} by {_short(abs(moved))})"
+    beside = {
+        control: line["control_after"] - line["control_before"],
+        "softplus alone": line["swapped"] - line["before"],
+    }
+    told = [
+        f"{what}: {'higher' if moved > 0 else 'lower'} by {_short(scale * abs(moved))}{unit}"
+        for what, moved in beside.items()
+        if abs(moved) > size / 10  # enough to account for it, and known
+    ]
+    return f"{text} ({'; '.join(told)})" if told else text
 
 
 def _short(size: float) -> str:

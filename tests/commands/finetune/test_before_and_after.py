@@ -118,6 +118,36 @@ def test_stability_is_with_another_training_or_with_the_model_before(data):
     assert same["value"].tolist() == [1.0] * SLOW
 
 
+def test_the_model_under_another_activation_is_measured_as_any_model_before(data):
+    before, after = classifier(0, "net"), classifier(1)
+    smooth = before.replaced(before.network, name="smooth", activation=("softplus", 2.0))
+    batches = run(before, after, data, swapped=smooth)
+    rows = audits.table(batches)
+    assert list(dict.fromkeys(rows["model"])) == ["net", "smooth", FINETUNED]
+    for models, names in (((before, after), ("net", FINETUNED)), ((smooth, after), ("smooth",))):
+        alone = audits.table(run(*models, data))
+        # Whose maps stability compares is another matter.
+        pair = [
+            frame[frame["model"].isin(names) & ~frame["check"].str.startswith("stability")]
+            for frame in (rows, alone)
+        ]
+        pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in pair))
+    roles = {(e.role, e.saliency) for batch in batches for e in batch.examples}
+    assert {("before", "gradient"), ("swapped", "gradient"), ("after", "gradient")} <= roles
+    images = torch.stack([sample.image for sample in data])
+    maps = METHODS["gradient"].function(smooth, images, smooth(images).argmax(1), scalar="logit")
+    shown = [
+        e
+        for batch in batches
+        for e in batch.examples
+        if (e.role, e.saliency) in (("swapped", "gradient"),)
+    ]
+    for example in shown:
+        mine = maps[data.names.index(example.image), 0].detach()
+        np.testing.assert_allclose(example.pixels, mine, rtol=1e-4, atol=1e-6)
+    assert shown
+
+
 def test_without_a_model_before_only_the_one_after_is_measured(data):
     batches = run(None, classifier(1), data)
     rows = audits.table(batches)

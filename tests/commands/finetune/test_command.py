@@ -257,6 +257,12 @@ def test_softplus_stays_in_what_is_written(run):
         plain = FashionMnistCnn().eval()
         plain.load_state_dict(load_file(FOLDER / "model.safetensors"))
         assert not torch.allclose(plain(images), program, atol=1e-2)
+    summary = pd.read_csv(FOLDER / "summary.csv", keep_default_na=False)
+    name = "bundled:fashion-mnist"
+    assert list(dict.fromkeys(summary["model"])) == [name, f"{name} with softplus", "finetuned"]
+    verdicts = pd.read_csv(FOLDER / "verdicts.csv").set_index("check")
+    before, alone = verdicts.loc["gradient-norm-target", ["before", "swapped"]]
+    assert alone < 0.95 * before
     training = pd.read_csv(FOLDER / "training.csv")
     assert {"trace", "mean-gradient-norm", "score-matching"} <= set(training.columns)
 

@@ -185,6 +185,22 @@ def test_the_sentence_says_when_a_random_map_gained_as_much():
     assert "(a random map: lower by 0.1)" in text
 
 
+def test_what_softplus_does_alone_is_told_and_no_word_hangs_on_it():
+    before, after = change("gradient-norm-target", -0.2)
+    between = [(*row[:3], "net with softplus", *row[4:8], row[8] - 0.08, "ok") for row in before]
+    # Where it is the activation that masks gradients, the trained model's need not be.
+    masked = rows_of("completeness", "net with softplus", [0.9] * N, saliency="")
+    attacked = change("robust-accuracy", 0.2)
+    rows = (before, attacked[0], between, masked, after, attacked[1])
+    verdicts = verdicts_of(*rows).set_index("check")
+    line = verdicts.loc["gradient-norm-target"]
+    assert line["swapped"] == pytest.approx(line["before"] - 0.08)
+    assert line["difference"] == pytest.approx(-0.2, abs=0.01)
+    assert verdicts["word"].to_dict() == {"robust-accuracy": BETTER, line.name: CHANGED}
+    text = finetune_sentence(verdicts.reset_index(), objective="noise", images=N)
+    assert "(softplus alone: lower by 0.08)" in text
+
+
 def test_methods_are_named_where_there_are_several():
     parts = [
         rows_of("deletion", model, np.linspace(0, 1, N) + by, saliency=method)
