@@ -197,7 +197,8 @@ OPTIONS = (
         panel=DATA,
         shown=False,
         help="Training images: folder of class folders, manifest.csv (path,label), "
-        "mnist:DIR@train, ...; without it, 6,000 bundled ones of Fashion-MNIST.",
+        "mnist:DIR (its training set; @test its test set), ...; without it, 6,000 bundled ones of "
+        "Fashion-MNIST.",
     ),
     Option(
         "val",
