@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError
-from saliency_audit.models import Classifier, differentiating, in_eval_mode
+from saliency_audit.models import Classifier, TwiceDifferentiable, differentiating, in_eval_mode
 from saliency_audit.seeding import random_numbers
 
 
@@ -75,10 +75,11 @@ def steady(model: Classifier) -> Iterator[Classifier]:
 
     What is differentiated in the images must not mix them (batch statistics), must be the same
     function at both ends of a difference (dropout), must leave running statistics alone, and
-    needs all digits; so do searches, which follow the signs of small gradients.
+    needs all digits; so do searches, which follow the signs of small gradients. What torch
+    differentiates only once is written out.
     """
     precision = model.precision
-    with in_eval_mode(model):
+    with in_eval_mode(model), TwiceDifferentiable():
         model.precision = "fp32"
         try:
             yield model
@@ -111,7 +112,8 @@ def watched(step: Step) -> Iterator[Watched]:
     """
     with differentiating(step.images, graph=True) as pixels:
         if step.one_mode and step.model.precision == "fp32":
-            logits = step.model(pixels)
+            with TwiceDifferentiable():
+                logits = step.model(pixels)
             yield Watched(logits, pixels, logits)
             return
         before = [

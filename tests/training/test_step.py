@@ -1,11 +1,15 @@
 """The one order of every objective: first what is steady, then what moves running statistics."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
+from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
 from saliency_audit.training import OBJECTIVES
-from saliency_audit.training.step import Step
+from saliency_audit.training.step import Step, steady
 
 REGULARISED = {
     "score-matching": {"weight": 1.0},
@@ -83,3 +87,37 @@ def test_searches_take_the_same_steps_where_weights_are_trained_in_bf16(net, bat
     (moved, logits), (again, coarse) = found
     assert torch.equal(moved, again)
     assert not torch.equal(logits, coarse)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("one_mode", [False, True])
+def test_regularisers_pass_through_activations_that_torch_differentiates_once(
+    batch, one_mode, in_place
+):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.Hardswish(in_place), nn.Conv2d(4, 4, 3), nn.Hardsigmoid(in_place),
+        nn.Flatten(), nn.Linear(16, 3),
+    )  # fmt: skip
+    model = Classifier(network, input_shape=(2, 6, 6)).double()
+    images, labels = batch[0].double(), batch[1]
+    step = replace(step_of(model, images, labels, list(range(5))), one_mode=one_mode)
+    options = {"weight": 1e3, "of": "loss"}
+
+    def term():
+        return OBJECTIVES["gradient-norm"].function(step, **options).terms["gradient-norm"]
+
+    # Along a direction, against a difference of the term, which needs first derivatives alone.
+    weights, small = network[2].weight, 1e-6
+    (slope,) = torch.autograd.grad(term(), weights)
+    direction, ends = torch.randn_like(weights), []
+    for sign in (1, -2):
+        with torch.no_grad():
+            weights += sign * small * direction
+        ends.append(term().detach())
+    expected = (ends[0] - ends[1]) / (2 * small)
+    torch.testing.assert_close((slope * direction).sum(), expected, rtol=1e-5, atol=1e-9)
+    assert slope.abs().max() > 1e-3
+    seen = model(images)
+    with steady(model):
+        torch.testing.assert_close(model(images), seen, rtol=1e-12, atol=1e-12)
