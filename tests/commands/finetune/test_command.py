@@ -503,6 +503,8 @@ def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(r
 def test_a_checkpoint_without_its_settings_is_not_resumed(run):
     options = ("--objective", "cross-entropy", *FEW)
     assert run("finetune", *options).code == 0
+    ran = run("finetune", *options, "--resume", "--seed", 1)
+    assert (ran.code, "cannot resume: seed was 0, now 1" in ran.err) == (2, True)
     (FOLDER / "run.json").unlink()
     ran = run("finetune", "--objective", "noise", *FEW, "--resume")
     assert ran.code == 0, ran.err

@@ -222,7 +222,7 @@ def test_resuming_with_other_options_is_refused(run):
     assert run("fool", *done).code == 0
     ran = run("fool", *done, "--resume", "--seed", 5)
     assert ran.code == 2
-    assert "cannot resume" in ran.err
+    assert "cannot resume: seed was 0, now 5" in ran.err
 
 
 def test_bad_input_leaves_earlier_work_alone(run, monkeypatch):
