@@ -1,12 +1,13 @@
 """What training changed: the same images, measured with the model before and after it."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from saliency_audit.commands.attack.audit import attack
 from saliency_audit.commands.evaluate.audit import IMAGES_AT_ONCE, evaluate
+from saliency_audit.commands.finetune.options import QUESTIONS
 from saliency_audit.commands.finetune.plan import LEAST
 from saliency_audit.data import ImageData
 from saliency_audit.data.dataset import subset
@@ -71,6 +72,7 @@ def before_and_after(
     data: ImageData,
     *,
     swapped: Classifier | None = None,
+    checks: Collection[str] = QUESTIONS,
     saliency: Sequence[str] = ("gradient",),
     scalar: str = "logit",
     target: str = "predicted",
@@ -101,6 +103,7 @@ def before_and_after(
         swapped: the model before under the activation that ``after`` was trained with, where that
             is another one: what of a difference is not the training's.
         data: the images. What needs labels is undefined for those without.
+        checks: what is measured, of ``QUESTIONS``.
         saliency: names in ``METHODS``.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class; "predicted" is each model's own.
@@ -155,9 +158,10 @@ def before_and_after(
         "shard": shard,
         "tell": tell_once,
     }
-    second = other or before
-    metrics: dict[str, Mapping[str, Any]] = {name: {} for name in _METRICS}
-    metrics["robust-accuracy"] = _named(budgets[0])
+    second = (other or before) if "stability" in checks else None
+    metrics: dict[str, Mapping[str, Any]] = {name: {} for name in _METRICS if name in checks}
+    if "robust-accuracy" in checks:
+        metrics["robust-accuracy"] = _named(budgets[0])
     if second is not None:
         metrics["stability"] = {}
     compared = partial(evaluate, models[0], models=models[1:], scalar=scalar, **shared)
@@ -187,11 +191,14 @@ def before_and_after(
                 partial(_measured, old="", second=None, budget=budget),
                 len(chosen) * len(models) * _COST["evaluate"],
             )
-            for budget in budgets[1:]
+            for budget in (budgets[1:] if "robust-accuracy" in checks else ())
         ),
     ]
-    attacked = [name for name in saliency if METHODS[name].differentiable]
-    for name in saliency:
+    runs = [run for run in runs if run.job != "accuracy" or "accuracy" in checks]
+    runs = [run for run in runs if run.job != "metrics" or metrics]
+    to_attack = saliency if "topk-intersection" in checks else []
+    attacked = [name for name in to_attack if METHODS[name].differentiable]
+    for name in to_attack:
         if name not in attacked:
             tell_once(f"{name} is not attacked: it cannot be differentiated")
     runs += [
@@ -222,7 +229,13 @@ def before_and_after(
             advance(made + round(work * done / max(of, 1)), total)
 
         for batch in run.batches(begin=partial(begin, run.job), advance=count):
-            rows = [row for given in batch.rows if (row := run.rows(given)) is not None]
+            # An image that cannot be read has one row, of whatever is measured first.
+            rows = [
+                row
+                for given in batch.rows
+                if (row := given if run is runs[0] and not given["check"] else run.rows(given))
+                is not None
+            ]
             examples = _drawn(batch, roles, chosen.class_names) if run.drawn else []
             yield replace(batch, rows=rows, examples=examples, job=run.job)
         made += run.work
@@ -267,8 +280,7 @@ def _of_attack(row: Row, *, checks: Container[str]) -> Row | None:
 def _measured(row: Row, *, old: str, second: Classifier | None, budget: Budget) -> Row | None:
     """A row of the metrics: stability says with what, and that of a model with itself goes.
 
-    Unreadable images have a row already, beside the accuracy. A budget at which an attack failed
-    stands behind the reason.
+    A budget at which an attack failed stands behind the reason.
     """
     if not row["check"] or (row["model"] == old and row["check"] in METRICS["stability"].checks):
         return None

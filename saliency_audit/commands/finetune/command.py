@@ -6,7 +6,7 @@ from functools import cache, partial
 from saliency_audit.commands.finetune.data import open_annotations, open_training, validation_of
 from saliency_audit.commands.finetune.model import to_train, try_audit, under_activation
 from saliency_audit.commands.finetune.options import OPTIONS
-from saliency_audit.commands.finetune.plan import budgets, planned
+from saliency_audit.commands.finetune.plan import audited, budgets, planned
 from saliency_audit.commands.finetune.run import Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.setup import Screen, Setup, fingerprint, prepare
@@ -31,6 +31,7 @@ def check(given: Given) -> None:
     """
     from saliency_audit.commands.finetune.before_and_after import check_before_and_after
 
+    audited(given)
     check_before_and_after(_saliency(given), given.scalar, budgets=budgets(given, planned(given)))
 
 
@@ -113,6 +114,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         under_activation(before, model) if before is setup.model else None,
         other,
         teacher,
+        checks=audited(given),
         budgets=budgets(given, wanted),
         # A teacher's maps whose settings are not beside them may be of any training.
         begun=(path / "partial" / "settings.json").is_file(),
@@ -139,6 +141,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "saliency": _saliency(given),
             "scalar": given.scalar,
             "target": given.target,
+            "audit": work.checks,
             "audit budgets": work.budgets,
         },
         audit=partial(audit, work),

@@ -14,6 +14,20 @@ from saliency_audit.commands.options import (
 from saliency_audit.options import Option
 from saliency_audit.ranges import BUDGET, COUNT, MANY, NOISE, POSITIVE, SHARE, Range
 
+QUESTIONS = (
+    "accuracy",
+    "robust-accuracy",
+    "deletion",
+    "discriminative",
+    "stability",
+    "topk-intersection",
+    "scalar-agreement",
+    "gradient-norm-target",
+    "gradient-norm-others",
+    "sparsity-gini",
+)
+"""Checks that are compared before and after, in this order."""
+NONE = "none"
 OF_TEACHER = (
     Option(
         "teacher_samples",
@@ -222,6 +236,14 @@ OPTIONS = (
         help="Most validation images, drawn with the seed.",
     ),
     *OF_FILES,
+    Option(
+        "audit",
+        many=True,
+        choices=(*QUESTIONS, NONE),
+        panel="Audit before and after",
+        shown=False,
+        help="What is measured before and after, repeatable; default all of it. none trains only.",
+    ),
     Option(
         "max_samples",
         "whole",

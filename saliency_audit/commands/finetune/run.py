@@ -44,6 +44,7 @@ class Work:
         swapped: that with the activation that is trained, where it has another one.
         other: another training.
         teacher: makes the maps to train towards; None means ``setup.model``.
+        checks: that are measured before and after.
         budgets: of the audit, pixel units, each with its norm.
         begun: whether an earlier run left its settings.
         processes: of this run.
@@ -65,6 +66,7 @@ class Work:
     swapped: "Classifier | None"
     other: "Classifier | None"
     teacher: "Classifier | None"
+    checks: Sequence[str]
     budgets: Sequence[tuple[float, str]]
     begun: bool
     processes: Processes
@@ -128,6 +130,7 @@ def audit(
                 work.after,
                 setup.data,
                 swapped=work.swapped,
+                checks=work.checks,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,

@@ -14,6 +14,7 @@ from saliency_audit.commands.evaluate.verdict import (
     UNDEFINED,
     evaluate_chances,
 )
+from saliency_audit.commands.finetune.options import QUESTIONS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
@@ -36,19 +37,6 @@ FINETUNE_WORDS = {
 ATTACKED = "topk-intersection"
 _BY_GRADIENT = ("robust-accuracy", ATTACKED)
 """Checks that an attack answers, which finds nothing where gradients are masked."""
-QUESTIONS = (
-    "accuracy",
-    "robust-accuracy",
-    "deletion",
-    "discriminative",
-    "stability",
-    ATTACKED,
-    "scalar-agreement",
-    "gradient-norm-target",
-    "gradient-norm-others",
-    "sparsity-gini",
-)
-"""Checks that are compared, in this order."""
 VERDICT_COLUMNS = (
     "check",
     "saliency",
@@ -222,6 +210,8 @@ def finetune_sentence(
         against: the model compared with, where it is not that before training.
     """
     lines = verdicts.to_dict("records")
+    if not lines:
+        return f"After {objective}: nothing was audited."
     beside = f", compared with {against}" if against else ""
     said = [f"After {objective}{beside}, on {images} images"]
     counted = next((line["n"] for line in lines if line["check"] == "accuracy" and line["n"]), 0)

@@ -186,6 +186,23 @@ def test_a_second_budget_is_one_more_question_and_changes_no_other(data):
         assert {line["n"] for line in lines} == {COUNT if check == "accuracy" else SLOW}
 
 
+@pytest.mark.parametrize(
+    "checks", [["robust-accuracy"], ["sparsity-gini", "topk-intersection"], ["accuracy"], []]
+)
+def test_what_is_measured_can_be_chosen_and_is_the_same_as_of_all(data, checks):
+    models = (classifier(0, "net"), classifier(1))
+    chosen = run(*models, data, checks=checks)
+    # Only what belongs to them is run.
+    extra = {"topk-intersection": "attack", "accuracy": "accuracy"}
+    jobs = {extra.get(check, "metrics") for check in checks}
+    assert {batch.job.split("-")[0] for batch in chosen} == jobs
+    if checks:
+        whole = run(*models, data, begin=lambda job: () if job.split("-")[0] in jobs else range(9))
+        verdicts, every = (verdicts_of(audits.table(batches)) for batches in (chosen, whole))
+        assert sorted(verdicts.index) == sorted(checks)
+        pd.testing.assert_frame_equal(verdicts, every.loc[verdicts.index])
+
+
 def test_a_resumed_run_adds_what_is_missing_and_nothing_else(data):
     whole = run(classifier(0, "net"), classifier(1), data)
     found = [(batch.job, batch.index) for batch in whole]

@@ -244,6 +244,16 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
     assert own.set_index("model")["mean"].astype(float)["model.safetensors"] > 0.99
 
 
+def test_a_training_without_an_audit(run):
+    options = ("--objective", "cross-entropy", *FEW[:2], *FEW[4:], "--audit", "none")
+    ran = run("finetune", *options)
+    assert ran.code == 0, ran.err
+    assert "After cross-entropy: nothing was audited." in ran.out
+    assert len(pd.read_csv(FOLDER / "training.csv")) == 3
+    assert pd.read_csv(FOLDER / "results.csv").empty
+    assert {"model.safetensors", "report.html"} <= {path.name for path in FOLDER.iterdir()}
+
+
 def test_softplus_stays_in_what_is_written(run):
     ran = run("finetune", "--objective", "score-matching", *FEW)
     assert ran.code == 0, ran.err
@@ -405,6 +415,15 @@ def broken_lines(pictures):
             ("--objective", "pgd", "--optimizer", "adam", "--momentum", 0.5),
             "--momentum is of sgd; leave it for --optimizer adam",
         ),
+        (
+            ("--objective", "pgd", "--audit", "none", "--audit", "accuracy"),
+            "--audit is none and accuracy; leave none or the rest",
+        ),
+        (
+            ("--objective", "pgd", "--audit", "accuracy", "--audit-eps", "8/255"),
+            "--audit-eps is for --audit robust-accuracy, topk-intersection, not accuracy",
+        ),
+        (("--objective", "pgd", "--audit", "none", "--against", "x"), "--against is for --audit"),
         (("--objective", "pgd", "--beta", 20), "no softplus is trained; leave it"),
         (("--objective", "pgd", "--data", "nowhere"), "--data nowhere: there is no such folder"),
     ],
