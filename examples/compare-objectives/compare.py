@@ -89,7 +89,8 @@ def main() -> None:
     for name, seed, folder, command in commands(output):
         if not (folder / "run.json").is_file():
             run = [sys.executable, "-m", "saliency_audit", *command]
-            run += ["--max-samples", asked.max_samples]
+            # One budget for all, also for what trains within another.
+            run += ["--max-samples", asked.max_samples, "--audit-eps", "2/255"]
             if subprocess.run(run, env=os.environ).returncode:
                 print(f"{name}, seed {seed}: did not finish; see above")
                 continue

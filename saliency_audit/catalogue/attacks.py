@@ -98,7 +98,8 @@ TARGET_MAP = Option(
     "path",
     shown=False,
     help="Picture that structured wants as the map, and whose bright half is the region of"
-    " target-region. Default: another image's map, the least salient quarter.",
+    " target-region. Default: the first image's map (for that one the second's), the least salient"
+    " quarter.",
 )
 POPULATION = Option(
     "population",
@@ -170,11 +171,12 @@ ATTACKS: dict[str, Attack] = {
     ),
     "structured": Attack(
         "attacks.descend:descend",
-        "make the map look like that of another image, or like a picture",
+        "make the map look like that of the first image, or like a picture",
         "Dombrowski et al. 2019; P2 S2.2",
         Goal("attacks.structured:structured", wants="map"),
         aim="pearson-to-target",
-        sentence="makes the map look like another one, chosen beforehand, while the class "
+        sentence="makes the map look like another one, chosen beforehand (unless a picture is "
+        "given that of the first image, and of the second for the first), while the class "
         "probabilities stay.",
         options=(TARGET_MAP, *_ON_MAPS),
         defaults={"rule": "adam", "steps": 100, "beta_growth": True, "keep_prediction": True},

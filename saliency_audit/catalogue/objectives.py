@@ -98,7 +98,7 @@ CLAMP = Option(
     "flag",
     panel=_PANEL,
     shown=False,
-    help="adversarial: cut moved images to [0,1].",
+    help="adversarial, harmonise: cut moved images to [0,1].",
 )
 MU = Option(
     "mu",
@@ -232,7 +232,7 @@ OBJECTIVES: dict[str, Objective] = {
         "images moved along the gradient off what people marked, against it on what they marked",
         "P1 B.8",
         needs=("annotations",),
-        options=(EPS,),
+        options=(EPS, CLAMP),
     ),
 }
 """What ``finetune --objective`` can be."""

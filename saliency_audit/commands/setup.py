@@ -259,12 +259,13 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "layer": given.layer,
         "output": given.output,
         "precision": given.precision,
+        # Before what is drawn with it, which would be blamed for it.
+        "seed": given.seed,
         "data": data.name,
         "max samples": given.max_samples,
         "resize": given.resize,
         "data fingerprint": data.fingerprint,
         "batch size": setup.batch_size,
-        "seed": given.seed,
         "device": model.mean.device.type,
         "torch": version("torch"),
     }

@@ -46,9 +46,8 @@ def filled(view: View, fill: str) -> Tensor:
         view: one batch of images; keeps the pictures for whoever asks again.
         fill: ``image-mean`` (mean colour of each image), ``dataset-mean`` (of all images),
             ``zero`` (black), ``model-mean`` (the colour that the model's normalisation maps to
-            0), ``blur`` (the image under a Gaussian of 11 pixels, standard deviation 5, at 224
-            pixels, and in proportion), ``noise`` (uniform, drawn from the seed for each image), or
-            a number from 0 to 1.
+            0), ``blur`` (the image under a Gaussian, see `blurred`), ``noise`` (uniform, drawn from
+            the seed for each image), or a number from 0 to 1.
 
     Returns:
         ``(n, c, h, w)`` in [0, 1] (the model's own colour may lie outside). A view of one colour
@@ -67,9 +66,11 @@ def filled(view: View, fill: str) -> Tensor:
 
 
 def blurred(images: Tensor) -> Tensor:
-    """Images under a Gaussian of `BLUR` pixels at `SIDE` pixels, in proportion to the shorter side.
+    """Images under a Gaussian whose window is to the shorter side as `BLUR` pixels to `SIDE`.
 
-    The window is odd and of 3 pixels at least; beyond the border the outermost pixels go on.
+    The window is rounded to an odd number of pixels, 3 at least; its shape stays: the standard
+    deviation is `SIGMA` / `BLUR` of it, 1.36 pixels at 28. Beyond the border the outermost pixels
+    go on.
 
     Args:
         images: ``(n, c, h, w)``.

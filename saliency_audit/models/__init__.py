@@ -39,4 +39,5 @@ from saliency_audit.models.scalars import SCALARS as SCALARS
 from saliency_audit.models.spatial import as_spatial as as_spatial
 from saliency_audit.models.spatial import last_spatial_layer as last_spatial_layer
 from saliency_audit.models.spatial import spatial_layers as spatial_layers
+from saliency_audit.models.surrogates import TwiceDifferentiable as TwiceDifferentiable
 from saliency_audit.models.surrogates import surrogate as surrogate

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from saliency_audit.budget import accumulated, check_range, lengths
 from saliency_audit.errors import InputError, lookup
-from saliency_audit.models import in_eval_mode, input_gradient
+from saliency_audit.models import input_gradient
 from saliency_audit.training.cross_entropy import cross_entropy
 from saliency_audit.training.penalties import PENALTIES, Options, Penalty
-from saliency_audit.training.step import Loss, Step, at_least
+from saliency_audit.training.step import Loss, Step, at_least, steady
 
 STEP = 0.3
 """P1's."""
@@ -40,8 +40,9 @@ def adversarial(
 
     To first order its gradient in the weights is that of :math:`l(x) + h^*(\nabla_x l(x))`: the
     penalty h on the change is a norm h* of the map (`PENALTIES`). The inner problem is solved in
-    closed form for the linearised loss, or by steps from there, the network in eval mode. Weights
-    are then trained in training mode on the moved images alone, with their true labels.
+    closed form for the linearised loss, or by steps from there, the network in eval mode and in
+    fp32. Weights are then trained in training mode on the moved images alone, with their true
+    labels.
 
     A step is :math:`\delta \leftarrow \operatorname{prox}_{th}(\delta + a d)`: along the sign of
     the gradient (l1), the gradient of length 1 (l2, elastic, weighted), of length 1 in each group,
@@ -65,7 +66,8 @@ def adversarial(
         joint_channels: a patch is one group of all channels, not one for each.
         attack_momentum: of MI-FGSM, from step to step.
         replay: m > 1 is free training: the loop shows each batch m times, each time for one step
-            of the optimiser, and the same backward pass moves the images for the next time.
+            of the optimiser, and the same backward pass moves the images for the next time: in
+            training mode, and in the precision that is trained in.
         clamp: keep moved images in [0, 1]; P1 does not.
 
     Returns:
@@ -98,7 +100,7 @@ def adversarial(
         images = step.images + change
         return images.clamp(0, 1) if clamp else images
 
-    with in_eval_mode(step.model):
+    with steady(step.model):
         gradient = input_gradient(step.model, step.images, step.labels, scalar="loss")
         norm = chosen.conjugate(gradient).mean()
         images = moved(chosen.solution(gradient))

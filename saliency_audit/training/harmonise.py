@@ -4,24 +4,25 @@ from dataclasses import replace
 
 from saliency_audit.budget import direction
 from saliency_audit.errors import InputError
-from saliency_audit.models import in_eval_mode, input_gradient
+from saliency_audit.models import input_gradient
 from saliency_audit.training.cross_entropy import cross_entropy
-from saliency_audit.training.step import Loss, Step, at_least
+from saliency_audit.training.step import Loss, Step, at_least, steady
 
 
-def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
+def harmonise(step: Step, *, eps: float = 0.5, clamp: bool = False) -> Loss:
     r"""The cross-entropy at images moved along the loss's gradient off what people marked.
 
     .. math:: \delta = \epsilon (\max A - 2 A) \odot \frac{g}{\|g\|_2}
 
     with A what people looked at or marked and g the gradient of each image's own loss, in eval
-    mode. The loss climbs where A is below half its maximum, which makes the map small there, and
-    falls where it is above. An image whose A is the same everywhere (no annotation) says nothing
-    on where, and would be moved downhill as a whole: it stays as it is.
+    mode and in fp32. The loss climbs where A is below half its maximum, which makes the map small
+    there, and falls where it is above. An image whose A is the same everywhere (no annotation) says
+    nothing on where, and would be moved downhill as a whole: it stays as it is.
 
     Args:
         step: one batch, with ``annotations``.
         eps: :math:`\epsilon`, >= 0, in pixel units: L2 norm of the change for A in {0, 1}.
+        clamp: keep moved images in [0, 1]; P1 does not.
 
     Returns:
         The one term "cross-entropy", at the moved images. Seen: "annotated", the share of images
@@ -39,8 +40,9 @@ def harmonise(step: Step, *, eps: float = 0.5) -> Loss:
     marked = step.annotations.unsqueeze(1)
     most = marked.amax((2, 3), keepdim=True)
     annotated = most > marked.amin((2, 3), keepdim=True)
-    with in_eval_mode(step.model):
+    with steady(step.model):
         gradient = input_gradient(step.model, step.images, step.labels, scalar="loss")
     change = eps * annotated * (most - 2 * marked) * direction(gradient, "normalised")
-    loss = cross_entropy(replace(step, images=step.images + change))
+    images = step.images + change
+    loss = cross_entropy(replace(step, images=images.clamp(0, 1) if clamp else images))
     return replace(loss, seen={"annotated": annotated.float().mean()})

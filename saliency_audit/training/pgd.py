@@ -7,9 +7,8 @@ from saliency_audit.ascent import ascend
 from saliency_audit.budget import Norm, check_range
 from saliency_audit.budget import random_start as drawn
 from saliency_audit.errors import InputError, lookup
-from saliency_audit.models import in_eval_mode
 from saliency_audit.training.cross_entropy import cross_entropy
-from saliency_audit.training.step import Loss, Step, at_least
+from saliency_audit.training.step import Loss, Step, at_least, steady
 
 
 def pgd(
@@ -28,9 +27,10 @@ def pgd(
 
     .. math:: \min_\theta \mathbb E \max_{\|\delta\| \le \epsilon} l(x + \delta)
 
-    Images are searched with the network in eval mode, so that its statistics stay and dropout is
-    off; weights are then trained in training mode on the images found alone, with their true
-    labels. Each step costs one forward and one backward pass.
+    Images are searched with the network in eval mode and in fp32, so that its statistics stay,
+    dropout is off and the signs of small gradients are right; weights are then trained in training
+    mode on the images found alone, with their true labels. Each step costs one forward and one
+    backward pass.
 
     Args:
         step: one batch.
@@ -67,7 +67,7 @@ def pgd(
     start = None
     if random_start:
         start = drawn(step.images, eps=eps, norm=ball, generators=step.generators("pgd"))
-    with in_eval_mode(step.model):
+    with steady(step.model):
         images = ascend(
             step.model,
             step.images,

@@ -1,14 +1,19 @@
-"""What an objective is shown at each step, and what it answers."""
+"""What an objective is shown at each step, and what it answers.
 
-from collections.abc import Callable, Iterator, Mapping
+One order holds for every objective: what is differentiated in the images, searched for or compared
+runs first, in eval mode, in fp32 and on the running statistics that the batch found; the pass in
+training mode alone moves them. Otherwise an image's gradient would hang on the others of its batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saliency_audit.errors import InputError
-from saliency_audit.models import Classifier, differentiating, in_eval_mode
+from saliency_audit.models import Classifier, TwiceDifferentiable, differentiating, in_eval_mode
 from saliency_audit.seeding import random_numbers
 
 
@@ -70,10 +75,11 @@ def steady(model: Classifier) -> Iterator[Classifier]:
 
     What is differentiated in the images must not mix them (batch statistics), must be the same
     function at both ends of a difference (dropout), must leave running statistics alone, and
-    needs all digits.
+    needs all digits; so do searches, which follow the signs of small gradients. What torch
+    differentiates only once is written out.
     """
     precision = model.precision
-    with in_eval_mode(model):
+    with in_eval_mode(model), TwiceDifferentiable():
         model.precision = "fp32"
         try:
             yield model
@@ -101,16 +107,39 @@ class Watched:
 def watched(step: Step) -> Iterator[Watched]:
     """Run the batch forward; gradients in the pixels are to be taken inside.
 
-    The network goes forward once, and a second time only where it behaves otherwise in training.
+    The network goes forward once, and a second time only where it behaves otherwise in training:
+    then on the running statistics from before the batch, which searches see as well.
     """
     with differentiating(step.images, graph=True) as pixels:
         if step.one_mode and step.model.precision == "fp32":
-            logits = step.model(pixels)
+            with TwiceDifferentiable():
+                logits = step.model(pixels)
             yield Watched(logits, pixels, logits)
             return
+        before = [
+            (module, name, buffer.clone())
+            for module in step.model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
         training = step.model(step.images)
-        with steady(step.model):
+        with steady(step.model), _having(before):
             yield Watched(training, pixels, step.model(pixels))
+
+
+@contextmanager
+def _having(buffers: Sequence[tuple[nn.Module, str, Tensor]]) -> Iterator[None]:
+    """Inside, modules have these buffers; outside, those they have now.
+
+    Other tensors, not other values in the same ones: the backward pass reads them later.
+    """
+    now = [getattr(module, name) for module, name, _ in buffers]
+    try:
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)
+        yield
+    finally:
+        for (module, name, _), buffer in zip(buffers, now, strict=True):
+            setattr(module, name, buffer)
 
 
 def of_labels(logits: Tensor, labels: Tensor) -> Tensor:

@@ -94,6 +94,20 @@ def test_the_gradient_is_taken_without_a_trace(net, batch, step_of):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_clamped_images_are_cut_to_what_a_file_can_hold(net, batch, step_of):
+    moved = []
+    for clamp in (False, True):
+        model = net()
+        given = shown(model)
+        harmonise(step_of(model, *batch, annotations=batch[0][:, 0]), eps=2.0, clamp=clamp)
+        moved.append(given[-1])
+    free, cut = moved
+    assert free.min() < -0.1
+    assert free.max() > 1.1
+    assert all(float(each.min()) >= 0 and float(each.max()) <= 1 for each in given)
+    assert torch.equal(cut, free.clamp(0, 1))
+
+
 def test_what_is_missing_or_wrong_is_named(net, batch, step_of):
     with pytest.raises(InputError, match="needs --annotations"):
         harmonise(step_of(net(), *batch))

@@ -22,8 +22,8 @@ class Targets:
     """The references of goals that want something else than to leave the clean map.
 
     Args:
-        picture: ``(h, w)`` in [0, 1], or None: then another image's map is wanted, and the least
-            salient quarter is the region.
+        picture: ``(h, w)`` in [0, 1], or None: then the first image's map is wanted (for that image
+            the second's), and the least salient quarter is the region.
         images: the first two images of the data, ``(2, c, h, w)``, or one.
         names: theirs.
         model: the classifier.

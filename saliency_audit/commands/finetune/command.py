@@ -4,9 +4,9 @@ from dataclasses import asdict
 from functools import cache, partial
 
 from saliency_audit.commands.finetune.data import open_annotations, open_training, validation_of
-from saliency_audit.commands.finetune.model import to_train, try_audit
+from saliency_audit.commands.finetune.model import to_train, try_audit, under_activation
 from saliency_audit.commands.finetune.options import OPTIONS
-from saliency_audit.commands.finetune.plan import planned
+from saliency_audit.commands.finetune.plan import audited, budgets, planned
 from saliency_audit.commands.finetune.run import Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.setup import Screen, Setup, fingerprint, prepare
@@ -21,8 +21,6 @@ Example: saliency-audit finetune --objective gradient-norm --max-steps 20 --max-
 MODELS = ("model.safetensors", "model.pt2")
 OF_ANOTHER = (*MODELS, "training.csv", "run.json")
 """Files of an earlier run that a new one must not be taken for."""
-EPS = {"linf": 2 / 255, "l2": 0.5}
-"""Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
 
 
 def check(given: Given) -> None:
@@ -33,8 +31,8 @@ def check(given: Given) -> None:
     """
     from saliency_audit.commands.finetune.before_and_after import check_before_and_after
 
-    planned(given)
-    check_before_and_after(_saliency(given), given.scalar, eps=_eps(given), norm=given.audit_norm)
+    audited(given)
+    check_before_and_after(_saliency(given), given.scalar, budgets=budgets(given, planned(given)))
 
 
 def opened(given: Given, screen: Screen, *, processes: Processes) -> Setup:
@@ -113,9 +111,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         open_annotations(given, wanted, train, setup),
         model,
         before,
+        under_activation(before, model) if before is setup.model else None,
         other,
         teacher,
-        eps=_eps(given),
+        checks=audited(given),
+        budgets=budgets(given, wanted),
         # A teacher's maps whose settings are not beside them may be of any training.
         begun=(path / "partial" / "settings.json").is_file(),
         processes=processes,
@@ -141,8 +141,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "saliency": _saliency(given),
             "scalar": given.scalar,
             "target": given.target,
-            "audit eps": work.eps,
-            "audit norm": given.audit_norm,
+            "audit": work.checks,
+            "audit budgets": work.budgets,
         },
         audit=partial(audit, work),
         answer=partial(answer, work=work),
@@ -166,10 +166,6 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 
 def _saliency(given: Given) -> tuple[str, ...]:
     return tuple(given.saliency or ("gradient",))
-
-
-def _eps(given: Given) -> float:
-    return EPS[given.audit_norm] if given.audit_eps is None else float(given.audit_eps)
 
 
 def _untrained(given: Given) -> bool:

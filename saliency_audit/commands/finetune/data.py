@@ -17,19 +17,37 @@ if TYPE_CHECKING:
 TRAIN = "@train"
 _BUNDLED = "bundled:fashion-mnist"
 _HELD_OUT = 0.1
+_OF_TWO_SETS = ("mnist", "fashion-mnist", "cifar10")
+
+
+def training_of(data: str) -> str:
+    """The images to train on: of what has a training and a test set the first, unless told.
+
+    >>> training_of("mnist:/data"), training_of("mnist:/data@test"), training_of("photos")
+    ('mnist:/data@train', 'mnist:/data@test', 'photos')
+    """
+    whole = _of_two_sets(data) and not data.endswith((TRAIN, "@test"))
+    return f"{data}{TRAIN}" if whole else data
 
 
 def validation_of(data: str | None, val: str | None) -> str | None:
     """The validation images that belong to training images; those themselves where none do.
 
-    >>> validation_of("mnist:/data@train", None), validation_of("photos", "others")
+    >>> validation_of("mnist:/data", None), validation_of("photos", "others")
     ('mnist:/data', 'others')
+    >>> validation_of("mnist:/data@train", None), validation_of("mnist:/data@test", None)
+    ('mnist:/data', 'mnist:/data@test')
     """
     if val is not None or data is None:
         return val
     if data == f"{_BUNDLED}-train":
         return _BUNDLED
     return data.removesuffix(TRAIN)
+
+
+def _of_two_sets(data: str) -> bool:
+    kind, _, place = data.partition(":")
+    return kind in _OF_TWO_SETS and bool(place) and not Path(data).expanduser().exists()
 
 
 def open_training(
@@ -70,7 +88,8 @@ def open_training(
         data = f"{_BUNDLED}-train"
         setup.tell("no --data: training on 6,000 bundled training images of Fashion-MNIST")
     validation = setup.data
-    if val is None and validation_of(data, val) == data:
+    data, named = training_of(data), data
+    if val is None and validation_of(named, val) == data:
         train, validation = held_out(validation, _HELD_OUT, seed)
         setup.tell(
             f"no --val: {len(validation):,} of the images are not trained on and used for it"
@@ -100,6 +119,11 @@ def open_training(
         train = subset(train, max_train, seed)
     if max_val is not None:
         validation = subset(validation, max_val, seed)
+    if _of_two_sets(data):
+        setup.tell(
+            f"training on {len(train):,} images of {train.name}, validating on "
+            f"{len(validation):,} of {validation.name}"
+        )
     return train, validation
 
 

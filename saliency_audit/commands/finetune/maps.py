@@ -15,7 +15,8 @@ from saliency_audit.report.page import numbered, of_pages, pages_of
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
-_METHODS = 4  # of a page that is still readable
+_METHODS, _TILES = 4, 8  # of a page that is still readable
+_ROLES = {"before": "before", "swapped": "softplus alone", "after": "after"}
 _CONTROL = "random"
 _CAPTION = 20  # characters
 
@@ -24,7 +25,8 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
     """The first images with every method's map before and after, and the random map once.
 
     Args:
-        examples: roles "image" (setting ``label=...``), "before" and "after" (``class=...``).
+        examples: roles "image" (setting ``label=...``), "before", "swapped" and "after"
+            (``class=...``).
         folder: where to.
 
     Returns:
@@ -36,9 +38,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
     gallery = gallery_of(examples)
     images = {one.image: one for one in of_role(gallery, "image")}
     maps = {
-        (role, one.image, one.saliency): one
-        for role in ("before", "after")
-        for one in of_role(gallery, role)
+        (role, one.image, one.saliency): one for role in _ROLES for one in of_role(gallery, role)
     }
     names = [name for name in images if any(image == name for _, image, _ in maps)]
     methods = [
@@ -48,7 +48,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
     control = [(roles[-1], _CONTROL)] if any(method == _CONTROL for *_, method in maps) else []
     pages = [
         [*((role, method) for method in page for role in roles), *control]
-        for page in pages_of(methods, _METHODS)
+        for page in pages_of(methods, min(_METHODS, _TILES // max(1, len(roles))))
     ]
     classed = any("class" in parts_of(one.setting) for one in maps.values())
     classes = " Below: of the image its label, of a map the class it explains." if classed else ""
@@ -78,7 +78,7 @@ def draw_before_after(examples: Sequence[Example], folder: Path) -> list[Path]:
             columns=[
                 "image",
                 *(
-                    f"{method}\n(control)" if method == _CONTROL else f"{method}\n{role}"
+                    f"{method}\n(control)" if method == _CONTROL else f"{method}\n{_ROLES[role]}"
                     for role, method in page
                 ),
             ],

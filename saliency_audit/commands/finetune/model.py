@@ -65,6 +65,14 @@ def to_train(setup: Setup, given: Given, plan: Plan) -> "Classifier":
     return model
 
 
+def under_activation(before: "Classifier", model: "Classifier") -> "Classifier | None":
+    """The model before, untrained, with the activation that is trained; None where it has that."""
+    if model.activation is None or before.activation == model.activation:
+        return None
+    name = f"{before.name} with {model.activation[0]}"
+    return before.replaced(before.network, name=name, activation=model.activation)
+
+
 def _curved(model: "Classifier", setup: Setup) -> bool:
     """Whether second derivatives of the model's logits can be taken on the first images."""
     import torch

@@ -14,6 +14,20 @@ from saliency_audit.commands.options import (
 from saliency_audit.options import Option
 from saliency_audit.ranges import BUDGET, COUNT, MANY, NOISE, POSITIVE, SHARE, Range
 
+QUESTIONS = (
+    "accuracy",
+    "robust-accuracy",
+    "deletion",
+    "discriminative",
+    "stability",
+    "topk-intersection",
+    "scalar-agreement",
+    "gradient-norm-target",
+    "gradient-norm-others",
+    "sparsity-gini",
+)
+"""Checks that are compared before and after, in this order."""
+NONE = "none"
 OF_TEACHER = (
     Option(
         "teacher_samples",
@@ -197,7 +211,8 @@ OPTIONS = (
         panel=DATA,
         shown=False,
         help="Training images: folder of class folders, manifest.csv (path,label), "
-        "mnist:DIR@train, ...; without it, 6,000 bundled ones of Fashion-MNIST.",
+        "mnist:DIR (its training set; @test its test set), ...; without it, 6,000 bundled ones of "
+        "Fashion-MNIST.",
     ),
     Option(
         "val",
@@ -221,6 +236,14 @@ OPTIONS = (
         help="Most validation images, drawn with the seed.",
     ),
     *OF_FILES,
+    Option(
+        "audit",
+        many=True,
+        choices=(*QUESTIONS, NONE),
+        panel="Audit before and after",
+        shown=False,
+        help="What is measured before and after, repeatable; default all of it. none trains only.",
+    ),
     Option(
         "max_samples",
         "whole",
@@ -250,7 +273,8 @@ OPTIONS = (
         range=BUDGET,
         panel="Audit before and after",
         shown=False,
-        help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5.",
+        help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5, and of "
+        "pgd what it trains within, too.",
     ),
     Option(
         "audit_norm",

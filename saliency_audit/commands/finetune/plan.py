@@ -5,9 +5,17 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.catalogue.training_presets import PRESETS
-from saliency_audit.commands.finetune.options import OF_ACTIVATION, OF_RECIPE, OF_TEACHER
+from saliency_audit.commands.finetune.options import (
+    NONE,
+    OF_ACTIVATION,
+    OF_RECIPE,
+    OF_TEACHER,
+    OPTIONS,
+    QUESTIONS,
+)
 from saliency_audit.commands.options import given_to, refuse_idle
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.options import Given
@@ -43,6 +51,61 @@ class Plan:
     surrogate: str
     beta: float
     beta_given: bool
+
+
+LEAST = 1 / 256
+"""Smallest budget that images of 8 bits can use."""
+EPS = {"linf": 2 / 255, "l2": 0.5}
+"""Budgets of the audit unless one is given: a model of plain training is not at 0 there."""
+
+
+_ATTACKED = ("robust-accuracy", "topk-intersection")
+_OF_MAPS = tuple(q for q in QUESTIONS if q not in METRICS or METRICS[q].of != "model")
+_READ_BY = {
+    "audit_eps": _ATTACKED,
+    "audit_norm": _ATTACKED,
+    "other": ("stability",),
+    "saliency": _OF_MAPS,
+    "max_samples": QUESTIONS[1:],
+    "against": QUESTIONS,
+}
+"""Options of the audit that are read by these checks alone."""
+
+
+def audited(given: Given) -> tuple[str, ...]:
+    """The checks that are measured before and after, in the order of ``QUESTIONS``.
+
+    Raises:
+        InputError: nothing and something, or an option that would do nothing.
+    """
+    asked = given.audit or list(QUESTIONS)
+    if NONE in asked and len(set(asked)) > 1:
+        raise InputError(f"--audit is {' and '.join(dict.fromkeys(asked))}; leave none or the rest")
+    flags = {option.name: option.flag for option in OPTIONS}
+    for name, checks in _READ_BY.items():
+        if name in given.said and not set(checks) & set(asked):
+            raise InputError(
+                f"{flags[name]} is for --audit {', '.join(checks)}, not {', '.join(asked)}; leave "
+                "it or ask for that"
+            )
+    return tuple(check for check in QUESTIONS if check in asked)
+
+
+def budgets(given: Given, plan: Plan) -> list[tuple[float, str]]:
+    """Budgets that attacks of the audit have, each with its norm.
+
+    Unless one is given, what `pgd` trains within is one, too: robustness that was trained for ends
+    there. One below a level of 8 bits is none.
+    """
+    norm = str(given.audit_norm)
+    if given.audit_eps is not None:
+        return [(float(given.audit_eps), norm)]
+    found = [(EPS[norm], norm)]
+    if plan.name == "pgd":
+        trained = (float(plan.options["eps"]), str(plan.options["norm"]))
+        if trained not in found and trained[0] >= LEAST:
+            found.append(trained)
+    return found
 
 
 def planned(given: Given) -> Plan:

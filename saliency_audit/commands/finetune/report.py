@@ -47,6 +47,10 @@ _CHANGED = (
     "Stability compares maps with those of another model: where none was given, with those of the "
     "model before. It then tells how much of the old map is kept, and is not compared.",
 )
+_ALONE = (
+    "softplus alone: the model before, not trained, with the softplus that was trained in place of "
+    "its own activation. What differs there already is not the training's."
+)
 _MAPS = (
     "Each map in its own range: patterns can be compared, strengths cannot. Both models are "
     "asked for the class that they predict themselves, unless the label was asked for.",
@@ -102,11 +106,11 @@ def write_finetune_report(
         training: rows of ``training.csv``, see `finetune_training.COLUMNS`.
         terms: of the loss, names of columns in it.
         summary: of `summarise`; the model before comes first, the one after last.
-        verdicts: ``check,saliency,setting,before,before_low,before_high,after,after_low,
-            after_high,difference,difference_low,difference_high,control_before,control_after,n,
+        verdicts: ``check,saliency,setting,before,before_low,before_high,swapped,swapped_low,
+            swapped_high,after,after_low,after_high,difference,difference_low,difference_high,control_before,control_after,n,
             n_undefined,word``.
         curves: ``model,saliency,check,x,mean,ci_low,ci_high,n``; may be empty.
-        examples: roles "image", "before" and "after".
+        examples: roles "image", "before", "swapped" and "after".
         sentence: the answer.
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
         words: what the verdicts mean.
@@ -136,9 +140,10 @@ def write_finetune_report(
         Picture(path, f"{name}, before and after, beside the random map.")
         for name, path in draw_both(curves, summary, folder, checks=checks).items()
     ]
+    swapped = bool(verdicts["swapped"].notna().any())
     audited = verdicts[verdicts["check"] != "accuracy"][["n", "n_undefined"]].sum(axis=1)
     sections = [
-        Section("What changed", _CHANGED, tables=overview),
+        Section("What changed", (*_CHANGED, *([_ALONE] * swapped)), tables=overview),
         Section("How the training went", pictures=course),
         Section("The maps", _MAPS, pictures=maps),
         Section("What happens as pixels are replaced", _CURVES, pictures=charts),

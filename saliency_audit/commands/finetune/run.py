@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,9 +41,11 @@ class Work:
         annotations: what people marked on them.
         model: is trained.
         before: is compared with the trained model; None where there is none.
+        swapped: that with the activation that is trained, where it has another one.
         other: another training.
         teacher: makes the maps to train towards; None means ``setup.model``.
-        eps: budget of the audit.
+        checks: that are measured before and after.
+        budgets: of the audit, pixel units, each with its norm.
         begun: whether an earlier run left its settings.
         processes: of this run.
         measure_clean: clean accuracy of the trained model, where there is no other.
@@ -61,9 +63,11 @@ class Work:
     annotations: "ByName | None"
     model: "Classifier"
     before: "Classifier | None"
+    swapped: "Classifier | None"
     other: "Classifier | None"
     teacher: "Classifier | None"
-    eps: float
+    checks: Sequence[str]
+    budgets: Sequence[tuple[float, str]]
     begun: bool
     processes: Processes
     measure_clean: "Callable[[], Clean] | None" = None
@@ -125,12 +129,13 @@ def audit(
                 work.before,
                 work.after,
                 setup.data,
+                swapped=work.swapped,
+                checks=work.checks,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,
                 max_samples=given.max_samples,
-                eps=work.eps,
-                norm=given.audit_norm,
+                budgets=work.budgets,
                 other=work.other,
                 seed=given.seed,
                 batch_size=setup.batch_size,

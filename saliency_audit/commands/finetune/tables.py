@@ -7,6 +7,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
+from saliency_audit.commands.finetune.verdict import budget_of
 from saliency_audit.report.table import Cell, Column, Table, Toned, table_of, verdict
 from saliency_audit.report.wording import (
     images_in,
@@ -16,7 +17,6 @@ from saliency_audit.report.wording import (
     number,
     number_in,
 )
-from saliency_audit.setting import parts_of
 from saliency_audit.visible import flat
 
 
@@ -32,17 +32,24 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
         check = checks.get(line["check"])
         return BETTER[check.higher_is_better] if check else ""
 
+    swapped = verdicts["swapped"].notna().any()
+    between = [
+        Column("softplus\nalone", number_in("swapped")),
+        Column("softplus alone [95 %]", interval_in("swapped"), extra=True),
+    ]
+
     def columns(first: str, indent: str = "") -> list[Column]:
         return [
             Column("", lambda line: indent + flat(str(line[first]))),
             Column("before", number_in("before")),
             Column("before [95 %]", interval_in("before"), extra=True),
+            *(between if swapped else ()),
             Column("after", number_in("after")),
             Column("after [95 %]", interval_in("after"), extra=True),
             Column("difference [95 %]", mean_in("difference")),
             Column("", lambda line: verdict(word := line["word"], word or "not compared")),
             Column("direction", direction, extra=True),
-            Column("budget", lambda line: parts_of(line["setting"]).get("eps", ""), extra=True),
+            Column("budget", budget_of, extra=True),
             Column("control\nbefore -> after", _control, extra=True),
             Column("images", images_in, extra=True),
         ]
@@ -50,13 +57,20 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
     rows: list[Sequence[Cell]] = []
     for check, own in verdicts.groupby("check", sort=False):
         lines = own.to_dict("records")
-        # A single method goes without saying.
+        # A single method or budget goes without saying.
         if len(lines) > 1:
             rows.append((Toned(flat(str(check)), "strong"),))
-        shown = columns("saliency", "  ") if len(lines) > 1 else columns("check")
+            several = len({budget_of(line) for line in lines}) > 1
+            lines = [line | {"of": _of(line, budget=several)} for line in lines]
+        shown = columns("of", "  ") if len(lines) > 1 else columns("check")
         rows += table_of(lines, shown).rows
     heads = table_of([], columns("check"))
     return Table(heads.columns, rows, extra=heads.extra)
+
+
+def _of(line: Mapping[Any, Any], *, budget: bool) -> str:
+    """The method that a row is of, and the budget where there are several."""
+    return " ".join(filter(None, (line["saliency"], f"at {budget_of(line)}" if budget else "")))
 
 
 def _control(line: Mapping[Any, Any]) -> str:

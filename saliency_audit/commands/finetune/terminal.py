@@ -1,5 +1,6 @@
 """The answer of ``saliency-audit finetune`` on the terminal."""
 
+from math import nan
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -13,4 +14,6 @@ if TYPE_CHECKING:
 
 def shown(verdicts: "pd.DataFrame") -> list[RenderableType]:
     """What changed, with the paired interval and the word for it."""
-    return [terminal(change_table(verdicts, {}))] if len(verdicts) else []
+    # No room for what softplus does alone: the sentence says it.
+    narrow = verdicts.assign(swapped=nan)
+    return [terminal(change_table(narrow, {}))] if len(verdicts) else []

@@ -14,6 +14,7 @@ from saliency_audit.commands.evaluate.verdict import (
     UNDEFINED,
     evaluate_chances,
 )
+from saliency_audit.commands.finetune.options import QUESTIONS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
@@ -36,19 +37,6 @@ FINETUNE_WORDS = {
 ATTACKED = "topk-intersection"
 _BY_GRADIENT = ("robust-accuracy", ATTACKED)
 """Checks that an attack answers, which finds nothing where gradients are masked."""
-QUESTIONS = (
-    "accuracy",
-    "robust-accuracy",
-    "deletion",
-    "discriminative",
-    "stability",
-    ATTACKED,
-    "scalar-agreement",
-    "gradient-norm-target",
-    "gradient-norm-others",
-    "sparsity-gini",
-)
-"""Checks that are compared, in this order."""
 VERDICT_COLUMNS = (
     "check",
     "saliency",
@@ -56,6 +44,9 @@ VERDICT_COLUMNS = (
     "before",
     "before_low",
     "before_high",
+    "swapped",
+    "swapped_low",
+    "swapped_high",
     "after",
     "after_low",
     "after_high",
@@ -80,12 +71,14 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
 
     Args:
         summary: one row per check, with its interval; the model before comes first, the one after
-            last. With a single model nothing is compared, and no row has a word.
-        compared: the paired differences, after minus before:
-            ``saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+            last, and between them the one before under the activation that was trained, where that
+            is another. With a single model nothing is compared, and no row has a word.
+        compared: the paired differences, each model minus the one before:
+            ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
 
     Returns:
-        ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``control_before`` and
+        ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``swapped`` is of the model between.
+        ``control_before`` and
         ``control_after`` are the means of what the check stands beside in ``summary``: the random
         map, or noise of the attack's size. ``word`` is empty where there is nothing to compare
         with. Of ``n`` images the difference is defined.
@@ -93,16 +86,21 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
     names = list(dict.fromkeys(summary["model"]))
     lines = [line for line in summary.to_dict("records") if _is_answer(line)]
     key = ("saliency", "scalar", "check", "setting")
-    beside = {tuple(line[name] for name in key): line for line in compared.to_dict("records")}
-    groups: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    beside = {
+        tuple(line[name] for name in key): line
+        for line in compared.to_dict("records")
+        if line["model"] == names[-1]
+    }
+    groups: dict[tuple[str, str, str, str], dict[str, list[Line]]] = {}
     for line in lines:
         # A failure has a reason instead of a setting: it answers what it failed at.
-        group = groups.setdefault((line["check"], line["saliency"], line["scalar"]), {})
-        group.setdefault(line["model"], []).append(line)
-    masked = any(incomplete(summary[summary["model"] == name]) for name in names)
+        of = (line["check"], line["saliency"], line["scalar"], budget_of(line))
+        groups.setdefault(of, {}).setdefault(line["model"], []).append(line)
+    ends = (*names[:1], *names[-1:])
+    masked = any(incomplete(summary[summary["model"] == name]) for name in ends)
     rows = []
-    for check, saliency, scalar in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
-        of_model = groups[check, saliency, scalar]
+    for check, saliency, scalar, budget in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
+        of_model = groups[check, saliency, scalar, budget]
         after = of_model.get(names[-1], [])
         before = of_model.get(names[0], []) if len(names) > 1 else []
         measured = [line for line in (*after, *before) if not _failed(line)]
@@ -117,6 +115,7 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
                 "saliency": saliency,
                 "setting": setting,
                 **_means("before", before),
+                **_means("swapped", of_model.get(names[1], []) if len(names) > 2 else []),
                 **_means("after", after),
                 **{name: difference.get(name, np.nan) for name in _DIFFERENCE},
                 "control_before": _mean(before, "control"),
@@ -131,6 +130,16 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def budget_of(line: Line) -> str:
+    """The budget of an attack that a row is of, as people say it; empty for what has none.
+
+    >>> budget_of({"setting": "eps=1;norm=l2"}), budget_of({"setting": "attack=topk;eps=2/255"})
+    ('1 (l2)', '2/255')
+    """
+    parts = parts_of(line["setting"])
+    return parts.get("eps", "") + (" (l2)" if parts.get("norm") == "l2" else "")
 
 
 def _is_answer(line: Line) -> bool:
@@ -201,6 +210,8 @@ def finetune_sentence(
         against: the model compared with, where it is not that before training.
     """
     lines = verdicts.to_dict("records")
+    if not lines:
+        return f"After {objective}: nothing was audited."
     beside = f", compared with {against}" if against else ""
     said = [f"After {objective}{beside}, on {images} images"]
     counted = next((line["n"] for line in lines if line["check"] == "accuracy" and line["n"]), 0)
@@ -222,9 +233,12 @@ def finetune_sentence(
 
 
 def _called(line: Line, lines: Sequence[Line]) -> str:
-    """A question as sentences call it, with its method where there are several."""
+    """A question as sentences call it, with its budget and method where there are several."""
     name = line["check"] + (" under attack" if line["check"] == ATTACKED else "")
-    several = sum(other["check"] == line["check"] for other in lines) > 1
+    same = [other for other in lines if other["check"] == line["check"]]
+    if len({budget_of(other) for other in same}) > 1:
+        name += f" at {budget_of(line)}"
+    several = len({other["saliency"] for other in same}) > 1
     return f"{name} of {line['saliency']}" if several else name
 
 
@@ -253,11 +267,17 @@ def _by(line: Line, lines: Sequence[Line]) -> str:
         f"{_called(line, lines)} {way} by {_short(scale * size)}{unit} "
         f"[{_short(scale * low)}, {_short(scale * high)}]"
     )
-    moved = line["control_after"] - line["control_before"]
-    if not abs(moved) > size / 10:  # too little to account for it, or nothing known
-        return text
     control = "noise" if line["check"] == ATTACKED else "a random map"
-    return f"{text} ({control}: {'higher' if moved > 0 else 'lower'} by {_short(abs(moved))})"
+    beside = {
+        control: line["control_after"] - line["control_before"],
+        "softplus alone": line["swapped"] - line["before"],
+    }
+    told = [
+        f"{what}: {'higher' if moved > 0 else 'lower'} by {_short(scale * abs(moved))}{unit}"
+        for what, moved in beside.items()
+        if abs(moved) > size / 10  # enough to account for it, and known
+    ]
+    return f"{text} ({'; '.join(told)})" if told else text
 
 
 def _short(size: float) -> str:

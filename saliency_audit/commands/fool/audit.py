@@ -30,6 +30,7 @@ from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.tricks import TRICKS
 from saliency_audit.types import Batch, Example
 
 SCALARS_BY_DEFAULT = ("logit", "log-prob", "loss")
@@ -58,6 +59,7 @@ def fool(
     skip_impossible: bool = False,
     train: ImageData | None = None,
     lesson: Mapping[str, Any] | None = None,
+    trained: Callable[[str], Path | None] = lambda trick: None,
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
@@ -83,6 +85,8 @@ def fool(
         skip_impossible: tell of a trick that this model does not allow and go on with the others.
         train: images that tricks that train are trained on; they need some.
         lesson: how: ``max_steps``, ``lr`` and ``batch_size`` of a step.
+        trained: gives the weights that an interrupted run, in all the same as this one, trained
+            for a trick; None where there are none.
         begin: called once all is known to work and before anything is saved; returns the indices
             of batches that need no work.
         tell: called with lines the user should read.
@@ -144,6 +148,9 @@ def fool(
         )
         forgeries: list[Forgery] = []
         for name, trick in tricks.items():
+            weights = trained(name) if TRICKS[name].trains else None
+            if weights is not None:
+                tell(f"{name} is not trained again: {weights.name} is of the run that goes on")
             try:
                 with refusing():
                     forgeries += forge(
@@ -157,6 +164,7 @@ def fool(
                         batch_size=at_once,
                         options=trick,
                         school=taught,
+                        trained=weights,
                     )
             except UnsupportedError as error:
                 if not skip_impossible:

@@ -11,6 +11,7 @@ from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
+from saliency_audit.commands.output import wrote
 from saliency_audit.commands.setup import Setup
 from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
@@ -63,6 +64,14 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)
+    path = place_of_report(given, "fool")
+
+    def trained_before(trick: str) -> Path | None:
+        # A run goes on with the same settings only, so whatever decides the weights is the same.
+        file = path / f"{trick}.safetensors"
+        own = given.resume and wrote(path, file.name) and file.is_file()
+        return file if processes.gathered(own)[0] else None
+
     return Job(
         settings={
             "tricks": tricks,
@@ -87,7 +96,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             scalars=scalars,
             target=given.target,
             options=of_methods(given),
-            folder=place_of_report(given, "fool"),
+            folder=path,
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
@@ -95,9 +104,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             skip_impossible=given.trick is None,
             train=train,
             lesson=lesson,
+            trained=trained_before,
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
-        report=partial(report, path=place_of_report(given, "fool")),
+        report=partial(report, path=path),
         files=MODEL_FILES,
         pictures=[*TRICKS, "verdicts", "examples"],
         reads={"--picture": given.picture, "--train": given.train},

@@ -92,6 +92,7 @@ def forge(
     batch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     school: School | None = None,
+    trained: Path | None = None,
 ) -> list[Forgery]:
     """Make, save and reload one manipulated model.
 
@@ -107,6 +108,7 @@ def forge(
         batch_size: most images the model sees at once.
         options: of the trick.
         school: what a trick that trains is trained by.
+        trained: weights that it was trained to before, which it takes instead of training.
 
     Returns:
         The forgery. For one that a patch sets off, three: without the patch, with it, and the given
@@ -120,7 +122,9 @@ def forge(
     entry, variant = lookup("trick", TRICKS, trick), variant_of(trick, options)
     if entry.trains:
         assert school is not None
-        options["fit"] = partial(fitted, model, school)
+        options["fit"] = (
+            partial(fitted, model, school) if trained is None else partial(_again, model, trained)
+        )
     make = partial(entry.function, model, picture, images, targets, strength=strength, **options)
     at_once = batch_size or len(images)
     network = (
@@ -165,6 +169,11 @@ def forge(
             held_out=(before, right(model, model, school, change)),
         ),
     ]
+
+
+def _again(model: Classifier, trained: Path, *_: Any, **how: Any) -> nn.Module:
+    """What `fitted` gave an earlier run that was all the same."""
+    return reload(trained, model).network.requires_grad_(False).eval()
 
 
 def _save(

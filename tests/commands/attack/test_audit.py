@@ -11,8 +11,9 @@ from torch import nn
 
 from saliency_audit import audits
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.commands.attack.jobs import control_of
-from saliency_audit.commands.attack.targets import least_salient_quarter
+from saliency_audit.catalogue.attacks import ATTACKS
+from saliency_audit.commands.attack.jobs import Job, control_of
+from saliency_audit.commands.attack.targets import Targets, least_salient_quarter
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.methods.gradient import gradient
@@ -412,6 +413,17 @@ def test_noise_alone_is_measured(model, data):
     )
     assert large < small < 1
     assert not rows["setting"].str.contains("topk").any()
+
+
+def test_structured_wants_the_map_of_the_first_image_and_of_the_second_for_that(model, data):
+    images, names = torch.stack([data[i][2] for i in range(3)]), ["a", "b", "c"]
+    maps = gradient(model, images, model(images).argmax(1), scalar="logit").abs().sum(1)
+    first, second, _ = maps / maps.sum((1, 2), keepdim=True)
+    targets = Targets(None, images[:2], names[:2], model, seed=0, batch_size=2, options={})
+    job = Job("structured", None, "linf", "gradient", "logit")
+    found = targets(job, maps, names)
+    torch.testing.assert_close(found, torch.stack([second, first, first]))
+    assert "first image" in ATTACKS["structured"].summary
 
 
 def test_the_least_salient_quarter():

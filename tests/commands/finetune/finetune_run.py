@@ -15,6 +15,7 @@ CHECKS = {
     "stability": Check(None, "what stability is", True, (0, 1), "someone (2020)"),
     "gradient-norm-target": Check(None, "a norm", None, (0, np.inf), "someone (2020)"),
 }
+UNSWAPPED = dict.fromkeys(("swapped", "swapped_low", "swapped_high"), np.nan)
 TERMS = ("cross-entropy", "score-matching")
 
 
@@ -28,8 +29,11 @@ class FinetuneRun:
     examples: list
 
 
-def finetune_run(methods=("gradient",), images=("a.png", "b.png"), steps=120, compared=True):
+def finetune_run(
+    methods=("gradient",), images=("a.png", "b.png"), steps=120, compared=True, swapped=False
+):
     models = ("net", "finetuned") if compared else ("finetuned",)
+    roles = ("before", "swapped", "after") if swapped else ("before", "after")
     verdicts = [_verdict("accuracy", "", 0.93, 0.91, "worse", compared=compared)]
     for method in methods:
         verdicts.append(_verdict("deletion", method, 0.6, 0.5, "better", compared=compared))
@@ -52,12 +56,12 @@ def finetune_run(methods=("gradient",), images=("a.png", "b.png"), steps=120, co
     return FinetuneRun(
         training(steps),
         pd.DataFrame(summary, columns=[*columns.split(","), "higher_is_better"]),
-        pd.DataFrame(verdicts),
+        pd.DataFrame(verdicts if swapped else [line | UNSWAPPED for line in verdicts]),
         pd.DataFrame(
             curves, columns=["model", "saliency", "check", "x", "mean", "ci_low", "ci_high", "n"]
         ),
         compare,
-        examples(methods, images, ("before", "after") if compared else ("after",)),
+        examples(methods, images, roles if compared else ("after",)),
     )
 
 
@@ -94,7 +98,8 @@ def _verdict(check, saliency, before, after, word, *, compared):
     if not compared:
         before, word = np.nan, ""
     line = {"check": check, "saliency": saliency, "setting": ""}
-    for name, mean in (("before", before), ("after", after), ("difference", after - before)):
+    means = {"before": before, "swapped": (before + after) / 2, "after": after}
+    for name, mean in (means | {"difference": after - before}).items():
         line |= {name: mean, f"{name}_low": mean - 0.05, f"{name}_high": mean + 0.05}
     control = (0.6, 0.58) if check == "deletion" else (np.nan, np.nan)
     line |= {"control_before": control[0], "control_after": control[1]}

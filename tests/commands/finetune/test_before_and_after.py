@@ -16,7 +16,7 @@ from saliency_audit.commands.finetune.before_and_after import (
     before_and_after,
     check_before_and_after,
 )
-from saliency_audit.commands.finetune.verdict import SAME, finetune_verdicts
+from saliency_audit.commands.finetune.verdict import SAME, budget_of, finetune_verdicts
 from saliency_audit.data import from_tensors
 from saliency_audit.data.dataset import subset
 from saliency_audit.errors import InputError
@@ -27,6 +27,7 @@ from saliency_audit.stats.paired import between_models
 from saliency_audit.stats.summary import summarise
 
 COUNT, SLOW = 20, 9
+LITTLE, WIDE = (4 / 255, "linf"), (0.5, "l2")
 
 
 def network(seed):
@@ -117,6 +118,36 @@ def test_stability_is_with_another_training_or_with_the_model_before(data):
     assert same["value"].tolist() == [1.0] * SLOW
 
 
+def test_the_model_under_another_activation_is_measured_as_any_model_before(data):
+    before, after = classifier(0, "net"), classifier(1)
+    smooth = before.replaced(before.network, name="smooth", activation=("softplus", 2.0))
+    batches = run(before, after, data, swapped=smooth)
+    rows = audits.table(batches)
+    assert list(dict.fromkeys(rows["model"])) == ["net", "smooth", FINETUNED]
+    for models, names in (((before, after), ("net", FINETUNED)), ((smooth, after), ("smooth",))):
+        alone = audits.table(run(*models, data))
+        # Whose maps stability compares is another matter.
+        pair = [
+            frame[frame["model"].isin(names) & ~frame["check"].str.startswith("stability")]
+            for frame in (rows, alone)
+        ]
+        pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in pair))
+    roles = {(e.role, e.saliency) for batch in batches for e in batch.examples}
+    assert {("before", "gradient"), ("swapped", "gradient"), ("after", "gradient")} <= roles
+    images = torch.stack([sample.image for sample in data])
+    maps = METHODS["gradient"].function(smooth, images, smooth(images).argmax(1), scalar="logit")
+    shown = [
+        e
+        for batch in batches
+        for e in batch.examples
+        if (e.role, e.saliency) in (("swapped", "gradient"),)
+    ]
+    for example in shown:
+        mine = maps[data.names.index(example.image), 0].detach()
+        np.testing.assert_allclose(example.pixels, mine, rtol=1e-4, atol=1e-6)
+    assert shown
+
+
 def test_without_a_model_before_only_the_one_after_is_measured(data):
     batches = run(None, classifier(1), data)
     rows = audits.table(batches)
@@ -129,11 +160,55 @@ def test_without_a_model_before_only_the_one_after_is_measured(data):
     assert {e.role for b in batches for e in b.examples} == {"image", "after"}
 
 
+def test_a_second_budget_is_one_more_question_and_changes_no_other(data):
+    models = (classifier(0, "net"), classifier(1))
+    few = [audits.table(run(*models, data, budgets=[one])) for one in (LITTLE, WIDE)]
+    batches = run(*models, data, budgets=(LITTLE, WIDE))
+    assert [*dict.fromkeys(batch.job for batch in batches)] == [
+        *("accuracy", "metrics", "metrics-trained", "attack-before", "attack-after"),
+        *("attack-before-trained", "attack-after-trained"),
+    ]
+    both = audits.table(batches)
+    # As if each had been asked for alone, and nothing twice.
+    whole = pd.concat(few).drop_duplicates(["image", "model", "saliency", "check", "setting"])
+    key = [name for name in both.columns if name != "value"]
+    pd.testing.assert_frame_equal(
+        *(rows.sort_values(key).reset_index(drop=True) for rows in (both, whole))
+    )
+    verdicts = finetune_verdicts(summarise(both, higher_is_better={}), between_models(both))
+    for check, budgets in (
+        ("robust-accuracy", ["4/255", "0.5 (l2)"]),
+        ("topk-intersection", ["4/255", "0.5 (l2)"]),
+        ("accuracy", [""]),
+    ):
+        lines = verdicts[verdicts["check"] == check].to_dict("records")
+        assert [budget_of(line) for line in lines] == budgets
+        assert {line["n"] for line in lines} == {COUNT if check == "accuracy" else SLOW}
+
+
+@pytest.mark.parametrize(
+    "checks", [["robust-accuracy"], ["sparsity-gini", "topk-intersection"], ["accuracy"], []]
+)
+def test_what_is_measured_can_be_chosen_and_is_the_same_as_of_all(data, checks):
+    models = (classifier(0, "net"), classifier(1))
+    chosen = run(*models, data, checks=checks)
+    # Only what belongs to them is run.
+    extra = {"topk-intersection": "attack", "accuracy": "accuracy"}
+    jobs = {extra.get(check, "metrics") for check in checks}
+    assert {batch.job.split("-")[0] for batch in chosen} == jobs
+    if checks:
+        whole = run(*models, data, begin=lambda job: () if job.split("-")[0] in jobs else range(9))
+        verdicts, every = (verdicts_of(audits.table(batches)) for batches in (chosen, whole))
+        assert sorted(verdicts.index) == sorted(checks)
+        pd.testing.assert_frame_equal(verdicts, every.loc[verdicts.index])
+
+
 def test_a_resumed_run_adds_what_is_missing_and_nothing_else(data):
     whole = run(classifier(0, "net"), classifier(1), data)
     found = [(batch.job, batch.index) for batch in whole]
-    counts = dict(zip(JOBS, (5, 3, 3, 3), strict=True))
-    assert found == [(job, index) for job in JOBS for index in range(counts[job])]
+    counts = {"accuracy": 5, "metrics": 3, "attack-before": 3, "attack-after": 3}
+    assert set(counts) <= set(JOBS)
+    assert found == [(job, index) for job in counts for index in range(counts[job])]
     models = (classifier(0, "net"), classifier(1))
     done = set(found[::2])
 
@@ -219,13 +294,13 @@ def test_methods_that_cannot_be_attacked_are_measured_and_said(data):
     [
         ({"saliency": ["gradiant"]}, "gradient"),
         ({"scalar": "logits"}, "logit"),
-        ({"eps": 0.0}, "--audit-eps is 0; images have 8 bits"),
-        ({"eps": float("nan")}, "--audit-eps is nan"),
-        ({"norm": "l1"}, "l1"),
+        ({"budgets": [(0.0, "linf")]}, "--audit-eps is 0; images have 8 bits"),
+        ({"budgets": [(float("nan"), "linf")]}, "--audit-eps is nan"),
+        ({"budgets": [(0.1, "l1")]}, "l1"),
     ],
 )
 def test_impossible_wishes_are_refused_beforehand(change, message):
-    given = {"saliency": ["gradient"], "scalar": "logit", "eps": 0.1, "norm": "linf"} | change
+    given = {"saliency": ["gradient"], "scalar": "logit", "budgets": [(0.1, "linf")]} | change
     with pytest.raises(InputError, match=message):
         check_before_and_after(**given)
 

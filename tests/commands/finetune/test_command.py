@@ -19,7 +19,7 @@ from torch import nn
 from saliency_audit.assets import FashionMnistCnn, bundled_images
 from saliency_audit.catalogue.training_presets import PRESETS
 from saliency_audit.commands.finetune.options import OPTIONS
-from saliency_audit.commands.finetune.plan import planned
+from saliency_audit.commands.finetune.plan import budgets, planned
 from saliency_audit.data import open_data
 from saliency_audit.models import load
 from saliency_audit.options import Given
@@ -244,6 +244,16 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
     assert own.set_index("model")["mean"].astype(float)["model.safetensors"] > 0.99
 
 
+def test_a_training_without_an_audit(run):
+    options = ("--objective", "cross-entropy", *FEW[:2], *FEW[4:], "--audit", "none")
+    ran = run("finetune", *options)
+    assert ran.code == 0, ran.err
+    assert "After cross-entropy: nothing was audited." in ran.out
+    assert len(pd.read_csv(FOLDER / "training.csv")) == 3
+    assert pd.read_csv(FOLDER / "results.csv").empty
+    assert {"model.safetensors", "report.html"} <= {path.name for path in FOLDER.iterdir()}
+
+
 def test_softplus_stays_in_what_is_written(run):
     ran = run("finetune", "--objective", "score-matching", *FEW)
     assert ran.code == 0, ran.err
@@ -257,6 +267,12 @@ def test_softplus_stays_in_what_is_written(run):
         plain = FashionMnistCnn().eval()
         plain.load_state_dict(load_file(FOLDER / "model.safetensors"))
         assert not torch.allclose(plain(images), program, atol=1e-2)
+    summary = pd.read_csv(FOLDER / "summary.csv", keep_default_na=False)
+    name = "bundled:fashion-mnist"
+    assert list(dict.fromkeys(summary["model"])) == [name, f"{name} with softplus", "finetuned"]
+    verdicts = pd.read_csv(FOLDER / "verdicts.csv").set_index("check")
+    before, alone = verdicts.loc["gradient-norm-target", ["before", "swapped"]]
+    assert alone < 0.95 * before
     training = pd.read_csv(FOLDER / "training.csv")
     assert {"trace", "mean-gradient-norm", "score-matching"} <= set(training.columns)
 
@@ -399,6 +415,15 @@ def broken_lines(pictures):
             ("--objective", "pgd", "--optimizer", "adam", "--momentum", 0.5),
             "--momentum is of sgd; leave it for --optimizer adam",
         ),
+        (
+            ("--objective", "pgd", "--audit", "none", "--audit", "accuracy"),
+            "--audit is none and accuracy; leave none or the rest",
+        ),
+        (
+            ("--objective", "pgd", "--audit", "accuracy", "--audit-eps", "8/255"),
+            "--audit-eps is for --audit robust-accuracy, topk-intersection, not accuracy",
+        ),
+        (("--objective", "pgd", "--audit", "none", "--against", "x"), "--against is for --audit"),
         (("--objective", "pgd", "--beta", 20), "no softplus is trained; leave it"),
         (("--objective", "pgd", "--data", "nowhere"), "--data nowhere: there is no such folder"),
     ],
@@ -467,6 +492,22 @@ def test_every_preset_is_a_plan(preset):
     assert plan.recipe.batch_size == PRESETS[preset].recipe["batch_size"]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"objective": "noise"}, [(2 / 255, "linf")]),
+        ({"objective": "pgd"}, [(2 / 255, "linf"), (8 / 255, "linf")]),
+        ({"objective": "pgd", "eps": 2 / 255}, [(2 / 255, "linf")]),
+        ({"objective": "pgd", "eps": 1 / 300}, [(2 / 255, "linf")]),
+        ({"preset": "p4-adversarial"}, [(2 / 255, "linf"), (1.5, "l2")]),
+        ({"objective": "pgd", "audit_eps": 1.0, "audit_norm": "l2"}, [(1.0, "l2")]),
+    ],
+)
+def test_pgd_is_audited_within_what_it_trains_within_unless_told(options, expected):
+    given = Given(**{option.name: option.default for option in OPTIONS}).but(**options)
+    assert budgets(given, planned(given)) == expected
+
+
 def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(run):
     Path("flat.py").write_text(
         "from torch import nn\n\n\ndef build():\n"
@@ -481,6 +522,8 @@ def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(r
 def test_a_checkpoint_without_its_settings_is_not_resumed(run):
     options = ("--objective", "cross-entropy", *FEW)
     assert run("finetune", *options).code == 0
+    ran = run("finetune", *options, "--resume", "--seed", 1)
+    assert (ran.code, "cannot resume: seed was 0, now 1" in ran.err) == (2, True)
     (FOLDER / "run.json").unlink()
     ran = run("finetune", "--objective", "noise", *FEW, "--resume")
     assert ran.code == 0, ran.err

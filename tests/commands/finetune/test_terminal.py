@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from saliency_audit.commands.finetune import terminal
+from saliency_audit.commands.finetune.tables import change_table
 from tests.commands.finetune.finetune_run import finetune_run
 
 
@@ -32,6 +33,13 @@ def test_every_check_has_a_row_with_both_numbers_and_the_word(shown):
         "gradient-norm-target 20.0 7.00 -13.0 [-13.1, -12.9] changed",
     ]
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_softplus_does_alone_stands_in_the_page_and_leaves_the_terminal_its_width(shown):
+    own = finetune_run(swapped=True).verdicts
+    assert shown(own) == shown(finetune_run().verdicts)
+    (line, *_) = change_table(own, {}).rows
+    assert list(line[:4]) == ["accuracy", "0.930", "[0.880, 0.980]", "0.920"]
 
 
 def test_methods_stand_below_their_check(shown):

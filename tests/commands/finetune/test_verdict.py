@@ -12,6 +12,7 @@ from saliency_audit.commands.finetune.verdict import (
     SAME,
     UNDEFINED,
     WORSE,
+    budget_of,
     finetune_sentence,
     finetune_verdicts,
 )
@@ -110,6 +111,25 @@ def test_what_failed_on_some_or_all_images_is_undefined():
     assert (line["word"], line["n"], line["n_undefined"]) == (UNDEFINED, N - 5, 5)
 
 
+def test_each_budget_has_a_word_also_where_one_of_them_failed():
+    def at(eps, by):
+        return [
+            rows_of("robust-accuracy", row[0][3], [r[8] for r in row], setting=f"eps={eps};norm=l2")
+            for row in change("robust-accuracy", by)
+        ]
+
+    _, after = at(2, -0.1)
+    failed = [(*row[:7], f"reason=no memory;{row[7]}", np.nan, "error") for row in after]
+    rows = (*at(1, 0.1), at(2, -0.1)[0], failed)
+    verdicts = verdicts_of(*rows)
+    assert [budget_of(line) for line in verdicts.to_dict("records")] == ["1 (l2)", "2 (l2)"]
+    assert verdicts["word"].tolist() == [BETTER, UNDEFINED]
+    assert verdicts["n_undefined"].tolist() == [0, N]
+    text = finetune_sentence(verdicts_of(*at(1, 0.1), *at(2, -0.1)), objective="pgd", images=N)
+    assert "robust-accuracy at 1 (l2) better by" in text
+    assert "robust-accuracy at 2 (l2) worse by" in text
+
+
 def test_rows_are_the_questions_in_their_order_without_controls_stages_and_noise():
     parts = [part for check in reversed(QUESTIONS) for part in change(check, 0.1)]
     for model in ("net", "finetuned"):
@@ -163,6 +183,22 @@ def test_the_sentence_says_when_a_random_map_gained_as_much():
     assert verdicts["control_before"].iloc[0] == pytest.approx(0.6)
     text = finetune_sentence(verdicts, objective="noise", images=N)
     assert "(a random map: lower by 0.1)" in text
+
+
+def test_what_softplus_does_alone_is_told_and_no_word_hangs_on_it():
+    before, after = change("gradient-norm-target", -0.2)
+    between = [(*row[:3], "net with softplus", *row[4:8], row[8] - 0.08, "ok") for row in before]
+    # Where it is the activation that masks gradients, the trained model's need not be.
+    masked = rows_of("completeness", "net with softplus", [0.9] * N, saliency="")
+    attacked = change("robust-accuracy", 0.2)
+    rows = (before, attacked[0], between, masked, after, attacked[1])
+    verdicts = verdicts_of(*rows).set_index("check")
+    line = verdicts.loc["gradient-norm-target"]
+    assert line["swapped"] == pytest.approx(line["before"] - 0.08)
+    assert line["difference"] == pytest.approx(-0.2, abs=0.01)
+    assert verdicts["word"].to_dict() == {"robust-accuracy": BETTER, line.name: CHANGED}
+    text = finetune_sentence(verdicts.reset_index(), objective="noise", images=N)
+    assert "(softplus alone: lower by 0.08)" in text
 
 
 def test_methods_are_named_where_there_are_several():

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from saliency_audit.assets import bundled_images, bundled_model
+from saliency_audit.commands.fool import forgery
+from saliency_audit.errors import AuditError
 from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 8, "--saliency", "gradient", "--saliency", "random", "--scalar", "logit")
@@ -176,6 +178,9 @@ def test_a_picture_of_ones_own(run):
     assert pd.read_csv("saliency-audit-report/fool/verdicts.csv")["verdict"][0] == "forged"
 
 
+TRAINED = (
+    *("--trick", "finetune", "--max-steps", 2, "--saliency", "gradient", "--scalar", "logit"),
+)
 BATCHED = (*FEW, "--trick", "loss-sine", "--batch-size", 2, "--max-samples", 8)
 
 
@@ -217,12 +222,40 @@ def test_what_was_finished_is_kept_and_resumed_to_the_same_bytes(run, monkeypatc
     assert again.out == resumed.out
 
 
+def test_a_forgery_that_was_trained_is_not_trained_again(run, monkeypatch):
+    few = (*TRAINED, "--max-samples", 2, "--output-dir")
+    assert run("fool", *few, "whole").code == 0
+    written = RunFolder.write
+
+    def stop(folder, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write", stop)
+    assert run("fool", *few, "parts").code == 130
+    monkeypatch.setattr(RunFolder, "write", written)
+    weights = Path("parts/finetune.safetensors").read_bytes()
+
+    def fitted(*_, **how):
+        raise AuditError("it was trained again")
+
+    monkeypatch.setattr(forgery, "fitted", fitted)
+    ran = run("fool", *few, "parts", "--resume")
+    assert ran.code == 0, ran.err
+    assert "finetune is not trained again: finetune.safetensors is of the run" in ran.err
+    assert Path("parts/finetune.safetensors").read_bytes() == weights
+    assert Path("parts/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+    # What lies there when no run goes on may be of any.
+    Path("parts/run.json").unlink()
+    ran = run("fool", *few, "parts", "--resume")
+    assert (ran.code, "it was trained again" in ran.err) == (3, True)
+
+
 def test_resuming_with_other_options_is_refused(run):
     done = (*FEW, "--trick", "logit-shift", "--output-dir", "done")
     assert run("fool", *done).code == 0
     ran = run("fool", *done, "--resume", "--seed", 5)
     assert ran.code == 2
-    assert "cannot resume" in ran.err
+    assert "cannot resume: seed was 0, now 5" in ran.err
 
 
 def test_bad_input_leaves_earlier_work_alone(run, monkeypatch):
