@@ -177,7 +177,7 @@ def before_and_after(
                 search=search,
                 **shared,
             ),
-            lambda row: row if row["check"] in _OF_ATTACK else None,
+            _of_attack,
             len(chosen) * len(attacked) * _COST["attack"],
         )
         for model in (models if attacked else ())
@@ -229,12 +229,20 @@ def _measured(row: Row, *, old: str, second: Classifier | None) -> Row | None:
 
     Unreadable images have a row already, beside the accuracy.
     """
-    if not row["check"] or (row["model"] == old and row["check"] in METRICS["stability"].checks):
+    stability = row["check"] in METRICS["stability"].checks
+    unreadable = not row["check"] and not row["saliency"]
+    if unreadable or (row["model"] == old and stability):
         return None
-    if row["check"] in METRICS["stability"].checks and second is not None:
+    if stability and second is not None:
         other = f"other={_plain(second.name)}"
         return row | {"setting": ";".join(filter(None, (row["setting"], other)))}
     return row
+
+
+def _of_attack(row: Row) -> Row | None:
+    """A row of the attack; the clean maps that say nothing have a row beside the metrics."""
+    lost = not row["check"] and row["setting"].startswith("attack=")
+    return row if lost or row["check"] in _OF_ATTACK else None
 
 
 def _drawn(

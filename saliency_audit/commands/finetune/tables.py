@@ -7,7 +7,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
-from saliency_audit.report.table import Cell, Column, Table, Toned, table_of, verdict
+from saliency_audit.report.table import Cell, Column, Table, Toned, beside, table_of, verdict
 from saliency_audit.report.wording import (
     images_in,
     interval_in,
@@ -40,7 +40,7 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
             Column("after", number_in("after")),
             Column("after [95 %]", interval_in("after"), extra=True),
             Column("difference [95 %]", mean_in("difference")),
-            Column("", lambda line: verdict(word := line["word"], word or "not compared")),
+            Column("", _word),
             Column("direction", direction, extra=True),
             Column("budget", lambda line: parts_of(line["setting"]).get("eps", ""), extra=True),
             Column("control\nbefore -> after", _control, extra=True),
@@ -57,6 +57,10 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
         rows += table_of(lines, shown).rows
     heads = table_of([], columns("check"))
     return Table(heads.columns, rows, extra=heads.extra)
+
+
+def _word(line: Mapping[Any, Any]) -> Cell:
+    return verdict(word := line["word"], word or "not compared"), beside(line)
 
 
 def _control(line: Mapping[Any, Any]) -> str:

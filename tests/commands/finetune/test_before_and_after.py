@@ -56,7 +56,7 @@ def run(before, after, data, **options):
 def verdicts_of(rows):
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     summary = summarise(rows, higher_is_better=better)
-    return finetune_verdicts(summary, between_models(rows)).set_index("check")
+    return finetune_verdicts(summary, between_models(rows), rows).set_index("check")
 
 
 def test_accuracy_is_of_all_images_and_the_rest_of_the_same_few(data):
