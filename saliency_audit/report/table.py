@@ -47,7 +47,7 @@ TONE_STYLES: dict[Tone, str] = {
     "strong": "bold",
 }
 """Of Rich."""
-_REASON = 28  # characters of a line of a reason
+_REASON = 22  # characters of a line of a reason
 _MARKS: dict[Tone, str] = {"bad": "❌ ", "warn": "⚠️ ", "good": "✅ "}
 
 

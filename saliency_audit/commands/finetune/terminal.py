@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def shown(verdicts: "pd.DataFrame") -> list[RenderableType]:
     """What changed, with the paired interval and the word for it."""
-    return [terminal(change_table(verdicts, {}))] if len(verdicts) else []
+    return [terminal(change_table(verdicts, {}), wrap=True)] if len(verdicts) else []
