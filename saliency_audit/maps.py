@@ -93,3 +93,20 @@ def is_defined(saliency: Tensor) -> Tensor:
     """
     flat = saliency.flatten(1)
     return flat.isfinite().all(1) & (flat.amax(1) > flat.amin(1))
+
+
+def faults(saliency: Tensor) -> list[str]:
+    """Why each map says nothing: "NaN", "zero" or "constant"; empty where `is_defined`.
+
+    Args:
+        saliency: ``(n, ...)``.
+
+    >>> faults(torch.tensor([[0.0, 1.0], [2.0, 2.0], [torch.inf, 1.0], [0.0, 0.0]]))
+    ['', 'constant', 'NaN', 'zero']
+    """
+    flat = saliency.flatten(1)
+    finite, zero = flat.isfinite().all(1).tolist(), flat.eq(0).all(1).tolist()
+    return [
+        "" if defined else "zero" if nothing else "constant" if known else "NaN"
+        for defined, known, nothing in zip(is_defined(saliency).tolist(), finite, zero, strict=True)
+    ]

@@ -41,6 +41,7 @@ def explain(
     batch_size: int | None,
     options: Mapping[str, Any],
     methods: Mapping[str, SaliencyMethod] = METHODS,
+    refused: dict[str, str] | None = None,
 ) -> Tensor:
     """A map by its method's name, with those of ``options`` that the method has.
 
@@ -55,6 +56,7 @@ def explain(
         batch_size: most images the model sees at once.
         options: of all methods.
         methods: by name; one with a parameter ``names`` is given those of the images.
+        refused: takes why the method refuses single images, by name.
 
     Returns:
         ``(n, c, h, w)`` or ``(n, 1, h, w)``, detached; NaN for images that the method refuses.
@@ -92,8 +94,10 @@ def explain(
         one = slice(i, i + 1)
         try:
             parts.append(compute(images[one], targets[one], names[one]))
-        except UnsupportedError:
+        except UnsupportedError as error:
             parts.append(None)
+            if refused is not None:
+                refused[names[i]] = f"failed: {error}"
     made = next((part for part in parts if part is not None), None)
     if made is None:
         raise refusal
@@ -222,23 +226,32 @@ class Maps:
         )
         self._name = ""
         self._known: dict[tuple[Classifier, str], Tensor] = {}
+        self._refused: dict[tuple[Classifier, str], dict[str, str]] = {}
 
     def __call__(self, model: Classifier, name: str, scalar: str) -> Tensor:
         """The map ``(n, c, h, w)`` or ``(n, 1, h, w)``."""
         if name != self._name:
             self._name = name
             self._known.clear()
+            self._refused.clear()
         if (model, scalar) in self._known:
             return self._known[model, scalar]
         parity = self._methods[name].parity
         opposite = self._known.get((model, OPPOSITE.get(scalar, "")))
         if parity and opposite is not None:
+            self._refused[model, scalar] = self._refused[model, OPPOSITE[scalar]]
             return parity * opposite
+        refused = self._refused[model, scalar] = {}
 
         def compute(batch_size: int) -> Tensor:
             self.batch_size = batch_size
-            return self._explain(name, model, scalar=scalar, batch_size=batch_size)
+            refused.clear()
+            return self._explain(name, model, scalar=scalar, batch_size=batch_size, refused=refused)
 
         result = halve_on_oom(compute, self.batch_size, tell=self._tell)
         self._known[model, scalar] = result
         return result
+
+    def refused(self, model: Classifier, scalar: str) -> Mapping[str, str]:
+        """Why the method that was asked last refused single images, by name of the image."""
+        return self._refused.get((model, scalar), {})

@@ -1,10 +1,12 @@
 """From tensors to tidy rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from saliency_audit.data import ImageBatch
+from saliency_audit.maps import faults
 from saliency_audit.types import Example, Row
 
 
@@ -50,6 +52,57 @@ class Subject:
                 strict=True,
             )
         ]
+
+    def without_map(
+        self,
+        maps: Tensor,
+        *,
+        saliency: str,
+        scalar: str,
+        setting: str = "",
+        refused: Mapping[str, str] | None = None,
+    ) -> list[Row]:
+        """A row with the reason, and without a check, for each image whose map says nothing.
+
+        Args:
+            maps: ``(n, ...)``.
+            saliency: that made them.
+            scalar: explained.
+            setting: of the trick or attack they were made under.
+            refused: why there is no map, by image, where that is known.
+        """
+        refused, before = refused or {}, f"{setting};" if setting else ""
+        return [
+            {
+                "image": name,
+                "label": label if label >= 0 else None,
+                "target": target if target >= 0 else None,
+                "model": self.model,
+                "saliency": saliency,
+                "scalar": scalar,
+                "check": "",
+                "setting": f"{before}reason={one_reason(refused.get(name, fault))}",
+                "value": None,
+                "status": "error" if name in refused else "undefined",
+            }
+            for name, label, target, fault in zip(
+                self.names,
+                self.labels.tolist(),
+                self.targets.tolist(),
+                faults(maps),
+                strict=True,
+            )
+            if fault
+        ]
+
+
+def one_reason(text: str) -> str:
+    r"""A reason in one line that is fit for a setting.
+
+    >>> one_reason("no layer;\n  give one")
+    'no layer, give one'
+    """
+    return " ".join(text.split())[:200].replace(";", ",")
 
 
 def failure_rows(batch: ImageBatch, model: str) -> list[Row]:

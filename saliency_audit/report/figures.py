@@ -182,7 +182,7 @@ def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footn
 
 
 def _panel(axes: Axes, cell: Tile | None) -> None:
-    """Pixels, or grey with the word "undefined"; pixels fewer than the page's are squares."""
+    """Pixels, or grey with the word "undefined" and why; pixels fewer than the page's: squares."""
     axes.set(xticks=[], yticks=[])
     axes.set_box_aspect(1)
     for spine in axes.spines.values():
@@ -192,7 +192,9 @@ def _panel(axes: Axes, cell: Tile | None) -> None:
     axes.set_xlabel(shorten(cell.caption, 24), size=SMALL, color=INK, labelpad=2)
     if (pixels := colours(cell)) is None:
         axes.set_facecolor(FILLS["none"])
-        axes.text(0.5, 0.5, "undefined", ha="center", va="center", size=BODY, color=INK)
+        known = np.isfinite(cell.pixels).all()
+        why = "NaN" if not known else "constant" if np.any(cell.pixels) else "zero"
+        axes.text(0.5, 0.5, f"undefined\n({why})", ha="center", va="center", size=BODY, color=INK)
         return
     coarse = max(pixels.shape[:2]) < _SIDE * DPI
     axes.imshow(pixels, interpolation="nearest" if coarse else "antialiased", aspect="equal")

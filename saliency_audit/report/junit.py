@@ -75,7 +75,8 @@ def write_junit(
 
 
 def _result(status: str, effect: str, message: str) -> Skipped | Error | Failure:
-    kind = Skipped if effect == "warn" else Error if status == "error" else Failure
+    failed = status == "undefined" and message.startswith("failed")
+    kind = Skipped if effect == "warn" else Error if failed else Failure
     result = kind(message, status)
     result.text = f"{status}: {message}"
     return result

@@ -4,6 +4,7 @@ A page shows it in `html`, a picture in `figures`.
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,7 +35,6 @@ TONES: dict[str, Tone] = {
     "inconclusive": "warn",
     "passed": "good",
     "not run": "none",
-    "error": "none",
 }
 """Of every verdict of every command."""
 
@@ -47,6 +47,7 @@ TONE_STYLES: dict[Tone, str] = {
     "strong": "bold",
 }
 """Of Rich."""
+_REASON = 22  # characters of a line of a reason
 _MARKS: dict[Tone, str] = {"bad": "❌ ", "warn": "⚠️ ", "good": "✅ "}
 
 
@@ -78,6 +79,27 @@ def verdict(word: str, text: str | None = None) -> Toned:
 
 Cell = str | Toned | Sequence[str | Toned]
 """Text, or pieces of it."""
+
+
+def beside(line: Mapping[Any, Any]) -> str:
+    r"""What stands below a verdict: why there is none, or of how many images its numbers are.
+
+    Args:
+        line: a row of verdicts, with ``reason``, ``n`` and ``n_undefined`` where it has them.
+
+    >>> beside({"reason": "zero on 3 of 8", "n": 5, "n_undefined": 3})
+    '\n(zero on 3 of 8)'
+    >>> beside({"reason": "", "n": 95, "n_undefined": 5}), beside({"reason": "", "n": 8})
+    ('\n(95 of 100 images)', '')
+    """
+    n, missing = line.get("n", 0), line.get("n_undefined", 0)
+    reason = flat(str(line.get("reason") or ""))
+    if not reason and not missing:
+        return ""
+    text = f"({reason})" if reason else f"({n} of {n + missing} images)"
+    return "\n" + "\n".join(textwrap.wrap(text, _REASON, max_lines=4, placeholder=" …)"))
+
+
 RULE: Sequence[Cell] = ()
 """A row that is a line between others."""
 
@@ -246,7 +268,10 @@ def markdown(table: Table) -> str:
     """
     rows = [
         [
-            "".join(_MARKS.get(tone, "") + escaped(text) for text, tone in pieces(cell))
+            "".join(
+                " " * text.startswith("\n") + _MARKS.get(tone, "") + escaped(text)
+                for text, tone in pieces(cell)
+            )
             for cell in row
         ]
         for row in table.rows

@@ -272,6 +272,7 @@ def attack(
                         rows += made.rows_of_job(job)
                 rows += made.rows_of_controls(work)
                 rows += made.rows_of_worst_case()
+                rows += made.without_map
                 batch_size = made.batch_size
                 examples = made.examples(worst_so_far(seen, made.similar))
             yield Batch(batch.index, rows, examples)

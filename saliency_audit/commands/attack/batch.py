@@ -187,6 +187,7 @@ class AttackedBatch:
     Attributes:
         batch_size: as given, or what was found to fit into memory.
         similar: of each attack on maps how alike the attacked method's maps still are, ``(n,)``.
+        without_map: rows of the images that have no clean map of a method, with the reason.
     """
 
     def __init__(self, run: Run, batch: ImageBatch, *, batch_size: int) -> None:
@@ -202,6 +203,7 @@ class AttackedBatch:
         self.subject = Subject(batch.names, batch.labels, targets, run.model.name)
         self.targets = targets.clamp_min(0)
         self.similar: dict[Job, Tensor] = {}
+        self.without_map: list[Row] = []
         self._attacked: dict[Job, Tensor] = {}
         self._wanted: dict[Job, Tensor] = {}
         self._drawn: dict[Job, tuple[Tensor, Tensor]] = {}
@@ -349,7 +351,9 @@ class AttackedBatch:
                     setting=f"{job.setting};step={step}",
                     scalar=job.scalar,
                 )
-        for pair, (measured, after) in self._measure(attacked, run.scalars_of(job)).items():
+        for pair, (measured, after) in self._measure(
+            attacked, run.scalars_of(job), rows=rows, setting=job.setting
+        ).items():
             if goal and pair == run.attacked(job):
                 if job in self._wanted:
                     measured |= self._toward(job, after)
@@ -478,17 +482,27 @@ class AttackedBatch:
     def _toward(self, job: Job, saliency: Tensor) -> Values:
         return target_values(saliency, self._wanted[job], region=job.wants == "region")
 
-    def _measure(self, images: Tensor, scalars: Sequence[str]) -> dict[Pair, tuple[Values, Tensor]]:
-        """Every measured map of some images against the clean ones."""
+    def _measure(
+        self,
+        images: Tensor,
+        scalars: Sequence[str],
+        *,
+        rows: list[Row] | None = None,
+        setting: str = "",
+    ) -> dict[Pair, tuple[Values, Tensor]]:
+        """Every measured map of some images against the clean ones; ``rows`` what has none."""
         run = self.run
         found: dict[Pair, tuple[Values, Tensor]] = {}
         map_of = self._maps(images)
         for pair in run.pairs(scalars):
             before = self._map_before(pair)
+            problem = ""
             try:
                 after = map_of(run.model, *pair)
-            except UnsupportedError:
-                after = torch.full_like(before, torch.nan)
+            except UnsupportedError as error:
+                problem, after = str(error), torch.full_like(before, torch.nan)
+            if rows is not None:
+                rows += self._without_map(pair, after, map_of, setting=setting, problem=problem)
             values = map_values(after, before, k=run.k, seed=run.seed)
             values |= self._retrieval(images, after, before, pair=pair)
             found[pair] = (values, after)
@@ -498,8 +512,9 @@ class AttackedBatch:
 
     def _map_before(self, pair: Pair) -> Tensor:
         if pair not in self._before:
+            map_of, problem = self._maps(self.images), ""
             try:
-                maps = self._maps(self.images)(self.run.model, *pair)
+                maps = map_of(self.run.model, *pair)
                 self._before[pair] = maps
                 if not self.index:
                     name, scalar = pair
@@ -516,8 +531,25 @@ class AttackedBatch:
                     )
             except UnsupportedError as error:
                 self.run.tell(f"{pair[0]} is undefined on {self.names[0]} and others: {error}")
+                problem = str(error)
                 self._before[pair] = torch.full_like(self.images[:, :1], torch.nan)
+            self.without_map += self._without_map(pair, self._before[pair], map_of, problem=problem)
         return self._before[pair]
+
+    def _without_map(
+        self, pair: Pair, maps: Tensor, map_of: Maps, *, setting: str = "", problem: str = ""
+    ) -> list[Row]:
+        """Why images have no map."""
+        name, scalar = pair
+        return self.subject.without_map(
+            maps,
+            saliency=name,
+            scalar="" if self.run.methods[name].control else scalar,
+            setting=setting,
+            refused=dict.fromkeys(self.names, f"failed: {problem}")
+            if problem
+            else map_of.refused(self.run.model, scalar),
+        )
 
     def _maps(self, images: Tensor) -> Maps:
         return Maps(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.attacks import EVOLUTION
 from saliency_audit.commands.attack.jobs import STAND_IN
-from saliency_audit.report.table import RULE, Cell, Column, Table, Toned, table_of, verdict
+from saliency_audit.report.table import RULE, Cell, Column, Table, Toned, beside, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
     described,
@@ -106,7 +106,7 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
         ]
         * aimed,
         Column("found", lambda line: share(line["success"]) if is_number(line["success"]) else ""),
-        Column("verdict", lambda line: verdict(str(line["verdict"]))),
+        Column("verdict", lambda line: (verdict(str(line["verdict"])), beside(line))),
         Column("images", images_in, extra=True),
     ]
     rows: list[Sequence[Cell]] = []
@@ -162,9 +162,6 @@ def told(verdicts: pd.DataFrame) -> list[str]:
         lines.append("by evolution: a search that follows no gradient, of maps and logits alone")
     if "evolution" in verdicts and verdicts["evolution"].notna().any():
         lines.append("evolution: kept under a search of the same budget that follows no gradient")
-    if "reason" in verdicts:
-        for why, own in verdicts[verdicts["reason"] != ""].groupby("reason", sort=False):
-            lines.append(f"undefined ({', '.join(dict.fromkeys(own['saliency']))}): {why}")
     return lines
 
 

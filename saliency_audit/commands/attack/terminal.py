@@ -15,7 +15,7 @@ def shown(verdicts: "pd.DataFrame", predictions: "pd.DataFrame") -> list[Rendera
     """How many of its salient pixels each map keeps, and how near it is to the attack's aim."""
     lines: list[RenderableType] = [*told(verdicts)]
     if len(verdicts):
-        lines.append(terminal(verdict_table(verdicts)))
+        lines.append(terminal(verdict_table(verdicts), wrap=True))
     if len(predictions):
         lines.append("changed: share of images whose predicted class is another one [95 %]")
         lines.append(terminal(prediction_table(predictions)))

@@ -1,7 +1,6 @@
 """One word for each attack, method and scalar, with a definition."""
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,9 @@ from saliency_audit.commands.attack.jobs import STAND_IN, WORST_CASE, control_of
 from saliency_audit.commands.attack.masked import MASKED, incomplete, moved_further
 from saliency_audit.commands.attack.tables import by_evolution, several_scalars
 from saliency_audit.setting import parts_of
-from saliency_audit.stats.undefined import why_undefined
+from saliency_audit.stats.undefined import UNDEFINED, Line, causes, counted, undefined
 
-FRAGILE, SHIFTED, STEADY, UNDEFINED = "fragile", "shifted", "steady", "undefined"
+FRAGILE, SHIFTED, STEADY = "fragile", "shifted", "steady"
 
 ATTACK_WORDS = {
     FRAGILE: "the attacked map shares fewer salient pixels with the clean one than under noise of "
@@ -23,12 +22,12 @@ ATTACK_WORDS = {
     "centre of mass or towards what was wanted, but not that far",
     STEADY: "not shown to move further than under noise of the same size: the intervals overlap, "
     "which on few images says little",
-    UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
-    "or NaN on more than 5 % of them; a budget of 0; an attack that leaves some images without a "
-    "map and moves the others no further than noise; or maps that move no further than that and "
-    "have no derivative that an attack could follow, or whose gradients are masked: they do not "
-    "add up to the output (completeness over one half), or evolution, which follows no gradient, "
-    "moves the map further",
+    UNDEFINED: "no verdict, and in brackets why: more than 5 % of the images have no value (their "
+    "map is zero, constant or NaN, they have no label, or the method failed), fewer than 8 have "
+    "one, the budget is 0, an attack leaves some images without a map and moves the others no "
+    "further than noise, or maps move no further than that and have no derivative that an attack "
+    "could follow, or gradients are masked: they do not add up to the output (completeness over "
+    "one half), or evolution, which follows no gradient, moves the map further",
 }
 
 SIMILARITY = "topk-intersection"
@@ -81,8 +80,6 @@ PREDICTION_COLUMNS = (
     "reason",
 )
 
-Line = Mapping[Hashable, Any]
-
 
 def attack_controls(results: pd.DataFrame) -> dict[tuple[str, str], str]:
     """By check and setting, the setting of the noise beside which it stands.
@@ -124,7 +121,7 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
         method's own map, control the same under noise; aim is what ``AIMS`` says, where the
         attack has one; distances are L2, in pixel units and in the network's own; evolution is
         the similarity that it leaves, where it checks another search; reason says why a word is
-        undefined that would be steady.
+        undefined.
     """
     lines = _by_key(summary)
     distances = _distances(results)
@@ -132,6 +129,7 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     # Maps that nothing could follow are not steady for that.
     followed = stand_ins.empty or bool((stand_ins["n"] > 0).any())
     masked = incomplete(summary)
+    missing = causes(results)
     rows = []
     for (check, setting, saliency, scalar), line in lines.items():
         parts = parts_of(setting)
@@ -148,13 +146,13 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
         success = lines.get(("attack-success", setting, "", scalar))
         crossed = f"{setting};search={EVOLUTION}" if search == GRADIENT else ""
         beside = lines.get((check, crossed, saliency, scalar))
-        word = _worst(
-            [_verdict(line, noise)] + ([_by_aim(reached, by_noise)] if reached and by_noise else [])
+        lost = list(missing(line).values())
+        word, why = _worst(
+            [_verdict(line, noise, lost)]
+            + ([_by_aim(reached, by_noise, lost)] if reached and by_noise else [])
         )
-        why = ""
         if word == STEADY and search == GRADIENT:
-            why = "" if followed else "maps have no derivative to follow"
-            why = why or masked
+            why = masked if followed else "maps have no derivative to follow"
             measure = aim or check
             if not why and beside:
                 own = results[
@@ -194,12 +192,12 @@ def attack_verdicts(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     key = ["eps", "saliency", "scalar"]
     for i in verdicts.index[verdicts["attack"] == WORST_CASE]:
         same = (verdicts[key] == verdicts.loc[i, key]).all(axis=1)
-        verdicts.loc[i, "verdict"] = word = _worst(verdicts.loc[same, "verdict"])
-        reasons = [why for why in verdicts.loc[same, "reason"] if why]
+        of_attacks = list(zip(*(verdicts.loc[same, n] for n in ("verdict", "reason")), strict=True))
+        word, reason = _worst(of_attacks)
+        reasons = [why for _, why in of_attacks if why]
         if word == STEADY and reasons:
-            verdicts.loc[i, ["verdict", "reason"]] = UNDEFINED, reasons[0]
-        elif word != UNDEFINED:
-            verdicts.loc[i, "reason"] = ""
+            word, reason = UNDEFINED, reasons[0]
+        verdicts.loc[i, ["verdict", "reason"]] = word, reason
     return verdicts
 
 
@@ -259,10 +257,15 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
                 if several:
                     maps = maps.where(own["scalar"] == "", maps + " of " + own["scalar"])
                 methods = ", ".join(dict.fromkeys(maps[own["verdict"] == word]))
+                if word == UNDEFINED:
+                    methods = "; ".join(
+                        f"{', '.join(dict.fromkeys(same))}: {why}"
+                        for why, same in maps[own["verdict"] == word].groupby(
+                            own["reason"], sort=False
+                        )
+                    )
                 named.append(f"{count[word]} {word} ({methods})")
         parts.append(f"{attack} {allowed}: {'; '.join(named)}.")
-        for why, masked in own[own["reason"] != ""].groupby("reason", sort=False):
-            parts.append(f"{', '.join(dict.fromkeys(masked['saliency']))}: {why}.")
     if len(verdicts):
         parts.insert(0, f"On {images} images, with every predicted class unchanged:")
     for line in predictions.to_dict("records"):
@@ -297,7 +300,7 @@ def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, floa
     return found
 
 
-def _by_aim(reached: Line, by_noise: Line) -> str:
+def _by_aim(reached: Line, by_noise: Line, why: Sequence[str]) -> tuple[str, str]:
     """The verdict by what the attack wants.
 
     Of a correlation or a share less than half of the distance to 1 must be left. The way of the
@@ -308,22 +311,28 @@ def _by_aim(reached: Line, by_noise: Line) -> str:
         {**line, **{name: 1 - line[other] for name, other in ends.items()}}
         for line in (reached, by_noise)
     )
-    word = _verdict(left, beside)
-    return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word
+    word, reason = _verdict(left, beside, why)
+    return SHIFTED if word == FRAGILE and reached["check"] == "mass-center-shift" else word, reason
 
 
-def _worst(words: Iterable[str]) -> str:
+def _worst(found: Iterable[tuple[str, str]]) -> tuple[str, str]:
     """The worst of several verdicts on the same maps; undefined only if all are."""
-    return min(words, key=(FRAGILE, SHIFTED, STEADY, UNDEFINED).index)
+    return min(found, key=lambda one: (FRAGILE, SHIFTED, STEADY, UNDEFINED).index(one[0]))
 
 
-def _verdict(line: Line, noise: Line) -> str:
+def _verdict(line: Line, noise: Line, why: Sequence[str]) -> tuple[str, str]:
+    """The word, and why it is undefined."""
+    n, missing = line["n"], line["n_undefined"]
+    word, reason = undefined(n, missing, n + missing, why=why)
+    if word:
+        return word, reason
+    if "eps=0;" in line["setting"]:
+        return UNDEFINED, "a budget of 0"
     ends = [line["mean"], line["ci_high"], noise["mean"], noise["ci_low"]]
-    if "eps=0;" in line["setting"] or why_undefined(line["n"], line["n_undefined"]):
-        return UNDEFINED
     if not np.isfinite(np.array(ends, dtype=float)).all():
-        return UNDEFINED
+        return UNDEFINED, "no interval"
     if line["ci_high"] >= noise["ci_low"]:
         # Images that lost their map to the attack were perhaps not steady.
-        return UNDEFINED if line["n_undefined"] > noise["n_undefined"] else STEADY
-    return FRAGILE if line["mean"] < noise["mean"] / 2 else SHIFTED
+        lost = missing > noise["n_undefined"]
+        return (UNDEFINED, counted(why, missing, n + missing)) if lost else (STEADY, "")
+    return FRAGILE if line["mean"] < noise["mean"] / 2 else SHIFTED, ""

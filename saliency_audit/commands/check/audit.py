@@ -169,13 +169,17 @@ def _of_method(
     missing = subject.targets < 0
     targets, nothing = subject.targets.clamp_min(0), missing.double() * torch.nan
     rows_of = partial(subject.rows, saliency=name, scalar=scalar)
+    refused: dict[str, str] = {}
     try:
-        maps = made(images, targets, names=subject.names, options={**options, **FEW})
+        maps = made(
+            images, targets, names=subject.names, options={**options, **FEW}, refused=refused
+        )
     except UnsupportedError as error:
         why = f"reason={str(error).replace(';', ',')}"
         return rows_of("map-defined", torch.full_like(nothing, torch.nan), setting=why), []
     there = is_defined(maps).double().masked_fill(missing, torch.nan)
     rows = rows_of("map-defined", there, setting="")
+    rows += subject.without_map(maps, saliency=name, scalar=scalar, refused=refused)
     if counted:
         zero_of = partial(tell_zero, name, maps, model, images, targets)
         zero_of(names=subject.names, scalar=scalar, tell=tell)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.stats.summary import wilson_interval
+from saliency_audit.stats.undefined import NO_LABEL, counted
 
 ACCURACY_COLUMNS = ("preprocessing", "right", "n", "accuracy", "low", "high", "better")
 METHOD_COLUMNS = ("saliency", "with_map", "n", "passes", "seconds", "why")
@@ -58,7 +59,10 @@ def methods(results: pd.DataFrame, *, seconds_a_pass: float) -> pd.DataFrame:
         passes = own.loc[own["check"] == "map-passes", "value"].astype(float).max()
         why = str(reasons[0]).removeprefix("reason=") if reasons else ""
         if not why and with_map < n:
-            why = f"zero, constant or not a number in {n - with_map} of {n} images"
+            faults = own[(own["check"] == "") & own["target"].notna()]
+            found = [str(s).removeprefix("reason=") for s in faults["setting"]]
+            found += [NO_LABEL] * int(values.isna().sum())
+            why = counted(found, n - with_map, n)
         table.append((saliency, with_map, n, passes, passes * seconds_a_pass, why))
     return pd.DataFrame(table, columns=list(METHOD_COLUMNS))
 

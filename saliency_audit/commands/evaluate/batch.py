@@ -13,7 +13,7 @@ from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.explain import explain, predict, tell_zero
 from saliency_audit.commands.reason import refusing
-from saliency_audit.commands.rows import Subject, map_example
+from saliency_audit.commands.rows import Subject, map_example, one_reason
 from saliency_audit.data import ImageBatch
 from saliency_audit.errors import AuditError, InputError, UnsupportedError
 from saliency_audit.metrics import METRICS, Measured, View
@@ -135,10 +135,10 @@ def measured(
         count(1)
     for name in run.methods if run.of_maps else ():
         scalar = "" if run.known[name].control else run.scalar
-        found.rows += _unusable(subject, name, scalar, run.problems.get(name, {}))
+        refused = dict(run.problems.get(name, {}))
         try:
             maps = halve_on_oom(
-                partial(_maps, run, model, batch, explained, name),
+                partial(_maps, run, model, batch, explained, name, refused),
                 run.batch_size,
                 tell=run.tell_once,
             )
@@ -149,6 +149,7 @@ def measured(
                 found.rows += _failed(subject, metric, name, scalar, reason)
             count(len(run.of_maps))
             continue
+        found.rows += subject.without_map(maps, saliency=name, scalar=scalar, refused=refused)
         if view.draw:
             tell_zero(
                 name,
@@ -182,7 +183,13 @@ def measured(
 
 
 def _maps(
-    run: Judged, model: Classifier, batch: ImageBatch, targets: Tensor, name: str, size: int
+    run: Judged,
+    model: Classifier,
+    batch: ImageBatch,
+    targets: Tensor,
+    name: str,
+    refused: dict[str, str],
+    size: int,
 ) -> Tensor:
     run.batch_size = size
     return explain(
@@ -196,6 +203,7 @@ def _maps(
         batch_size=size,
         options=run.options,
         methods=run.known,
+        refused=refused,
     )
 
 
@@ -325,22 +333,8 @@ def _failed(subject: Subject, metric: str, saliency: str, scalar: str, reason: s
     return [row | {"status": "error"} for row in rows]
 
 
-def _unusable(
-    subject: Subject, saliency: str, scalar: str, problems: Mapping[str, str]
-) -> list[Row]:
-    """A row for each image whose recorded map cannot be used."""
-    rows: list[Row] = []
-    for i, name in enumerate(subject.names):
-        if name in problems:
-            part = Subject(
-                [name], subject.labels[i : i + 1], subject.targets[i : i + 1], subject.model
-            )
-            rows += _failed(part, "", saliency, scalar, problems[name].replace(";", ","))
-    return rows
-
-
 def _reason(error: AuditError) -> str:
     """One line, fit for a setting; what the user must change is raised."""
     if isinstance(error, InputError) and not isinstance(error, UnsupportedError):
         raise error
-    return " ".join(str(error).split())[:200].replace(";", ",")
+    return one_reason(str(error))

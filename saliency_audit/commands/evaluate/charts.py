@@ -24,7 +24,7 @@ from saliency_audit.report.charts import (
 )
 from saliency_audit.report.page import shorten
 from saliency_audit.report.wording import MEAN, is_number
-from saliency_audit.stats.undefined import MOST_UNDEFINED
+from saliency_audit.stats.undefined import undefined
 
 TOGETHER = 6
 """Methods in a chart; more get further ones."""
@@ -170,7 +170,7 @@ def undefined_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
     return {
         str(saliency): f"undefined ({missing} of {n + missing} images)"
         for saliency, n, missing in most.astype(int).itertuples()
-        if missing > MOST_UNDEFINED * (n + missing)
+        if undefined(n, missing, n + missing, fewest=0)[0]
     }
 
 

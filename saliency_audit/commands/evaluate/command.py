@@ -187,11 +187,11 @@ def answer(done: Done, *, fail_on: str | None) -> Answer:
     from saliency_audit.stats.paired import differences
 
     summary = _summary(done)
-    verdicts = evaluate_verdicts(summary, differences(done.rows))
+    verdicts = evaluate_verdicts(summary, differences(done.rows), done.rows)
     return Answer(
         evaluate_sentence(verdicts, images=done.clean.readable),
         {"verdicts": verdicts},
-        [*others_shown(summary), *verdicts_shown(verdicts, width=done.width)],
+        [*others_shown(summary, done.rows), *verdicts_shown(verdicts, width=done.width)],
         refused=refusal(fail_on, verdicts["verdict"], REFUSED.get(fail_on or "", ())),
     )
 
@@ -221,6 +221,7 @@ def report(
         run=about,
         words=EVALUATE_WORDS,
         checks=CHECKS,
+        results=done.rows,
         compared=between_models(done.rows) if several else None,
         drops=None if base is None else relative_drop(done.rows, base),
     )

@@ -21,6 +21,7 @@ from saliency_audit.report.sections import (
     write_tables,
 )
 from saliency_audit.setting import parts_of
+from saliency_audit.stats.undefined import with_reasons
 from saliency_audit.types import Example
 
 PICTURES = ("verdicts", "maps", "perturbed", "randomised", "patched")
@@ -101,6 +102,7 @@ def write_evaluate_report(
     run: Mapping[str, Any],
     words: Mapping[str, str],
     checks: Mapping[str, Check],
+    results: pd.DataFrame,
     compared: pd.DataFrame | None = None,
     drops: pd.DataFrame | None = None,
 ) -> list[Path]:
@@ -110,14 +112,15 @@ def write_evaluate_report(
         folder: the output folder.
         summary: of `summarise`.
         verdicts: ``model,saliency,scalar,check,setting,mean,ci_low,ci_high,random,sobel,
-            difference,difference_low,difference_high,n,n_undefined,verdict``; may be empty. The
-            controls have rows with an empty verdict.
+            difference,difference_low,difference_high,n,n_undefined,verdict,reason``; may be empty.
+            The controls have rows with an empty verdict.
         curves: ``model,saliency,check,x,mean,ci_low,ci_high,n``; may be empty.
         examples: images, maps, images with pixels replaced and maps of randomised models.
         sentence: the answer.
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
         words: what the verdicts mean.
         checks: what is known of each check, by name.
+        results: rows of ``results.csv``, for why images have no value.
         compared: differences of further models to the first, see `between_models`.
         drops: see `relative_drop`.
 
@@ -185,7 +188,7 @@ def write_evaluate_report(
             _OF_MODEL,
             pictures=charts_of_model,
             tables=tables.others_table(
-                tables.of_model(summary).to_dict("records"),
+                tables.of_model(with_reasons(summary, results)).to_dict("records"),
                 checks,
                 several=summary["model"].nunique() > 1,
             ),

@@ -18,7 +18,7 @@ from saliency_audit.commands.evaluate.columns import (
     methods,
     of_models,
 )
-from saliency_audit.report.table import RULE, Cell, Column, Table, table_of, verdict
+from saliency_audit.report.table import RULE, Cell, Column, Table, beside, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
     images_in,
@@ -100,7 +100,7 @@ def _cell(line: Mapping[Any, Any] | None, width: int) -> Cell:
         shown = METRICS[line["check"]].says[0].partition(" ")[0]
         words = {"better than random": shown, "not distinguishable": "not shown"}
     short = words.get(word, word)
-    return (mean, " ", verdict(word, short)) if word else mean
+    return (mean, " ", verdict(word, short), beside(line)) if word else mean + beside(line)
 
 
 def _head(metric: Metric) -> str:
@@ -117,7 +117,10 @@ def detail_tables(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[T
     """A table for each metric and model: every method beside the controls, with intervals."""
     shown = [
         Column("method", text_in("saliency")),
-        Column("verdict", lambda line: verdict(word) if (word := line["verdict"]) else "control"),
+        Column(
+            "verdict",
+            lambda line: (verdict(word), beside(line)) if (word := line["verdict"]) else "control",
+        ),
         Column("mean [95 %]", MEAN),
         Column("random", number_in("random")),
         Column("sobel", number_in("sobel")),
@@ -146,7 +149,7 @@ def others_table(
     """What has no verdict.
 
     Args:
-        lines: of a summary; those of the models alone have no ``saliency``.
+        lines: of a summary `with_reasons`; those of the models alone have no ``saliency``.
         checks: for the direction.
         several: models, named then.
     """
@@ -154,7 +157,10 @@ def others_table(
     names = ["model"] * several + ["check", "saliency"]
     shown = [
         Column("no verdict", lambda line: flat(" × ".join(line[n] for n in names if line[n]))),
-        Column("mean [95 %]", lambda line: MEAN(line) if line["n"] else "undefined"),
+        Column(
+            "mean [95 %]",
+            lambda line: (MEAN(line) if line["n"] else verdict("undefined"), beside(line)),
+        ),
         Column("images", images_in),
         Column("measured at", settings_in("setting")),
         Column("direction", lambda line: _direction(line["check"], checks), extra=True),

@@ -32,13 +32,14 @@ def verdicts_shown(verdicts: "pd.DataFrame", *, width: int) -> list[RenderableTy
     return lines
 
 
-def others_shown(summary: "pd.DataFrame") -> list[RenderableType]:
+def others_shown(summary: "pd.DataFrame", results: "pd.DataFrame") -> list[RenderableType]:
     """What has no verdict: measured of the model, or of maps without a better end."""
     from saliency_audit.metrics import CHECKS, METRICS
+    from saliency_audit.stats.undefined import with_reasons
 
     lines = [
         line | ({"saliency": ""} if metric.of == "model" else {})
-        for line in summary.to_dict("records")
+        for line in with_reasons(summary, results).to_dict("records")
         # Others are stages on the way.
         if (metric := METRICS.get(str(line["check"])))
         and metric.verdict is None

@@ -1,6 +1,6 @@
 """One word for each method and metric, with a definition."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,9 @@ import pandas as pd
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.setting import parts_of
-from saliency_audit.stats.undefined import why_undefined
+from saliency_audit.stats.undefined import UNDEFINED, causes, undefined
 
-BETTER, SAME, WORSE, UNDEFINED = (
-    "better than random",
-    "not distinguishable",
-    "worse",
-    "undefined",
-)
+BETTER, SAME, WORSE = "better than random", "not distinguishable", "worse"
 
 EVALUATE_WORDS = {
     BETTER: "the 95 % interval of the paired difference to a random map on the same images lies "
@@ -29,8 +24,9 @@ EVALUATE_WORDS = {
     "is not shown to be nearer to unrelated maps than to itself. Of level-coherence: the stored "
     "image is not shown to determine most of the map",
     WORSE: "that interval lies on the other side of zero",
-    UNDEFINED: "no verdict: maps are constant, zero or NaN on more than 5 % of the images, "
-    "labels are missing, the metric failed, or there are fewer than 8 images, too few to judge by",
+    UNDEFINED: "no verdict, and in brackets why: more than 5 % of the images have no value (their "
+    "map is zero, constant or NaN, they have no label, or the method or the metric failed), or "
+    "fewer than 8 have one",
 }
 VERDICT_COLUMNS = (
     "model",
@@ -49,31 +45,38 @@ VERDICT_COLUMNS = (
     "n",
     "n_undefined",
     "verdict",
+    "reason",
 )
 
 
-def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+def evaluate_verdicts(
+    summary: pd.DataFrame, differences: pd.DataFrame, results: pd.DataFrame
+) -> pd.DataFrame:
     """A verdict for each model, method and metric that has one.
 
     Args:
         summary: one row per check, with its interval.
         differences: the paired difference of each to the random map:
             ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+        results: rows of the run, for why images have no value.
 
     Returns:
-        ``VERDICT_COLUMNS``; the two controls have rows of their own, with an empty word.
+        ``VERDICT_COLUMNS``; the two controls have rows of their own, with an empty word. reason is
+        why a verdict is undefined.
     """
     key = ["model", "saliency", "scalar", "check", "setting"]
     beside = {tuple(line[name] for name in key): line for line in differences.to_dict("records")}
     lines = _with_failures(summary)
     means = {tuple(line[name] for name in key): line["mean"] for line in lines}
-    rows = []
+    rows, why = [], causes(results)
     for line in lines:
         if not line["saliency"] or not _is_answer(line["check"], line["setting"]):
             continue
         place = (line["check"], line["setting"])
         difference = beside.get(tuple(line[name] for name in key), {})
-        control = line["saliency"] in CONTROLS
+        word, reason = "", ""
+        if line["saliency"] not in CONTROLS:
+            word, reason = _verdict(line, difference, list(why(line).values()))
         rows.append(
             {
                 **{name: line[name] for name in (*key, "mean", "ci_low", "ci_high")},
@@ -85,7 +88,8 @@ def evaluate_verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Da
                 },
                 "n": line["n"],
                 "n_undefined": line["n_undefined"],
-                "verdict": "" if control else _verdict(line, difference),
+                "verdict": word,
+                "reason": reason,
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
@@ -122,19 +126,28 @@ def _is_answer(check: str, setting: str) -> bool:
     return METRICS[check].answer in setting or "reason=" in setting
 
 
-def _verdict(line: Mapping[Any, Any], difference: Mapping[Any, Any]) -> str:
-    if why_undefined(line["n"], line["n_undefined"]):
-        return UNDEFINED
+def _verdict(
+    line: Mapping[Any, Any], difference: Mapping[Any, Any], why: Sequence[str]
+) -> tuple[str, str]:
+    """The word, and why it is undefined."""
     sign = 1 if CHECKS[line["check"]].higher_is_better else -1
-    if METRICS[line["check"]].verdict == "half":
+    by_half = METRICS[line["check"]].verdict == "half"
+    # Images on which the random map has no value are missing from the pairs.
+    n = line["n"] if by_half else min(line["n"], difference.get("n", 0))
+    word, reason = undefined(n, line["n_undefined"], line["n"] + line["n_undefined"], why=why)
+    if word:
+        return word, reason
+    if by_half:
         nearest = sign * line["ci_low" if sign > 0 else "ci_high"]
-        return UNDEFINED if not np.isfinite(nearest) else BETTER if nearest > sign / 2 else SAME
+        if not np.isfinite(nearest):
+            return UNDEFINED, "no interval"
+        return (BETTER if nearest > sign / 2 else SAME), ""
     ends = sorted(
         sign * difference.get(name, np.nan) for name in ("difference_low", "difference_high")
     )
     if not np.isfinite(ends).all():
-        return UNDEFINED
-    return BETTER if ends[0] > 0 else WORSE if ends[1] < 0 else SAME
+        return UNDEFINED, "no interval"
+    return (BETTER if ends[0] > 0 else WORSE if ends[1] < 0 else SAME), ""
 
 
 def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
@@ -158,8 +171,12 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
             told = "; ".join(
                 f"{', '.join(methods)} {_as_said(str(check), word)}"
                 for word in EVALUATE_WORDS
-                if (methods := list(group.loc[group["verdict"] == word, "saliency"]))
+                if word != UNDEFINED
+                and (methods := list(group.loc[group["verdict"] == word, "saliency"]))
             )
+            gone = group[group["verdict"] == UNDEFINED]
+            for reason, same in gone.groupby("reason", sort=False):
+                told += "; " * bool(told) + f"{', '.join(same['saliency'])} undefined ({reason})"
             parts.append(f"{name}: {told}.")
     return " ".join(parts)
 
@@ -167,7 +184,7 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
 def _as_said(check: str, word: str) -> str:
     if METRICS[check].verdict == "half":
         told = f"shown to {METRICS[check].says[1]}"
-        return {BETTER: told, SAME: f"not {told}", UNDEFINED: "undefined"}[word]
+        return {BETTER: told, SAME: f"not {told}"}[word]
     return {SAME: "not distinguishable from random", WORSE: "worse than random"}.get(word, word)
 
 

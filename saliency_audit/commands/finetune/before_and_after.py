@@ -274,7 +274,9 @@ def _named(budget: Budget) -> dict[str, Any]:
 
 
 def _of_attack(row: Row, *, checks: Container[str]) -> Row | None:
-    return row if row["check"] in checks else None
+    """A row of the attack; the clean maps that say nothing have a row beside the metrics."""
+    lost = not row["check"] and row["setting"].startswith("attack=")
+    return row if lost or row["check"] in checks else None
 
 
 def _measured(row: Row, *, old: str, second: Classifier | None, budget: Budget) -> Row | None:
@@ -282,12 +284,14 @@ def _measured(row: Row, *, old: str, second: Classifier | None, budget: Budget) 
 
     A budget at which an attack failed stands behind the reason.
     """
-    if not row["check"] or (row["model"] == old and row["check"] in METRICS["stability"].checks):
+    stability = row["check"] in METRICS["stability"].checks
+    unreadable = not row["check"] and not row["saliency"]
+    if unreadable or (row["model"] == old and stability):
         return None
     if row["check"] == "robust-accuracy" and row["setting"].startswith("reason="):
         eps, norm = budget
         return row | {"setting": f"{row['setting']};eps={eps_text(eps)};norm={norm}"}
-    if row["check"] in METRICS["stability"].checks and second is not None:
+    if stability and second is not None:
         other = f"other={_plain(second.name)}"
         return row | {"setting": ";".join(filter(None, (row["setting"], other)))}
     return row

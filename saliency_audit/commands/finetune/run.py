@@ -282,7 +282,7 @@ def answer(done: Done, *, work: Work) -> Answer:
     from saliency_audit.stats.paired import between_models
 
     summary, compared = _summary(done), between_models(done.rows)
-    verdicts = finetune_verdicts(summary, compared)
+    verdicts = finetune_verdicts(summary, compared, done.rows)
     against = work.before.name if work.before and work.given.against is not None else None
     return Answer(
         finetune_sentence(

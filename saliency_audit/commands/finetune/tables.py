@@ -8,7 +8,7 @@ import pandas as pd
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
 from saliency_audit.commands.finetune.verdict import budget_of
-from saliency_audit.report.table import Cell, Column, Table, Toned, table_of, verdict
+from saliency_audit.report.table import Cell, Column, Table, Toned, beside, table_of, verdict
 from saliency_audit.report.wording import (
     images_in,
     interval_in,
@@ -47,7 +47,7 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
             Column("after", number_in("after")),
             Column("after [95 %]", interval_in("after"), extra=True),
             Column("difference [95 %]", mean_in("difference")),
-            Column("", lambda line: verdict(word := line["word"], word or "not compared")),
+            Column("", _word),
             Column("direction", direction, extra=True),
             Column("budget", budget_of, extra=True),
             Column("control\nbefore -> after", _control, extra=True),
@@ -71,6 +71,10 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
 def _of(line: Mapping[Any, Any], *, budget: bool) -> str:
     """The method that a row is of, and the budget where there are several."""
     return " ".join(filter(None, (line["saliency"], f"at {budget_of(line)}" if budget else "")))
+
+
+def _word(line: Mapping[Any, Any]) -> Cell:
+    return verdict(word := line["word"], word or "not compared"), beside(line)
 
 
 def _control(line: Mapping[Any, Any]) -> str:

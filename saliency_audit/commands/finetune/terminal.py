@@ -16,4 +16,4 @@ def shown(verdicts: "pd.DataFrame") -> list[RenderableType]:
     """What changed, with the paired interval and the word for it."""
     # No room for what softplus does alone: the sentence says it.
     narrow = verdicts.assign(swapped=nan)
-    return [terminal(change_table(narrow, {}))] if len(verdicts) else []
+    return [terminal(change_table(narrow, {}), wrap=True)] if len(verdicts) else []

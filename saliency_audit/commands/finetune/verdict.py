@@ -1,6 +1,6 @@
 """What training gained and what it cost: one word for each question, from paired differences."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,12 @@ from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.catalogue.metrics import PROPORTIONS
 from saliency_audit.commands.attack.audit import TOP
 from saliency_audit.commands.attack.masked import incomplete
-from saliency_audit.commands.evaluate.verdict import (
-    UNDEFINED,
-    evaluate_chances,
-)
+from saliency_audit.commands.evaluate.verdict import evaluate_chances
 from saliency_audit.commands.finetune.options import QUESTIONS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
-from saliency_audit.stats.undefined import why_undefined
+from saliency_audit.stats.undefined import UNDEFINED, Line, causes, undefined
 
 BETTER, WORSE, CHANGED, SAME = "better", "worse", "changed", "no difference shown"
 
@@ -30,9 +27,10 @@ FINETUNE_WORDS = {
     "or maps with fewer pixels, are not truer for that",
     SAME: "that interval holds zero: on these images no difference is shown, which on few images "
     "says little",
-    UNDEFINED: "no verdict: more than 5 % of the images have no value with one of the models, "
-    "labels are missing, the check failed, there are fewer than 8 images, or the gradients of a "
-    "model are masked (completeness over one half): an attack that finds nothing shows nothing",
+    UNDEFINED: "no verdict, and in brackets why: more than 5 % of the images have no value with "
+    "one of the models (their map is zero, constant or NaN, they have no label, or the method or "
+    "the check failed), fewer than 8 have one with both, or the gradients of a model are masked "
+    "(completeness over one half): an attack that finds nothing shows nothing",
 }
 ATTACKED = "topk-intersection"
 _BY_GRADIENT = ("robust-accuracy", ATTACKED)
@@ -58,15 +56,16 @@ VERDICT_COLUMNS = (
     "n",
     "n_undefined",
     "word",
+    "reason",
 )
 _ENDS = {"": "mean", "_low": "ci_low", "_high": "ci_high"}
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
 _FAILED = "reason="
 
-Line = Mapping[Hashable, Any]
 
-
-def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+def finetune_verdicts(
+    summary: pd.DataFrame, compared: pd.DataFrame, results: pd.DataFrame
+) -> pd.DataFrame:
     """A verdict for each question, and for each method where the question is about its map.
 
     Args:
@@ -75,13 +74,14 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
             is another. With a single model nothing is compared, and no row has a word.
         compared: the paired differences, each model minus the one before:
             ``model,saliency,scalar,check,setting,difference,difference_low,difference_high,n``.
+        results: rows of the run, for why images have no value.
 
     Returns:
         ``VERDICT_COLUMNS``, in the order of ``QUESTIONS``. ``swapped`` is of the model between.
         ``control_before`` and
         ``control_after`` are the means of what the check stands beside in ``summary``: the random
         map, or noise of the attack's size. ``word`` is empty where there is nothing to compare
-        with. Of ``n`` images the difference is defined.
+        with. Of ``n`` images the difference is defined. ``reason`` is why a word is undefined.
     """
     names = list(dict.fromkeys(summary["model"]))
     lines = [line for line in summary.to_dict("records") if _is_answer(line)]
@@ -97,8 +97,10 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
         of = (line["check"], line["saliency"], line["scalar"], budget_of(line))
         groups.setdefault(of, {}).setdefault(line["model"], []).append(line)
     ends = (*names[:1], *names[-1:])
-    masked = any(incomplete(summary[summary["model"] == name]) for name in ends)
-    rows = []
+    masked = next(
+        filter(None, (incomplete(summary[summary["model"] == name]) for name in ends)), ""
+    )
+    rows, why = [], causes(results)
     for check, saliency, scalar, budget in sorted(groups, key=lambda of: QUESTIONS.index(of[0])):
         of_model = groups[check, saliency, scalar, budget]
         after = of_model.get(names[-1], [])
@@ -109,6 +111,14 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
         paired = bool(before and after)
         images = max(_images(before), _images(after))
         n = int(difference.get("n", 0)) if paired else sum(line["n"] for line in after)
+        word, reason = "", ""
+        if paired and masked and check in _BY_GRADIENT:
+            word, reason = UNDEFINED, masked
+        elif paired:
+            lost: dict[str, str] = {}
+            for one in (*before, *after):
+                lost |= why(one)
+            word, reason = _word(check, difference, n, images, list(lost.values()))
         rows.append(
             {
                 "check": check,
@@ -122,11 +132,8 @@ def finetune_verdicts(summary: pd.DataFrame, compared: pd.DataFrame) -> pd.DataF
                 "control_after": _mean(after, "control"),
                 "n": n,
                 "n_undefined": images - n,
-                "word": UNDEFINED
-                if paired and masked and check in _BY_GRADIENT
-                else _word(check, difference, n, images)
-                if paired
-                else "",
+                "word": word,
+                "reason": reason,
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
@@ -171,14 +178,18 @@ def _mean(lines: Sequence[Line], column: str) -> float:
     return next((line[column] for line in lines if not _failed(line)), np.nan)
 
 
-def _word(check: str, difference: Line, n: int, images: int) -> str:
+def _word(check: str, difference: Line, n: int, images: int, why: Sequence[str]) -> tuple[str, str]:
+    """The word, and why it is undefined."""
     ends = sorted(difference.get(name, np.nan) for name in _DIFFERENCE[1:])
-    if why_undefined(n, images - n) or not np.isfinite(ends).all():
-        return UNDEFINED
+    word, reason = undefined(n, images - n, images, why=why)
+    if word:
+        return word, reason
+    if not np.isfinite(ends).all():
+        return UNDEFINED, "no interval"
     if ends[0] <= 0 <= ends[1]:
-        return SAME
+        return SAME, ""
     better = CHECKS[check].higher_is_better
-    return CHANGED if better is None else BETTER if better == (ends[0] > 0) else WORSE
+    return (CHANGED if better is None else BETTER if better == (ends[0] > 0) else WORSE), ""
 
 
 def finetune_chances(
@@ -226,9 +237,15 @@ def finetune_sentence(
     for word, nothing in ((BETTER, "nothing better"), (WORSE, "nothing worse"), (CHANGED, "")):
         told = [_by(line, lines) for line in judged if line["word"] == word]
         said.append(", ".join(told) or nothing)
-    for word in (SAME, UNDEFINED):
-        named = _together([line for line in judged if line["word"] == word], lines)
-        said.append(f"{word}{' for' if word == SAME else ':'} {named}" if named else "")
+    if named := _together([line for line in judged if line["word"] == SAME], lines):
+        said.append(f"{SAME} for {named}")
+    gone = [line for line in judged if line["word"] == UNDEFINED]
+    if gone:
+        named = ", ".join(
+            f"{_together([line for line in gone if line['reason'] == reason], lines)} ({reason})"
+            for reason in dict.fromkeys(line["reason"] for line in gone)
+        )
+        said.append(f"{UNDEFINED}: {named}")
     return f"{said[0]}: " + "; ".join(filter(None, said[1:])) + "."
 
 

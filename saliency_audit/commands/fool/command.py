@@ -128,7 +128,7 @@ def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str 
     promises = kept_promises(done.rows, bounds(tricks))
     promises = promises[promises["n"] + promises["n_undefined"] > 0]
     kept = all_kept(promises)
-    verdicts = fool_verdicts(_summary(done), kept)
+    verdicts = fool_verdicts(_summary(done), kept, done.rows)
     words = list(verdicts.loc[verdicts["scalar"] != "", "verdict"])
     # A model that changed its predictions shows nothing of its maps.
     words += ["predictions changed" for stayed in kept.values() if not stayed]

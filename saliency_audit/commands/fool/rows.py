@@ -152,10 +152,22 @@ def rows_of_maps(
         numbers = CHECKS[check].function(value, reference).masked_fill(missing, torch.nan)
         rows.extend(subject.rows(check, numbers, setting=setting, saliency=name, scalar=scalar))
 
+    def without_map(maps: Tensor, look: Look, of: Classifier, setting: str) -> list[Row]:
+        problem = problems.get(setting or BEFORE)
+        refused: Mapping[str, str] = (
+            look.map_of.refused(of, scalar)
+            if problem is None
+            else dict.fromkeys(subject.names, f"failed: {problem}")
+        )
+        return subject.without_map(
+            maps, saliency=name, scalar=scalar, setting=setting, refused=refused
+        )
+
     try:
         before = looks.clean.map_of(model, name, scalar)
     except UnsupportedError as error:
         problems[BEFORE], before = error, blank()
+    rows += without_map(before, looks.clean, model, "")
     was = magnitude(before)
     wanted: dict[str, Tensor] = {}
     for aim in dict.fromkeys(["picture", *(forgery.aim for forgery in forgeries)]):
@@ -172,6 +184,7 @@ def rows_of_maps(
             after = with_fallback(forgery, partial(map_of, name=name, scalar=scalar))
         except UnsupportedError as error:
             problems[setting], after = error, torch.full_like(before, torch.nan)
+        rows += without_map(after, looks.of[setting], forgery.saved, setting)
         shown = magnitude(after)
         add(AIMS[forgery.aim].check, shown, wanted[forgery.aim], setting)
         if forgery.aim == "picture":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from saliency_audit.catalogue.tricks import aim_of
-from saliency_audit.report.table import RULE, Cell, Column, Table, table_of, verdict
+from saliency_audit.report.table import RULE, Cell, Column, Table, beside, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
     described,
@@ -40,6 +40,7 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
             (
                 f"{number(lines.at[trick, 'before'])} -> {number(lines.at[trick, 'after'])} ",
                 verdict(word := str(lines.at[trick, "verdict"]), f"{word:<{width}}"),
+                beside(lines.loc[trick]),
             )
             if trick in lines.index
             else ""
@@ -75,7 +76,7 @@ def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[
     columns = [
         Column("saliency", text_in("saliency")),
         Column("scalar", text_in("scalar", "none (control)")),
-        Column("verdict", lambda line: verdict(str(line["verdict"]))),
+        Column("verdict", lambda line: (verdict(str(line["verdict"])), beside(line))),
         Column("before [95 %]", mean_in("before")),
         Column("after [95 %]", mean_in("after")),
         Column("cosine of before\nwith after", number_in("cosine")),
@@ -105,7 +106,7 @@ def promise_tables(promises: pd.DataFrame | None) -> list[Table]:
         Column("check", text_in("check")),
         Column("worst image", number_in("worst")),
         Column("promised", number_in("bound")),
-        Column("kept", text_in("kept")),
+        Column("kept", lambda line: (line["kept"], beside(line))),
         Column("images", images_in),
     ]
     title = "Measured beside what the trick promises"

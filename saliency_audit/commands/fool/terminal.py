@@ -23,6 +23,8 @@ def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[Renderable
 
 def _promise(line: "pd.Series[Any]") -> str:
     check, worst, bound = line["check"], line["worst"], line["bound"]
+    if line["reason"]:
+        return f"{check} undefined ({line['reason']})"
     if check == "prediction-kept":
         return f"predictions kept on {'every' if worst == 1 else 'not every'} image"
     if check == "accuracy-drop":

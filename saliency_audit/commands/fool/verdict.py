@@ -1,15 +1,15 @@
 """One word for each method and scalar, with a definition."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.tricks import TRICKS, aim_of
-from saliency_audit.stats.undefined import why_undefined
+from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.undefined import UNDEFINED, Line, causes, counted, undefined
 
-FORGED, DISTURBED, UNMOVED, UNDEFINED = "forged", "disturbed", "unmoved", "undefined"
+FORGED, DISTURBED, UNMOVED = "forged", "disturbed", "unmoved"
 
 _BEFORE = "stage=before"
 FOOL_WORDS = {
@@ -19,14 +19,15 @@ FOOL_WORDS = {
     DISTURBED: "the map changed (mean cosine before/after < 0.9) but is not forged by the "
     "definition above; the picture may still be recognisable",
     UNMOVED: "the map stayed as it was (mean cosine before/after >= 0.9)",
-    UNDEFINED: "no verdict: fewer than 8 images, too few to judge by; maps that are constant, zero "
-    "or NaN, or a method that failed, on more than 5 % of them; or predictions that could not be "
+    UNDEFINED: "no verdict, and in brackets why: more than 5 % of the images have no value (their "
+    "map is zero, constant or NaN, they have no label, or the method failed), fewer than 8 have "
+    "one, some lost their map to the trick while the others stayed, or predictions could not be "
     "compared",
 }
 
 OF_PREDICTIONS = ("prediction-kept", "prob-change", "accuracy-drop")
 """Promises that a forgery must keep."""
-PROMISE_COLUMNS = ("trick", "check", "n", "n_undefined", "worst", "bound", "kept")
+PROMISE_COLUMNS = ("trick", "check", "n", "n_undefined", "worst", "bound", "kept", "reason")
 VERDICT_COLUMNS = (
     "trick",
     "saliency",
@@ -41,6 +42,7 @@ VERDICT_COLUMNS = (
     "n",
     "n_undefined",
     "verdict",
+    "reason",
 )
 
 
@@ -52,14 +54,15 @@ def kept_promises(results: pd.DataFrame, bounds: Mapping[str, Mapping[str, float
         bounds: by setting and check, the largest value that the trick promises.
 
     Returns:
-        ``trick,check,n,n_undefined,worst,bound,kept``; ``worst`` is the largest value of any image
+        ``PROMISE_COLUMNS``; ``worst`` is the largest value of any image
         (for prediction-kept the smallest, bound 1; of accuracy-drop, it is how much lower
         held-out-accuracy is than before). ``kept`` is "yes", "no", or "undefined" where
-        a value is missing.
+        a value is missing, with the reason.
     """
     rows = []
     held_out = results[(results["check"] == "held-out-accuracy") & (results["setting"] == _BEFORE)]
     before = held_out["value"].astype(float).mean()
+    model, why = str(next(iter(results["model"]), "")), causes(results)
     for setting, limits in bounds.items():
         of_trick = results[(results["setting"] == setting) & (results["saliency"] == "")]
         for check, bound in limits.items():
@@ -72,16 +75,23 @@ def kept_promises(results: pd.DataFrame, bounds: Mapping[str, Mapping[str, float
                 worst = before - measured.mean()
             # An image more or less is less than a float can tell.
             within = worst >= bound if least else worst <= bound + 1e-9 * drop
-            whole = len(measured) and len(measured) == len(values)
+            n, missing = len(measured), len(values) - len(measured)
+            name = "held-out-accuracy" if drop else check
+            about = dict(zip(GROUP, (model, "", "", name, setting), strict=True))
+            # Each image must keep the promise.
+            word, reason = undefined(
+                n, missing, n + missing, why=why(about).values(), most=0, fewest=1
+            )
             rows.append(
                 {
                     "trick": setting,
                     "check": check,
-                    "n": len(measured),
-                    "n_undefined": len(values) - len(measured),
+                    "n": n,
+                    "n_undefined": missing,
                     "worst": worst,
                     "bound": bound,
-                    "kept": ("yes" if within else "no") if whole else "undefined",
+                    "kept": word or ("yes" if within else "no"),
+                    "reason": reason,
                 }
             )
     return pd.DataFrame(rows, columns=list(PROMISE_COLUMNS))
@@ -92,32 +102,39 @@ def all_kept(promises: pd.DataFrame) -> dict[str, bool | None]:
     kept: dict[str, bool | None] = {}
     for setting, group in promises.groupby("trick", sort=False):
         words = set(group.loc[group["check"].isin(OF_PREDICTIONS), "kept"])
-        kept[str(setting)] = False if "no" in words else None if "undefined" in words else True
+        kept[str(setting)] = False if "no" in words else None if UNDEFINED in words else True
     return kept
 
 
-def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.DataFrame:
+def fool_verdicts(
+    summary: pd.DataFrame, kept: Mapping[str, bool | None], results: pd.DataFrame
+) -> pd.DataFrame:
     """A verdict for each trick, method and scalar.
 
     Args:
         summary: one row per check, with its interval.
         kept: by setting of a trick, whether predictions and probabilities stayed.
+        results: rows of the run, for why images have no value.
 
     Returns:
         ``VERDICT_COLUMNS``; before and after are means of the aim's check, which for a picture is
-        the cosine of |map| with it; cosine is that of the map before with the map after.
+        the cosine of |map| with it; cosine is that of the map before with the map after;
+        reason is why a verdict is undefined.
     """
     lines = {
         (line["check"], line["setting"], line["saliency"], line["scalar"]): line
         for line in summary.to_dict("records")
     }
-    rows = []
+    rows, why = [], causes(results)
     for (check, setting, saliency, scalar), line in lines.items():
         if check != "cosine" or setting not in kept:
             continue
         aim = aim_of(setting)
         before = lines[aim.check, _BEFORE, saliency, scalar]
         after = lines[aim.check, setting, saliency, scalar]
+        word, reason = _verdict(
+            before, after, line, kept[setting], aim.reached, list(why(line).values())
+        )
         rows.append(
             {
                 "trick": setting,
@@ -132,30 +149,39 @@ def fool_verdicts(summary: pd.DataFrame, kept: Mapping[str, bool | None]) -> pd.
                 "cosine": line["mean"],
                 "n": line["n"],
                 "n_undefined": line["n_undefined"],
-                "verdict": _verdict(before, after, line, kept[setting], aim.reached),
+                "verdict": word,
+                "reason": reason,
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
 
 
 def _verdict(
-    before: Mapping[Hashable, Any],
-    after: Mapping[Hashable, Any],
-    cosine: Mapping[Hashable, Any],
+    before: Line,
+    after: Line,
+    cosine: Line,
     kept: bool | None,
     reached: float,
-) -> str:
+    why: Sequence[str],
+) -> tuple[str, str]:
+    """The word, and why it is undefined."""
+    n, missing = cosine["n"], cosine["n_undefined"]
+    word, reason = undefined(n, missing, n + missing, why=why)
     ends = [before["mean"], before["ci_high"], after["mean"], after["ci_low"], cosine["mean"]]
-    if kept is None or not np.isfinite(np.array(ends, dtype=float)).all():
-        return UNDEFINED
-    if why_undefined(cosine["n"], cosine["n_undefined"]):
-        return UNDEFINED
+    if word:
+        return word, reason
+    if kept is None:
+        return UNDEFINED, "predictions not compared"
+    if not np.isfinite(np.array(ends, dtype=float)).all():
+        return UNDEFINED, "no interval"
     if kept and after["mean"] >= reached and after["ci_low"] > before["ci_high"]:
-        return FORGED
+        return FORGED, ""
     if cosine["mean"] < 0.9:
-        return DISTURBED
-    # Images without a map were perhaps not unmoved.
-    return UNDEFINED if cosine["n_undefined"] > before["n_undefined"] else UNMOVED
+        return DISTURBED, ""
+    if missing > before["n_undefined"]:
+        # Images without a map were perhaps not unmoved.
+        return UNDEFINED, counted(why, missing, n + missing)
+    return UNMOVED, ""
 
 
 def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, images: int) -> str:
@@ -190,7 +216,11 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, im
                 None: f"with predictions undefined on some of {images} images",
             }
         )[kept_all]
-        others = ", ".join(f"{n} {word}" for word, n in count.items() if n and word != FORGED)
+        others = ", ".join(
+            f"{n} {word}" + (f" ({_reasons(mine)})" if word == UNDEFINED else "")
+            for word, n in count.items()
+            if n and word != FORGED
+        )
         parts.append(
             f"{name} forged {count[FORGED]} of {len(mine)} maps"
             + (f" ({methods})" if methods else "")
@@ -198,3 +228,12 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, im
             + (f"; {others}." if others else ".")
         )
     return " ".join(parts)
+
+
+def _reasons(verdicts: pd.DataFrame) -> str:
+    """Why some are undefined, each reason with its methods."""
+    own = verdicts[verdicts["verdict"] == UNDEFINED]
+    return "; ".join(
+        f"{', '.join(dict.fromkeys(maps['saliency']))}: {reason}"
+        for reason, maps in own.groupby("reason", sort=False)
+    )

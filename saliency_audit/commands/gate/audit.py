@@ -8,16 +8,14 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.catalogue.metrics import PROPORTIONS
-from saliency_audit.commands.attack.verdict import attack_verdicts
+from saliency_audit.commands.attack.verdict import SIMILARITY, attack_verdicts
 from saliency_audit.commands.evaluate.verdict import evaluate_chances
 from saliency_audit.commands.fool.forgery import bounds
 from saliency_audit.commands.fool.verdict import all_kept, fool_verdicts, kept_promises
 from saliency_audit.commands.gate.outcome import (
-    ERROR,
     FAILED,
     INCONCLUSIVE,
     PASSED,
-    UNDEFINED,
     Outcome,
     limit_of,
     shown,
@@ -25,9 +23,11 @@ from saliency_audit.commands.gate.outcome import (
 from saliency_audit.commands.gate.policy import PolicyCheck
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
-from saliency_audit.stats.undefined import FEWEST, why_undefined
+from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.undefined import FEWEST, UNDEFINED, causes, undefined
 
-_WORST_FIRST = (ERROR, UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
+_WORST_FIRST = (UNDEFINED, FAILED, INCONCLUSIVE, PASSED)
+UNREADABLE = "file unreadable"
 _KEEPS = {(1, False): (">=", "<"), (1, True): (">", "<="), (-1, False): ("<=", ">")}
 _KEEPS[-1, True] = ("<", ">=")
 
@@ -44,7 +44,6 @@ def judge(
     classes: int,
     images: int,
     unreadable: int = 0,
-    labelled: bool = True,
 ) -> Outcome:
     """What became of a check, from the rows of the run that measured it.
 
@@ -60,26 +59,26 @@ def judge(
         classes: outputs of the model.
         images: of the run; each must have a value.
         unreadable: those of them that could not be read, and so have none.
-        labelled: whether images have labels.
     """
     if check.kind != "metric":
         judged = _of_trick if check.kind == "trick" else _of_attack
-        outcome = judged(check, results, summary)
-        if outcome.status == PASSED and (why := _too_few(outcome.n, images, unreadable)):
-            return replace(outcome, status=UNDEFINED, message=why)
-        return outcome
-    names = [check.name, check.metric]
-    failed = summary[summary["check"].isin(names) & summary["setting"].str.contains("reason=")]
-    failed = _own(check, failed)
-    if len(failed):
-        reason = str(failed["setting"].iloc[0]).partition("reason=")[2]
-        return Outcome(check, ERROR, reason, limit_of(check))
-    lines = _own(check, summary[summary["check"] == check.name]).to_dict("records")
+        return judged(check, results, summary, images=images, unreadable=unreadable)
+    failed = summary["setting"].str.startswith("reason=")
+    lines = _own(check, summary[(summary["check"] == check.name) & ~failed]).to_dict("records")
     answers = [line for line in lines if METRICS[check.metric].answer in line["setting"]]
     # What has no mean over the stages, such as the norm of the map, is that of the last one.
     lines = answers or [line for line in lines if "randomised=all" in line["setting"]]
+    found = causes(results)
     if not lines:
-        return Outcome(check, UNDEFINED, "no value was measured", limit_of(check))
+        measured = failed & summary["check"].isin([check.name, check.metric])
+        lost = [
+            reason
+            for line in _own(check, summary[measured]).to_dict("records")
+            for reason in found(line | {"check": check.metric}).values()
+        ]
+        lost += [UNREADABLE] * unreadable
+        _, reason = undefined(0, images, images, why=lost, most=0)
+        return Outcome(check, UNDEFINED, reason, limit_of(check), n_undefined=images)
     chances = evaluate_chances(summary, classes)
     outcomes = [
         _of_line(
@@ -90,8 +89,7 @@ def judge(
             changes,
             chances,
             images=images,
-            unreadable=unreadable,
-            labelled=labelled,
+            why=[*found(line).values(), *[UNREADABLE] * unreadable],
         )
         for line in lines
     ]
@@ -158,10 +156,9 @@ def _of_line(
     chances: Mapping[tuple[str, str], float],
     *,
     images: int,
-    unreadable: int,
-    labelled: bool,
+    why: Sequence[str],
 ) -> Outcome:
-    """What became of a check at one setting."""
+    """What became of a check at one setting; ``why`` images have no value, as far as known."""
     setting = str(line["setting"])
     values = (line["mean"], line["ci_low"], line["ci_high"])
     n = int(line["n"])
@@ -209,21 +206,18 @@ def _of_line(
         n=n,
         n_undefined=missing,
     )
-    if missing or not n:
-        why = _unread(images, unreadable) or f"{missing} of {images} images have no value"
-        if "labels" in METRICS[check.metric].needs and not labelled:
-            why = "needs labels: give --data with labels"
-        return replace(made, message=why)
-    if absent:
-        return replace(made, message=absent)
     shares = check.name in PROPORTIONS and check.value not in ("random", "baseline")
-    if not shares and (why := _too_few(n, images, unreadable)):
-        if n < FEWEST <= images:
-            why = (
-                f"the baseline has {n} of the {images} images, too few to judge by; measure both "
-                f"on the same {FEWEST} or more"
-            )
-        return replace(made, message=why)
+    judged = min(n, images - missing)
+    word, reason = undefined(
+        judged, missing, judged + missing, why=why, most=0, fewest=1 if shares else FEWEST
+    )
+    if word and not missing and n < FEWEST <= images:
+        reason = (
+            f"the baseline has {n} of the {images} images, {FEWEST} needed; measure both on the "
+            "same"
+        )
+    if word or absent:
+        return replace(made, message=reason if missing or not absent else absent)
     if not all(map(isfinite, (*values, bound))):
         return replace(made, message="there is no interval")
     margin = min(sign * (end - bound) for end in values[1:])
@@ -258,15 +252,6 @@ def _difference(
     return (nan, nan, nan), 0
 
 
-def _too_few(n: int, images: int, unreadable: int) -> str:
-    """Why the images are not enough to judge by; empty if they are."""
-    return why_undefined(n, 0) or _unread(images, unreadable)
-
-
-def _unread(images: int, unreadable: int) -> str:
-    return f"{unreadable} of {images} images cannot be read" if unreadable else ""
-
-
 def _earlier(check: PolicyCheck, setting: str, baseline: pd.DataFrame | None) -> tuple[float, str]:
     """The baseline's mean, and why there is none at this setting."""
     if baseline is None:
@@ -293,13 +278,20 @@ def _row(check: PolicyCheck) -> str:
     return row + (f", saliency={check.saliency}, scalar={check.scalar}" if check.saliency else "")
 
 
-def _of_trick(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) -> Outcome:
+def _of_trick(
+    check: PolicyCheck,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    *,
+    images: int,
+    unreadable: int,
+) -> Outcome:
     """By the verdict of `fool`; predictions that changed show that the trick was none."""
     own = ("strength", "picture")
     tricks = {check.name: {key: v for key, v in check.options.items() if key not in own}}
     promised = bounds(tricks)
     kept = all_kept(kept_promises(results, promised))
-    verdicts = fool_verdicts(summary, kept)
+    verdicts = fool_verdicts(summary, kept, results)
     lines = _own(check, verdicts).to_dict("records")
     if not lines:
         return Outcome(check, UNDEFINED, "no map was judged", limit_of(check))
@@ -312,6 +304,8 @@ def _of_trick(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) 
         (line["after"], line["after_low"], line["after_high"]),
         line,
         str(line["trick"]),
+        images=images,
+        why=_lost(results, "cosine", str(line["trick"]), check, unreadable),
     )
     if made.status == PASSED and not kept[str(line["trick"])]:
         why = f"{word}, but {check.name} changed predictions or probabilities"
@@ -319,7 +313,14 @@ def _of_trick(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) 
     return made
 
 
-def _of_attack(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame) -> Outcome:
+def _of_attack(
+    check: PolicyCheck,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    *,
+    images: int,
+    unreadable: int,
+) -> Outcome:
     """By the verdict of `attack`."""
     verdicts = attack_verdicts(summary, results)
     lines = _own(check, verdicts[verdicts["attack"] == check.name]).to_dict("records")
@@ -328,8 +329,26 @@ def _of_attack(check: PolicyCheck, results: pd.DataFrame, summary: pd.DataFrame)
     line = lines[0]
     ends = (line["similarity"], line["similarity_low"], line["similarity_high"])
     text = f"kept {_with_interval(ends, nan)[0]}, under noise {shown(line['control'])}"
-    text = "; ".join(filter(None, (line["reason"], text)))
-    return _of_word(check, str(line["verdict"]), text, ends, line, str(line["setting"]))
+    return _of_word(
+        check,
+        str(line["verdict"]),
+        text,
+        ends,
+        line,
+        str(line["setting"]),
+        images=images,
+        why=_lost(results, SIMILARITY, str(line["setting"]), check, unreadable),
+    )
+
+
+def _lost(
+    results: pd.DataFrame, measured: str, setting: str, check: PolicyCheck, unreadable: int
+) -> list[str]:
+    """Why images have no value under a trick or an attack."""
+    model = next(iter(results["model"]), "")
+    about = (model, check.saliency, check.scalar, measured, setting)
+    found = causes(results)(dict(zip(GROUP, about, strict=True)))
+    return [*found.values(), *[UNREADABLE] * unreadable]
 
 
 def _of_word(
@@ -339,23 +358,27 @@ def _of_word(
     ends: tuple[float, float, float],
     line: Mapping[Any, Any],
     setting: str,
+    *,
+    images: int,
+    why: Sequence[str],
 ) -> Outcome:
-    accepted = check.value if isinstance(check.value, tuple) else ()
-    missing = int(line["n_undefined"])
+    """By a word: an accepted one passes if every image has a value."""
+    n, missing = int(line["n"]), int(line["n_undefined"])
+    message, status = f"{word}: {text}", FAILED
+    none, reason = undefined(n, missing, images, why=why, most=0)
     if word == UNDEFINED:
-        text = why_undefined(int(line["n"]), missing) or text
-    status = PASSED if word in accepted else UNDEFINED if word == UNDEFINED else FAILED
-    if status == PASSED and missing:
-        status, text = UNDEFINED, f"on {missing} of {line['n'] + missing} images there is no map"
+        status, message = UNDEFINED, line["reason"]
+    elif isinstance(check.value, tuple) and word in check.value:
+        status, message = (UNDEFINED, reason) if none else (PASSED, message)
     return Outcome(
         check,
         status,
-        f"{word}: {text}",
+        message,
         limit_of(check),
         *ends,
         setting=setting,
-        n=int(line["n"]),
-        n_undefined=missing,
+        n=n,
+        n_undefined=max(missing, images - n),
     )
 
 

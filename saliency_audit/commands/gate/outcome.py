@@ -8,19 +8,20 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.commands.gate.policy import PolicyCheck
+from saliency_audit.stats.undefined import UNDEFINED
 
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
-UNDEFINED, NOT_RUN, ERROR = "undefined", "not run", "error"
+NOT_RUN = "not run"
 
 GATE_WORDS = {
     PASSED: "the whole 95 % interval keeps the limit, or the verdict is an accepted one",
     FAILED: "the measured value is on the wrong side of the limit, or the verdict is not accepted",
     INCONCLUSIVE: "the value is on the right side but its interval is not: more images would tell; "
     "no pass",
-    UNDEFINED: "no number to judge by: a value is missing on some images, some cannot be read, "
-    "there are too few of them to judge by, or the baseline has other settings; no pass",
+    UNDEFINED: "no number to judge by, and in brackets why: an image has no value (its map is "
+    "zero, constant or NaN, it has no label, the method or the metric failed, or its file is "
+    "unreadable), fewer than 8 have one, or the baseline has other settings; no pass",
     NOT_RUN: "the model or its format does not allow what the check asks for; no pass",
-    ERROR: "it failed while it was measured; no pass",
 }
 OUTCOME_COLUMNS = (
     "check",

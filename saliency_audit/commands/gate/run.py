@@ -219,7 +219,6 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
                 other_images=work.other_images,
                 classes=work.setup.classes,
                 **counted,
-                labelled=work.setup.data.labelled,
             )
     judged = [outcomes[i] for i in range(len(work.policy.checks))]
     judged.append(enough_images(work.policy.images, len(done.clean.digests), done.clean.readable))

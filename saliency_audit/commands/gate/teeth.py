@@ -124,9 +124,7 @@ def _status(check: PolicyCheck, model: Classifier, data: ImageData) -> str:
         return ""
     frame = table(batches)
     summary, apart = summed(run, frame, shape=model.input_shape, classes=CLASSES)
-    return judge(
-        check, frame, summary, apart, classes=CLASSES, images=len(data), labelled=data.labelled
-    ).status
+    return judge(check, frame, summary, apart, classes=CLASSES, images=len(data)).status
 
 
 def _ignore(*given: object) -> None:

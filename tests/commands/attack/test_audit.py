@@ -438,9 +438,9 @@ def summarised(lines):
     """A summary of the gradient map: (check, setting) to mean, low, high, undefined images."""
     rows = [
         {
-            "check": check, "setting": where, "saliency": "gradient", "scalar": "logit",
-            "mean": mean, "ci_low": low, "ci_high": high, "n": 9, "n_undefined": undefined,
-            "chance": 0.02,
+            "model": "m", "saliency": "gradient", "scalar": "logit", "check": check,
+            "setting": where, "mean": mean, "ci_low": low, "ci_high": high, "n": 9,
+            "n_undefined": undefined, "chance": 0.02,
         }
         for (check, where), (mean, low, high, undefined) in lines.items()
     ]  # fmt: skip

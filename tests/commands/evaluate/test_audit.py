@@ -15,6 +15,7 @@ from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.models import Classifier
 from saliency_audit.stats.paired import differences
 from saliency_audit.stats.summary import summarise
+from saliency_audit.types import COLUMNS
 
 CHEAP = {"samples": 4, "steps": 4}
 
@@ -61,7 +62,9 @@ def verdicts_of(frame, classes=4):
         higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()},
         chance=audits.evaluate_chances(frame, classes),
     )
-    return audits.evaluate_verdicts(summary, differences(frame)).set_index(["check", "saliency"])
+    return audits.evaluate_verdicts(summary, differences(frame), frame).set_index(
+        ["check", "saliency"]
+    )
 
 
 def test_a_true_map_is_better_than_random_and_an_inverted_one_worse(model, data):
@@ -286,7 +289,9 @@ def test_more_than_a_twentieth_undefined_is_no_verdict():
             "ci_high": 0.2,
         }
         verdicts = audits.evaluate_verdicts(
-            pd.DataFrame([line]), pd.DataFrame([base | beside | {"n": 100 - undefined}])
+            pd.DataFrame([line]),
+            pd.DataFrame([base | beside | {"n": 100 - undefined}]),
+            pd.DataFrame(columns=list(COLUMNS)),
         )
         assert list(verdicts["verdict"]) == [word]
 
@@ -299,7 +304,9 @@ def test_a_failure_on_some_images_counts_against_the_verdict():
     bad = base | {"setting": "reason=no luck", "n": 0, "n_undefined": 32, "mean": np.nan}
     paired = pd.DataFrame([base | beside | {"setting": "steps=32", "n": 40}])
     for lines in ([good, bad], [bad, good]):
-        verdicts = audits.evaluate_verdicts(pd.DataFrame(lines), paired)
+        verdicts = audits.evaluate_verdicts(
+            pd.DataFrame(lines), paired, pd.DataFrame(columns=list(COLUMNS))
+        )
         assert verdicts[["n", "n_undefined", "verdict"]].values.tolist() == [[40, 32, UNDEFINED]]
 
 

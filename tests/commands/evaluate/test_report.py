@@ -45,6 +45,7 @@ def write(folder, run: EvaluateRun, **others):
         "checks": CHECKS,
         "compared": run.compared,
         "drops": run.drops,
+        "results": run.results,
     }
     return write_evaluate_report(folder, **given | others)
 
@@ -339,6 +340,7 @@ def test_options_without_a_value_are_not_given(tmp_path):
         run={"clean_accuracy": None, "options": {"layer": None}},
         words=WORDS,
         checks=CHECKS,
+        results=run.results,
     )
     text = text_of(written[-1])
     assert "layer: not given" in text

@@ -57,7 +57,7 @@ def run(before, after, data, **options):
 def verdicts_of(rows):
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     summary = summarise(rows, higher_is_better=better)
-    return finetune_verdicts(summary, between_models(rows)).set_index("check")
+    return finetune_verdicts(summary, between_models(rows), rows).set_index("check")
 
 
 def test_accuracy_is_of_all_images_and_the_rest_of_the_same_few(data):
@@ -175,7 +175,7 @@ def test_a_second_budget_is_one_more_question_and_changes_no_other(data):
     pd.testing.assert_frame_equal(
         *(rows.sort_values(key).reset_index(drop=True) for rows in (both, whole))
     )
-    verdicts = finetune_verdicts(summarise(both, higher_is_better={}), between_models(both))
+    verdicts = finetune_verdicts(summarise(both, higher_is_better={}), between_models(both), both)
     for check, budgets in (
         ("robust-accuracy", ["4/255", "0.5 (l2)"]),
         ("topk-intersection", ["4/255", "0.5 (l2)"]),

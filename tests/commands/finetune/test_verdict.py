@@ -38,7 +38,8 @@ def rows_of(check, model, values, *, saliency=None, setting=None, status="ok"):
 def verdicts_of(*parts):
     frame = pd.DataFrame([row for part in parts for row in part], columns=list(COLUMNS))
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
-    return finetune_verdicts(summarise(frame, higher_is_better=better), between_models(frame))
+    summary = summarise(frame, higher_is_better=better)
+    return finetune_verdicts(summary, between_models(frame), frame)
 
 
 def change(check, by, n=N, noise=0.01):
@@ -161,7 +162,10 @@ def test_the_sentence_has_losses_beside_gains():
     assert text.startswith("After noise, on 20 images (accuracy on 200): deletion better by 0.")
     assert f"; accuracy worse by {lost:.2g} points [" in text
     assert "; gradient-norm-target lower by 0.2 [" in text
-    assert "; no difference shown for stability; undefined: discriminative." in text
+    assert (
+        "; no difference shown for stability; undefined: discriminative (7 images, 8 needed)."
+        in text
+    )
 
 
 def test_the_sentence_says_that_nothing_was_gained_or_lost():

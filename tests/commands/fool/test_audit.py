@@ -58,7 +58,7 @@ def verdicts_of(frame, tricks):
         frame, higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()}
     )
     kept = audits.all_kept(audits.kept_promises(frame, audits.bounds(tricks)))
-    verdicts = audits.fool_verdicts(summary, kept)
+    verdicts = audits.fool_verdicts(summary, kept, frame)
     return verdicts.set_index(["saliency", "scalar"])["verdict"], kept
 
 

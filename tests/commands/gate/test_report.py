@@ -33,9 +33,17 @@ ALL = outcomes(
     ("deletion × gradient", "deletion", "passed", "pass", "<= 0.5", "0.41 <= 0.5", 1.23456),
     ("deletion × vargrad", "deletion", "failed", "refuse", "<= 0.3", "0.41 [0.38] > 0.3", 1e-5),
     ("aopc × gradient", "aopc", "inconclusive", "warn", ">= 0.4", "is not wholly >= 0.4", 0.0),
-    ("aopc × lrp", "aopc", "error", "refuse", ">= 0.4", "a\x00b\x1b[31m <&> \ud800 ü", 2.0),
+    (
+        "aopc × lrp",
+        "aopc",
+        "undefined",
+        "refuse",
+        ">= 0.4",
+        "failed: a\x00b\x1b[31m <&> \ud800 ü",
+        2.0,
+    ),
     ("accuracy", "accuracy", "undefined", "refuse", ">= 0.4", "needs labels", 0.5),
-    ("topk × gradcam", "topk", "error", "warn", "steady", "no", 0.5),
+    ("topk × gradcam", "topk", "undefined", "warn", "steady", "failed: no", 0.5),
 )
 
 
@@ -53,7 +61,7 @@ def test_junit_is_what_ci_servers_read(tmp_path):
     assert cases[0].is_passed
     assert cases[1].result[0].message == "0.41 [0.38] > 0.3"
     assert cases[2].is_skipped
-    assert cases[3].result[0].message == "ab[31m <&>  ü"
+    assert cases[3].result[0].message == "failed: ab[31m <&>  ü"
 
 
 def test_an_empty_gate_is_a_valid_file(tmp_path):
