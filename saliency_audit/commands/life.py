@@ -79,6 +79,13 @@ class Done:
 
         return read_results(self.folder.results)
 
+    @cached_property
+    def explained(self) -> Mapping[str, str]:
+        """What stands below each image: the class that its maps explain."""
+        from saliency_audit.commands.class_names import explained
+
+        return explained(self.rows, self.setup.class_names)
+
     @property
     def clean(self) -> "Clean":
         """Accuracy on the images as they are."""
@@ -181,7 +188,12 @@ def live(
         files=job.files,
         pictures=job.pictures,
         data=read["val"] or given.data,
-        others={"MODEL": given.model, "--classes": given.classes, **job.reads},
+        others={
+            "MODEL": given.model,
+            "--classes": given.classes,
+            "--class-names": getattr(given, "class_names", None),
+            **job.reads,
+        },
         processes=together,
     )
     with nothing_written_on_bad_input(ledger):

@@ -71,6 +71,7 @@ def wrapped(
         dtype=found.dtype,
     )
     classifier.notes = found.notes
+    classifier.class_names = found.class_names
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
@@ -198,6 +199,8 @@ def _say_like(found: Found, sides: tuple[int, int] | None, mean: object, std: ob
         )
         if found.like and given is None and isinstance(values, Sequence)
     ]
+    if found.like and found.class_names:
+        taken.append("names of the classes")
     if taken:
         found.notes.append(
             f"{', '.join(taken)}, as of the published weights of {found.like}: give others if "

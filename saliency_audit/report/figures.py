@@ -49,6 +49,7 @@ Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 _SIDE, _GAP = 1.3, 0.12  # inches, of a panel
 _LABEL = 21  # characters of a row's label in a line
 _LINE = 0.2  # inches, of a line of a table
+_CAPTION = 24  # characters of a line below a panel
 _CELL = 50  # characters, of a cell of a table
 
 
@@ -59,7 +60,7 @@ class Tile:
     Attributes:
         pixels: ``(h, w)``, or ``(h, w, 3)`` for a colour image.
         kind: an image in [0, 1] is shown as it is; a map relative to its own range.
-        caption: a few words below it.
+        caption: a few words below it; may have several lines.
     """
 
     pixels: Pixels
@@ -159,12 +160,13 @@ def draw_maps(
 
 def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footnote: str) -> Figure:
     heads = [wrap(name, _SIDE + 0.4, BODY) for name in columns]
-    captioned = any(cell and cell.caption for row in rows for cell in row.cells)
+    captions = ([cell.caption for cell in row.cells if cell and cell.caption] for row in rows)
+    below = sum(max((text.count("\n") + 1 for text in own), default=0) for own in captions)
     kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
     lines = max(head.count("\n") + 1 for head in heads)
     figure = figure_of(
         1.9 + len(columns) * (_SIDE + _GAP),
-        lines * leading(BODY) + len(rows) * (_SIDE + _GAP + 0.18 * captioned) + 0.55 * len(kinds),
+        lines * leading(BODY) + len(rows) * (_SIDE + _GAP) + 0.18 * below + 0.55 * len(kinds),
         title=title,
         footnote=footnote,
         layout="compressed",
@@ -189,7 +191,8 @@ def _panel(axes: Axes, cell: Tile | None) -> None:
         spine.set(linewidth=0.5, edgecolor="#999999", visible=cell is not None)
     if cell is None:
         return
-    axes.set_xlabel(shorten(cell.caption, 24), size=SMALL, color=INK, labelpad=2)
+    caption = "\n".join(shorten(line, _CAPTION) for line in cell.caption.split("\n"))
+    axes.set_xlabel(caption, size=SMALL, color=INK, labelpad=2)
     if (pixels := colours(cell)) is None:
         axes.set_facecolor(FILLS["none"])
         axes.text(0.5, 0.5, "undefined", ha="center", va="center", size=BODY, color=INK)

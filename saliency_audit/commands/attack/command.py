@@ -237,6 +237,7 @@ def report(
         run=about,
         results=done.rows,
         words=ATTACK_WORDS,
+        said=done.explained,
     )
 
 

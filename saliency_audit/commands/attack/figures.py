@@ -161,7 +161,8 @@ def draw_attack(
         title=f"{attack_within(verdicts['setting'].iloc[0])}: the worst image of each method",
         columns=COLUMNS,
         footnote=_note(verdicts)
-        + " The coloured word is the verdict over all images, not this one alone.",
+        + " The coloured word is the verdict over all images, not this one alone."
+        + gallery.legend,
     )
 
 
@@ -212,7 +213,7 @@ def draw_worst(
         "worst",
         title=f"{made[0]} of {made[1]} under {attack_within(made[2])}: the worst images",
         columns=COLUMNS,
-        footnote=_note(verdicts),
+        footnote=_note(verdicts) + gallery.legend,
     )
 
 

@@ -75,7 +75,7 @@ def answer(done: Done, *, given: Given) -> Answer:
     assumed = assumptions(given, setup)
     accuracy = verdict.accuracies(done.rows)
     found = verdict.methods(done.rows, seconds_a_pass=timed)
-    says = verdict.says(done.rows, setup.data.class_names)
+    says = verdict.says(done.rows, setup.class_names)
     facts = {"input": assumed["input"], "classes": setup.classes}
     text = verdict.sentence(accuracy, found, model=setup.model.name, facts=facts)
     shown = [
@@ -160,6 +160,7 @@ def report(done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path) 
         sentence=answer.sentence,
         run=about,
         summary=_summary(done),
+        said=done.explained,
     )
 
 

@@ -220,6 +220,7 @@ def report(
         sentence=answer.sentence,
         run=about,
         words=EVALUATE_WORDS,
+        said=done.explained,
         checks=CHECKS,
         compared=between_models(done.rows) if several else None,
         drops=None if base is None else relative_drop(done.rows, base),

@@ -17,12 +17,15 @@ _NAME = 17  # characters above a picture
 _RANGES = "Maps of several colour channels are averaged."
 
 
-def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
+def draw_gallery(
+    examples: Sequence[Example], folder: Path, said: Mapping[str, str] | None = None
+) -> list[Path]:
     """The first images and every method's map of them, a column for each image.
 
     Args:
         examples: images and maps; of several models, the first one's are drawn.
         folder: where to.
+        said: by image, the class that its maps explain.
 
     Returns:
         ``maps.png`` and further pages; none without maps.
@@ -30,7 +33,7 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    gallery = gallery_of(examples)
+    gallery = gallery_of(examples, said)
     maps = _maps(gallery)
     names = list(dict.fromkeys(image for image, _ in maps))
     return draw_maps(
@@ -42,7 +45,7 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
         "maps",
         title="The maps",
         columns=[shorten(name, _NAME) for name in names],
-        footnote=f"{_RANGES} random and sobel see no model.",
+        footnote=f"{_RANGES} random and sobel see no model.{gallery.legend}",
         first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
     )
 

@@ -131,6 +131,7 @@ def audit(
                 setup.data,
                 swapped=work.swapped,
                 checks=work.checks,
+                class_names=setup.class_names,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,

@@ -156,6 +156,7 @@ def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path) -> 
         run=about,
         results=done.rows,
         words=FOOL_WORDS,
+        said=done.explained,
     )
 
 

@@ -71,6 +71,7 @@ def write_fool_report(
     results: pd.DataFrame | None = None,
     words: Mapping[str, str] | None = None,
     promises: pd.DataFrame | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write everything ``fool`` shows but ``results.csv`` and ``run.json``.
 
@@ -87,6 +88,7 @@ def write_fool_report(
         words: what the verdicts mean.
         promises: ``trick,check,n,n_undefined,worst,bound,kept``: the worst value of any image
             beside what the trick promises.
+        said: by image, the class that its maps explain.
 
     Returns:
         The files written.
@@ -96,7 +98,7 @@ def write_fool_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
-    gallery, values = gallery_of(examples), {} if results is None else _shown(results)
+    gallery, values = gallery_of(examples, said), {} if results is None else _shown(results)
     figures: list[Picture] = []
     overview: list[Table] = []
     legend = _COSINE
