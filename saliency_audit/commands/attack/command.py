@@ -211,7 +211,7 @@ def answer(done: Done, *, k: float, fail_on: str | None) -> Answer:
     return Answer(
         attack_sentence(verdicts, predictions, images=done.clean.readable),
         {"verdicts": verdicts, "predictions": predictions},
-        shown(verdicts, predictions),
+        shown(verdicts, predictions, width=done.width),
         refused=refusal(fail_on, verdicts["verdict"], refused),
     )
 

@@ -87,7 +87,7 @@ def answer(done: Done, *, given: Given) -> Answer:
     return Answer(
         text,
         {"accuracies": accuracy, "methods": found, "says": says},
-        [terminal(table, wrap=True, apart=1) for table in shown],
+        [terminal(table, width=done.width, apart=2) for table in shown],
         facts={"assumed": assumed, "seconds_a_pass": timed},
     )
 

@@ -191,7 +191,7 @@ def answer(done: Done, *, fail_on: str | None) -> Answer:
     return Answer(
         evaluate_sentence(verdicts, images=done.clean.readable),
         {"verdicts": verdicts},
-        [*others_shown(summary), *verdicts_shown(verdicts, width=done.width)],
+        [*others_shown(summary, width=done.width), *verdicts_shown(verdicts, width=done.width)],
         refused=refusal(fail_on, verdicts["verdict"], REFUSED.get(fail_on or "", ())),
     )
 

@@ -293,7 +293,7 @@ def answer(done: Done, *, work: Work) -> Answer:
             against=against,
         ),
         {"verdicts": verdicts},
-        shown(verdicts),
+        shown(verdicts, width=done.width),
         facts={"training_images": len(work.train), "training_unreadable": work.unreadable},
         beside={"summary": summary, "compared": compared},
     )

@@ -62,7 +62,7 @@ def test_without_verdicts_there_is_nothing():
 def test_what_has_no_verdict_is_shown_too():
     run = evaluate_run(of_model=("accuracy", "density-profile"))
     file = StringIO()
-    Console(file=file, width=100, highlight=False).print(*terminal.others_shown(run.summary))
+    Console(file=file, width=100, highlight=False).print(*terminal.others_shown(run.summary, width=100))
     text = file.getvalue()
     assert "accuracy" in text
     assert "density-profile" in text
