@@ -52,15 +52,6 @@ _TERMS = {
 }
 
 
-def largest(verdicts: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The verdicts of each attack under the largest budget it was given."""
-    found = {}
-    for attack, own in verdicts.groupby("attack", sort=False):
-        top = max(own["setting"], key=size)
-        found[str(attack)] = own[own["setting"].map(budget) == budget(top)]
-    return found
-
-
 def pixels_compared(verdicts: pd.DataFrame) -> str:
     """Which pixels the similarity is of: their share is the chance level.
 

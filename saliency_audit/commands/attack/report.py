@@ -134,7 +134,7 @@ def write_attack_report(
             [figures.draw_similarity(verdicts, folder / "similarity.png")],
             f"What is left of the {figures.pixels_compared(verdicts)}, method by method.",
         )
-        for attack, own in figures.largest(verdicts).items():
+        for attack, own in tables.largest(verdicts).items():
             within = attack_within(str(own["setting"].iloc[0]))
             maps += captioned(
                 figures.draw_attack(gallery, values, own, folder, attack),
