@@ -42,6 +42,7 @@ from saliency_audit.report.table import (
     plain,
     verdict,
     widths,
+    wrapped,
 )
 
 Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -276,10 +277,10 @@ def draw_table(
         AuditError: a file cannot be written.
     """
     table = narrow(table)
-    cut = [[shorten(c, _CELL) if isinstance(c, str) else c for c in row] for row in table.rows]
+    cut = [[_cut(c) if isinstance(c, str) else c for c in row] for row in table.rows]
     words = list(range(min(table.labels, len(table.columns))))
     numbers = pages_of(range(len(words), len(table.columns)), across) or [[]]
-    rows = _under_headings(pages_of([row for row in cut if row], most))
+    rows = _under_headings(_whole_groups(cut, most))
     pages = [columns_of(replace(table, rows=part), words + own) for part in rows for own in numbers]
     return [
         save(
@@ -349,6 +350,30 @@ def fill(cell: Cell) -> str:
 def _text(cell: Cell) -> str:
     """A cell without the spaces that put words below each other on a terminal."""
     return re.sub(r"(?<=\S) +", " ", plain(cell)).rstrip()
+
+
+def _cut(text: str) -> str:
+    """Text in lines that a cell has room for; what has no space is cut in its middle."""
+    return "\n".join(shorten(line, _CELL) for line in wrapped(text, _CELL).split("\n"))
+
+
+def _whole_groups(rows: Sequence[Sequence[Cell]], most: int) -> list[list[Sequence[Cell]]]:
+    """The rows in pages that begin at a line between groups; one that fills a page is cut.
+
+    >>> _whole_groups([["a"], ["b"], [], ["c"], ["d"], [], ["e"]], 3)
+    [[['a'], ['b']], [['c'], ['d'], ['e']]]
+    """
+    groups: list[list[Sequence[Cell]]] = [[]]
+    for row in rows:
+        groups += [] if row else [[]]
+        groups[-1] += [row] if row else []
+    pages: list[list[Sequence[Cell]]] = []
+    for group in filter(None, groups):
+        if pages and len(pages[-1]) + len(group) <= most:
+            pages[-1] += group
+        else:
+            pages += pages_of(group, most)
+    return pages
 
 
 def _under_headings(pages: Sequence[list[Sequence[Cell]]]) -> list[list[Sequence[Cell]]]:

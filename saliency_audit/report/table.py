@@ -147,24 +147,24 @@ def narrow(table: Table) -> Table:
     return replace(columns_of(table, kept), extra=())
 
 
-def parts(table: Table, width: int, *, broken: bool = False) -> list[Table]:
-    """The table in as many as it takes for none to be wider than so many characters.
+def parts(table: Table, width: float, *, columns: Sequence[float] | None = None) -> list[Table]:
+    """The table in as many as it takes for none to be wider than asked for.
 
     The columns of words stand in each; a table of one further column may be wider.
 
     Args:
         table: what is shown.
-        width: characters.
-        broken: cells may go on in another line.
+        width: characters, or what ``columns`` are in.
+        columns: how wide each of them is; by default as many characters as it has, and 2 between.
 
     >>> both = Table(["", "first", "second"], [["a", "1", "2"]])
     >>> [part.columns for part in parts(both, 12)], len(parts(both, 20))
     ([['', 'first'], ['', 'second']], 1)
     """
     words, numbers = range(table.labels), range(table.labels, len(table.columns))
-    wide = [own + 2 for own in (least(table) if broken else widths(table))]
+    wide = columns or [own + 2 for own in widths(table)]
     found: list[list[int]] = []
-    left = 0
+    left = 0.0
     for j in numbers:
         if not found or wide[j] > left:
             found.append([])
@@ -257,12 +257,15 @@ def wrapped(text: str, width: int, *, hyphens: bool = False) -> str:
     ('deletion\n× integrated-gradients', '0.5\n[0.4, 0.6]')
     """
     kept = _WHOLE.sub(lambda found: found[0].replace(" ", "\xa0"), text)
-    lines = [
-        part
-        for line in kept.split("\n")
-        for part in wrap(line, max(width, 1), break_long_words=False, break_on_hyphens=hyphens)
-        or [line]
-    ]
+    lines: list[str] = []
+    for line in kept.split("\n"):
+        lines += wrap(
+            line,
+            max(width, 1),
+            subsequent_indent="\xa0" * (len(line) - len(line.lstrip())),
+            break_long_words=False,
+            break_on_hyphens=hyphens,
+        ) or [line]
     return "\n".join(lines).replace("\xa0", " ")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from saliency_audit.report.table import Table
+from saliency_audit.report.table import Column, Table, table_of
 from saliency_audit.report.tables import cell
 from saliency_audit.visible import flat
 
@@ -173,9 +173,13 @@ def facts_table(known: Mapping[str, str]) -> Table:
 
 def summary_table(summary: pd.DataFrame) -> Table:
     """All of `summarise` but the model, which is the same in every row."""
-    columns = [name for name in summary.columns if name != "model"]
-    rows = [
-        [number(value) if isinstance(value, float) else plain(value) for value in row]
-        for row in summary[columns].itertuples(index=False)
+    columns = [
+        *(Column(name, text_in(name)) for name in ("saliency", "scalar", "check")),
+        Column("setting", settings_in("setting")),
+        Column("images", images_in),
+        Column("mean [95 %]", MEAN),
+        Column("control", number_in("control")),
+        Column("chance", number_in("chance")),
+        Column("higher\nis better", lambda line: plain(line["higher_is_better"])),
     ]
-    return Table([name.replace("_", " ") for name in columns], rows, labels=4)
+    return table_of(summary.to_dict("records"), columns, labels=4)
