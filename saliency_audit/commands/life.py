@@ -173,6 +173,7 @@ def live(
         AuditError: it failed while running; what was finished is kept.
     """
     from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.wording import told_assumed
 
     check(given)
     path = place_of_report(given, command)
@@ -237,6 +238,8 @@ def live(
         tables = {name: table.to_dict("records") for name, table in answer.tables.items()}
         folder.close(about | tables)
     screen.show(*answer.shown, answer.spoken or escape(flat(answer.sentence)))
+    if setup.assumed:
+        screen.show(f"[yellow]{escape(flat(told_assumed(setup.assumed)))}[/]")
     if not given.quiet:
         screen.show(escape(flat(f"report: {path / 'report.html'}")))
     if answer.refused is None:

@@ -61,6 +61,7 @@ class Setup:
         open: opens further images for the same model, prepared alike.
         nature: what kind of function the model is, as its first images tell.
         class_names: of its outputs, for people; None where nobody knows them.
+        assumed: what decides the numbers and nobody said, in a few words each.
     """
 
     model: "Classifier"
@@ -73,6 +74,7 @@ class Setup:
     open: "Callable[[str], ImageData]"
     nature: "Nature"
     class_names: Sequence[str] | None = None
+    assumed: Sequence[str] = ()
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
@@ -111,6 +113,7 @@ def prepare(
         nature,
         resolve_device,
     )
+    from saliency_audit.models.load import BUNDLED
     from saliency_audit.models.nature import TRIED
 
     place = resolve_device(processes.device(given.device))
@@ -189,8 +192,19 @@ def prepare(
 
     found = examined(classifier)
     quiet = given.quiet or not processes.main
+    others = given.data is None and classifier.name != BUNDLED
     setup = Setup(
-        classifier, images, outputs, at_once, quiet, screen, further, opened, found, class_names
+        classifier,
+        images,
+        outputs,
+        at_once,
+        quiet,
+        screen,
+        further,
+        opened,
+        found,
+        class_names,
+        [*classifier.assumed, *([f"images {images.name}"] if others else [])],
     )
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
@@ -302,6 +316,7 @@ def facts(
         "classes": setup.classes,
         "clean_accuracy": clean.accuracy,
         "clean_accuracy_n": clean.n,
+        **({"assumptions": list(setup.assumed)} if setup.assumed else {}),
         "device": str(model.mean.device),
         "seconds": round(time.time() - setup.started, 1),
         "model_passes": model.passes,

@@ -29,6 +29,7 @@ class Found:
         class_names: of its outputs from 0 on; None where the source does not say.
         like: whose shape, mean and std these are where the weights' own are not known.
         notes: lines to tell the user.
+        assumed: what of the input nobody said, in a few words each.
     """
 
     network: nn.Module
@@ -45,3 +46,4 @@ class Found:
     class_names: Sequence[str] | None = None
     like: str = ""
     notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """Numbers and facts as people read them; the same in every report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -163,7 +163,18 @@ def facts(run: Mapping[str, Any]) -> dict[str, str]:
 def subtitle(known: Mapping[str, str]) -> str:
     """What was audited, in a line, from the facts about the run."""
     names = ("model", "data", "clean accuracy")
-    return " · ".join(f"{name}: {known[name]}" for name in names if name in known)
+    parts = [f"{name}: {known[name]}" for name in names if name in known]
+    return " · ".join([*parts, *map(told_assumed, filter(None, [known.get("assumptions")]))])
+
+
+def told_assumed(assumed: str | Sequence[str]) -> str:
+    """What decides the numbers and nobody said, beside the answer.
+
+    >>> told_assumed(["mean 0 and std 1", "size 224"])
+    'assumed, as nothing says otherwise: mean 0 and std 1, size 224'
+    """
+    text = assumed if isinstance(assumed, str) else ", ".join(assumed)
+    return f"assumed, as nothing says otherwise: {text}"
 
 
 def facts_table(known: Mapping[str, str]) -> Table:

@@ -101,7 +101,13 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
     """
     model, data, found = setup.model, setup.data, setup.nature
     channels, height, width = model.input_shape
-    said = {name: " (as given)" if getattr(given, name) is not None else "" for name in _SAID}
+    assumed = " ".join(setup.assumed)
+    said = {
+        name: " (as given)"
+        if getattr(given, name) is not None
+        else " (assumed)" * (name in assumed)
+        for name in _SAID
+    }
     weights = sum(weight.numel() for weight in model.network.parameters())
 
     def colours(values: Any) -> str:
