@@ -15,7 +15,7 @@ from saliency_audit.commands.fool.tables import (
     promise_tables,
     verdict_table,
 )
-from saliency_audit.commands.fool.verdict import FOOL_WORDS
+from saliency_audit.commands.fool.verdict import FOOL_WORDS, why_not_forged
 from saliency_audit.report.figures import draw_table
 from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
@@ -103,7 +103,8 @@ def write_fool_report(
     overview: list[Table] = []
     legend = _COSINE
     if len(judged):
-        overview = [verdict_table(verdicts)]
+        why = {} if promises is None else why_not_forged(promises)
+        overview = [verdict_table(verdicts, why)]
         wanted = aims_in(judged["trick"])
         legend = " ".join([_AIMED, *(f"{each}." for each in wanted)]) if wanted else _COSINE
         written += draw_table(overview[0], folder, "verdicts", title=_QUESTION, footnote=legend)

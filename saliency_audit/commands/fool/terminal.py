@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from saliency_audit.commands.fool.tables import aims_in, short_name, verdict_table
+from saliency_audit.commands.fool.verdict import why_not_forged
 from saliency_audit.report.table import least, parts, terminal
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def shown(
         worst = {line["check"]: line for _, line in group.iterrows()}
         lines.append(f"{short_name(str(trick))}: " + ", ".join(map(_promise, worst.values())))
     wanted = aims_in(verdicts["trick"])
-    table = verdict_table(verdicts)
+    table = verdict_table(verdicts, why_not_forged(promises))
     tables = parts(table, width - 1, columns=[own + 1 for own in least(table)])
     return [*lines, *wanted, "", *(terminal(table, width=width) for table in tables)]
 
