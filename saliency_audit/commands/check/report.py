@@ -15,6 +15,7 @@ from saliency_audit.commands.check.tables import (
 from saliency_audit.report.figures import PanelRow, draw_maps, draw_table
 from saliency_audit.report.gallery import Gallery, gallery_of, images_with, tile
 from saliency_audit.report.html import Section
+from saliency_audit.report.page import OVER_A_PICTURE, shorten
 from saliency_audit.report.sections import captioned, filled, write_page, write_tables
 from saliency_audit.report.wording import summary_table
 from saliency_audit.types import Example
@@ -116,7 +117,7 @@ def _draw_maps(gallery: Gallery, methods: pd.DataFrame, folder: Path) -> list[Pa
         folder,
         "maps",
         title="What each method shows",
-        columns=names,
+        columns=[shorten(name, OVER_A_PICTURE) for name in names],
         footnote="Each map in its own range; made with few samples and steps." + gallery.legend,
         first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
     )

@@ -8,12 +8,11 @@ import numpy as np
 from saliency_audit.commands.evaluate.columns import controls_last
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps
 from saliency_audit.report.gallery import Gallery, gallery_of, of_role, tile, tile_of
-from saliency_audit.report.page import shorten
+from saliency_audit.report.page import OVER_A_PICTURE, shorten
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
 _STAGES = 7  # of a page that is still readable
-_NAME = 17  # characters above a picture
 _RANGES = "Maps of several colour channels are averaged."
 
 
@@ -44,7 +43,7 @@ def draw_gallery(
         folder,
         "maps",
         title="The maps",
-        columns=[shorten(name, _NAME) for name in names],
+        columns=[shorten(name, OVER_A_PICTURE) for name in names],
         footnote=f"{_RANGES} random and sobel see no model.{gallery.legend}",
         first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
     )
@@ -99,7 +98,7 @@ def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
         folder,
         "patched",
         title="Maps whose right answer is the patch",
-        columns=[shorten(image.image, _NAME) for image in images[:1]],
+        columns=[shorten(image.image, OVER_A_PICTURE) for image in images[:1]],
         footnote=f"{_RANGES} The patch alone decides the class, to the copy.",
         first=PanelRow("image", [tile_of(gallery, image) for image in images[:1]]),
     )
