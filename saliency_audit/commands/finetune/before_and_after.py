@@ -105,6 +105,7 @@ def before_and_after(
             is another one: what of a difference is not the training's.
         data: the images. What needs labels is undefined for those without.
         checks: what is measured, of ``QUESTIONS``.
+        class_names: of the outputs, where they are known.
         saliency: names in ``METHODS``.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class; "predicted" is each model's own.
