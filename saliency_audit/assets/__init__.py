@@ -10,6 +10,18 @@ from torch import nn
 from saliency_audit.assets.fashion_mnist_cnn import FashionMnistCnn as FashionMnistCnn
 
 FOLDER = Path(__file__).parent
+FASHION_CLASSES = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
 
 
 def bundled_model() -> nn.Module:

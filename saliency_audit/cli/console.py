@@ -64,11 +64,9 @@ def show(*things: Any) -> None:
     """
     for thing in things:
         if isinstance(thing, Table):
-            # A cell that may not wrap can need more room; lines too long beat half words.
+            # Cells are in lines already; lines too long beat half words.
             needed = results.measure(thing, options=results.options.update(width=1000)).maximum
-            fixed = all(column.no_wrap for column in thing.columns)
-            width = max(needed, results.width) if fixed else None
-            results.print(thing, width=width, crop=not fixed)
+            results.print(thing, width=max(needed, results.width), crop=False)
         else:
             results.print(thing, soft_wrap=True)
 

@@ -79,6 +79,13 @@ class Done:
 
         return read_results(self.folder.results)
 
+    @cached_property
+    def explained(self) -> Mapping[str, str]:
+        """What stands below each image: the class that its maps explain."""
+        from saliency_audit.commands.class_names import explained
+
+        return explained(self.rows, self.setup.class_names)
+
     @property
     def clean(self) -> "Clean":
         """Accuracy on the images as they are."""
@@ -166,6 +173,7 @@ def live(
         AuditError: it failed while running; what was finished is kept.
     """
     from saliency_audit.report.folder import RunFolder
+    from saliency_audit.report.wording import told_assumed
 
     check(given)
     path = place_of_report(given, command)
@@ -181,7 +189,12 @@ def live(
         files=job.files,
         pictures=job.pictures,
         data=read["val"] or given.data,
-        others={"MODEL": given.model, "--classes": given.classes, **job.reads},
+        others={
+            "MODEL": given.model,
+            "--classes": given.classes,
+            "--class-names": getattr(given, "class_names", None),
+            **job.reads,
+        },
         processes=together,
     )
     with nothing_written_on_bad_input(ledger):
@@ -225,6 +238,8 @@ def live(
         tables = {name: table.to_dict("records") for name, table in answer.tables.items()}
         folder.close(about | tables)
     screen.show(*answer.shown, answer.spoken or escape(flat(answer.sentence)))
+    if setup.assumed:
+        screen.show(f"[yellow]{escape(flat(told_assumed(setup.assumed)))}[/]")
     if not given.quiet:
         screen.show(escape(flat(f"report: {path / 'report.html'}")))
     if answer.refused is None:

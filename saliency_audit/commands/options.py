@@ -88,6 +88,13 @@ OF_MODEL = (
         help="Run the code in a pickled model. Only for files you made yourself.",
     ),
 )
+CLASS_NAMES = Option(
+    "class_names",
+    "path",
+    panel=MODEL,
+    help="What the model's classes are called: a file with one name a line, that of class 0 first, "
+    "or JSON. Known of published and bundled models.",
+)
 _DATA = Option(
     "data",
     panel=DATA,

@@ -1,7 +1,7 @@
 """A model with its images, as every command needs them before it measures anything."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,6 +60,8 @@ class Setup:
         load: loads a further model for the same images.
         open: opens further images for the same model, prepared alike.
         nature: what kind of function the model is, as its first images tell.
+        class_names: of its outputs, for people; None where nobody knows them.
+        assumed: what decides the numbers and nobody said, in a few words each.
     """
 
     model: "Classifier"
@@ -71,6 +73,8 @@ class Setup:
     load: "Callable[[str], Classifier]"
     open: "Callable[[str], ImageData]"
     nature: "Nature"
+    class_names: Sequence[str] | None = None
+    assumed: Sequence[str] = ()
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
@@ -97,6 +101,7 @@ def prepare(
     """
     import torch
 
+    from saliency_audit.commands.class_names import read_class_names
     from saliency_audit.commands.known import first_images
     from saliency_audit.data import open_data
     from saliency_audit.models import (
@@ -108,6 +113,7 @@ def prepare(
         nature,
         resolve_device,
     )
+    from saliency_audit.models.load import BUNDLED
     from saliency_audit.models.nature import TRIED
 
     place = resolve_device(processes.device(given.device))
@@ -147,6 +153,9 @@ def prepare(
         seed=given.seed,
     )
     images = opened(given.data, max_samples=given.max_samples)
+    file = getattr(given, "class_names", None)
+    own = classifier.class_names if len(classifier.class_names or ()) == outputs else None
+    class_names = read_class_names(file, outputs) if file else own or images.class_names
     at_once = (
         auto_batch_size(classifier.input_shape, place)
         if given.batch_size == "auto"
@@ -183,7 +192,20 @@ def prepare(
 
     found = examined(classifier)
     quiet = given.quiet or not processes.main
-    setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, opened, found)
+    others = given.data is None and classifier.name != BUNDLED
+    setup = Setup(
+        classifier,
+        images,
+        outputs,
+        at_once,
+        quiet,
+        screen,
+        further,
+        opened,
+        found,
+        class_names,
+        [*classifier.assumed, *([f"images {images.name}"] if others else [])],
+    )
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
@@ -294,6 +316,7 @@ def facts(
         "classes": setup.classes,
         "clean_accuracy": clean.accuracy,
         "clean_accuracy_n": clean.n,
+        **({"assumptions": list(setup.assumed)} if setup.assumed else {}),
         "device": str(model.mean.device),
         "seconds": round(time.time() - setup.started, 1),
         "model_passes": model.passes,

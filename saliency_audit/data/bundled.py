@@ -6,7 +6,6 @@ from saliency_audit import assets
 from saliency_audit.data.arrays import from_arrays
 from saliency_audit.data.dataset import NO_LABEL, ImageData
 from saliency_audit.data.files import ReadFile, sizes_of
-from saliency_audit.data.idx import FASHION_CLASSES
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError, lookup
 
@@ -17,7 +16,7 @@ def fashion_mnist_test(request: Request) -> ImageData:
         *assets.bundled_images("test"),
         request,
         name="bundled:fashion-mnist",
-        class_names=FASHION_CLASSES,
+        class_names=assets.FASHION_CLASSES,
     )
 
 
@@ -27,7 +26,7 @@ def fashion_mnist_train(request: Request) -> ImageData:
         *assets.bundled_images("train"),
         request,
         name="bundled:fashion-mnist-train",
-        class_names=FASHION_CLASSES,
+        class_names=assets.FASHION_CLASSES,
     )
 
 

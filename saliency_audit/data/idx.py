@@ -5,23 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from saliency_audit.assets import FASHION_CLASSES
 from saliency_audit.data.arrays import Pixels, at_most, find, from_arrays, opened, split_of
 from saliency_audit.data.dataset import ImageData
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError
 
-FASHION_CLASSES = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-]
 DIGITS = [str(digit) for digit in range(10)]
 
 MOST_BYTES = 1 << 30

@@ -12,7 +12,7 @@ from saliency_audit.models.activation import note
 from saliency_audit.models.architectures import builder, fitting_options, heads, recognise
 from saliency_audit.models.files import Kind
 from saliency_audit.models.found import Found
-from saliency_audit.models.named import bundled, preset_of, settle_timm
+from saliency_audit.models.named import bundled, default_weights, settle_timm
 from saliency_audit.models.tensors import (
     Checkpoint,
     StateDict,
@@ -100,7 +100,7 @@ def _recognised(path: Path, state: StateDict) -> Found:
     if fitting_options(state, like_bundled.network.state_dict()) == {}:
         fill(like_bundled.network, state, file=str(path), arch=like_bundled.name)
         like_bundled.notes.append(f"recognised as {like_bundled.name} by its keys and shapes")
-        return replace(like_bundled, name=path.name)
+        return replace(like_bundled, name=path.name, class_names=None)
     recognised, left_out = recognise(state), list[str]()
     for prefix in () if recognised else _prefixes(state):
         part = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
@@ -153,7 +153,10 @@ def of_library(found: Found, arch: str, options: Mapping[str, int]) -> Found:
     """
     library, _, name = arch.partition(":")
     if library == "torchvision":
-        preset = preset_of(name)
+        weights = default_weights(name)
+        preset = weights.transforms()
+        if "num_classes" not in options:
+            found.class_names = weights.meta["categories"]
         side = options.get("image_size", preset.crop_size[0])
         found.shape = (3, side, side)
         found.resize = preset.resize_size[0] if side == preset.crop_size[0] else None

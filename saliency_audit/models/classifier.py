@@ -86,6 +86,8 @@ class Classifier(nn.Module):
     Attributes:
         resize: shorter side that images are resized to before the crop; None means the default.
         notes: lines that tell the user what was found and assumed when the model was loaded.
+        assumed: what of the input nobody said, in a few words each.
+        class_names: of the outputs from 0 on; None where whoever made the weights did not say.
         source: what was given as the model; empty if it came from Python.
         sha256: of the model's file, or of its weights; empty likewise.
     """
@@ -94,6 +96,8 @@ class Classifier(nn.Module):
     std: Tensor
     resize: int | None
     notes: list[str]
+    assumed: list[str]
+    class_names: Sequence[str] | None
     source: str
     sha256: str
 
@@ -146,6 +150,8 @@ class Classifier(nn.Module):
         self._passes = [0]
         self.resize = None
         self.notes = []
+        self.assumed = []
+        self.class_names = None
         self.source = ""
         self.sha256 = ""
 

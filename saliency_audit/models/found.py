@@ -26,8 +26,10 @@ class Found:
         activation: what it was trained with in place of its own; None where nothing is said.
         sha256: of the file; empty for a network that came by name.
         usual: the ``--mean`` and ``--std`` that such networks usually have.
+        class_names: of its outputs from 0 on; None where the source does not say.
         like: whose shape, mean and std these are where the weights' own are not known.
         notes: lines to tell the user.
+        assumed: what of the input nobody said, in a few words each.
     """
 
     network: nn.Module
@@ -41,5 +43,7 @@ class Found:
     activation: InPlace | None = None
     sha256: str = ""
     usual: str = "ImageNet's are --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+    class_names: Sequence[str] | None = None
     like: str = ""
     notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)

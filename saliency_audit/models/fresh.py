@@ -68,6 +68,7 @@ def fresh(
         torch.default_generator.manual_seed(seed)
         network = build()
     found = of_library(Found(network, arch), arch, {})
+    found.class_names = None
     found.notes.append(f"{arch} starts from random weights (seed {seed})")
     classifier = wrapped(
         found,

@@ -54,7 +54,7 @@ def from_hugging_face(name: str) -> Found:
             f"{spec} is a multi-label classifier, each of whose outputs is a probability of its "
             "own; what is measured here is defined for classes that exclude each other"
         )
-    found = Found(network, spec)
+    found = Found(network, spec, class_names=named(network.config.id2label))
     found.shape = (getattr(network.config, "num_channels", None), None, None)
     try:
         with quiet():
@@ -67,6 +67,16 @@ def from_hugging_face(name: str) -> Found:
         return found
     _prepared(found, processor)
     return found
+
+
+def named(labels: Mapping[int, str]) -> list[str] | None:
+    """Names of classes from 0 on; None where they are but those that transformers makes up.
+
+    >>> named({1: "dog", 0: "cat"}), named({0: "LABEL_0", 1: "LABEL_1"})
+    (['cat', 'dog'], None)
+    """
+    names = [str(labels.get(i, "")) for i in range(len(labels))]
+    return None if names == [f"LABEL_{i}" for i in range(len(labels))] else names
 
 
 def _prepared(found: Found, processor: Mapping[str, Any]) -> None:

@@ -20,16 +20,23 @@ from saliency_audit.models.files import one_line
 from saliency_audit.models.found import Found
 from saliency_audit.models.reading import embedding
 
+IMAGENET = 1000  # classes
 RANDOM = "none"
 """The name of no weights: ``torchvision:resnet18@none`` has its random initialisation."""
 
 
 def bundled() -> Found:
     """The Fashion-MNIST network in the package."""
-    from saliency_audit.assets import bundled_model
+    from saliency_audit.assets import FASHION_CLASSES, bundled_model
 
     return Found(
-        bundled_model(), "bundled:fashion-mnist", shape=(1, 28, 28), mean=0.0, std=1.0, resize=28
+        bundled_model(),
+        "bundled:fashion-mnist",
+        shape=(1, 28, 28),
+        mean=0.0,
+        std=1.0,
+        resize=28,
+        class_names=FASHION_CLASSES,
     )
 
 
@@ -61,13 +68,19 @@ def from_torchvision(name: str) -> Found:
     side, resize = preset.crop_size[0], preset.resize_size[0]
     found = Found(network, spec, mean=preset.mean, std=preset.std, resize=resize)
     found.shape = (3, side, side)
+    found.class_names = weights.meta["categories"]
     found.notes.append(_said(spec, found))
     return found
 
 
 def preset_of(name: str) -> Any:
     """How torchvision's default weights of an architecture take an image."""
-    return import_torchvision_models().get_model_weights(name)["DEFAULT"].transforms()
+    return default_weights(name).transforms()
+
+
+def default_weights(name: str) -> Any:
+    """What torchvision says of its default weights of an architecture; nothing is fetched."""
+    return import_torchvision_models().get_model_weights(name)["DEFAULT"]
 
 
 def from_timm(name: str) -> Found:
@@ -95,6 +108,8 @@ def from_timm(name: str) -> Found:
     with _downloading(spec):
         network = timm.create_model(name, pretrained=not weights_name)
     found = settle_timm(Found(network, spec))
+    if weights_name:
+        found.class_names = None
     found.notes.append(_random(spec) if weights_name else _said(spec, found))
     return found
 
@@ -110,6 +125,10 @@ def settle_timm(found: Found) -> Found:
     found.shape = (channels, height, width)
     found.mean, found.std = config["mean"], config["std"]
     found.resize = floor(min(height, width) / config["crop_pct"])
+    trained = getattr(found.network, "pretrained_cfg", {}).get("num_classes")
+    if trained == getattr(found.network, "num_classes", None) == IMAGENET:
+        # timm has no other networks of so many classes; torchvision knows what they are called.
+        found.class_names = default_weights("resnet18").meta["categories"]
     return found
 
 

@@ -71,6 +71,8 @@ def wrapped(
         dtype=found.dtype,
     )
     classifier.notes = found.notes
+    classifier.assumed = found.assumed
+    classifier.class_names = found.class_names
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
@@ -131,6 +133,7 @@ def _input_shape(
     seen_channels, seen_side = _read_from_weights(found.network)
     chosen = channels or known_channels or seen_channels or 3
     if (channels or known_channels or seen_channels) is None:
+        found.assumed.append("3 channels")
         found.notes.append("3 channels assumed: give --channels if the model takes another number")
     side = seen_side or (28 if chosen == 1 else 224)
     if sides is not None:
@@ -138,6 +141,7 @@ def _input_shape(
     if height is None and seen_side is not None:
         found.notes.append(f"{chosen}x{side}x{side} read off the weight of the first layer")
     elif height is None:
+        found.assumed.append(f"size {side}")
         found.notes.append(f"size {side} assumed: give --size if the model takes another")
     return chosen, height or side, width or side
 
@@ -180,6 +184,7 @@ def _say_normalisation(found: Found, mean: object, std: object, *, channels: int
     ]
     if assumed:
         what = " and ".join(f"{option} {value}" for option, value in assumed)
+        found.assumed.append(what)
         usual = f" ({found.usual})" if channels == 3 else ""
         options = " and ".join(f"--{option}" for option, _ in assumed)
         found.notes.append(
@@ -198,6 +203,8 @@ def _say_like(found: Found, sides: tuple[int, int] | None, mean: object, std: ob
         )
         if found.like and given is None and isinstance(values, Sequence)
     ]
+    if found.like and found.class_names:
+        taken.append("names of the classes")
     if taken:
         found.notes.append(
             f"{', '.join(taken)}, as of the published weights of {found.like}: give others if "

@@ -30,8 +30,6 @@ _CONTROLS: tuple[Style, ...] = (
     {"color": "#666666", "linestyle": (0, (4, 2)), "linewidth": 1.4},
     {"color": "#999999", "linestyle": (0, (1, 1.3)), "linewidth": 1.6},
 )
-CONTROL_STYLES: Mapping[str, Style] = dict(zip(CONTROLS, _CONTROLS, strict=True))
-"""Of the methods that see no model: grey, without marks."""
 FAINT: Style = {"linestyle": (0, (1, 2.2)), "linewidth": 1.1, "alpha": 0.6}
 """Over a style: of a mean that too few images have. Has no band."""
 
@@ -43,6 +41,17 @@ def style(i: int) -> Style:
     again, first = divmod(i, len(STYLES))
     marker = STYLES[(first + again) % len(STYLES)]["marker"]
     return {"color": STYLES[first]["color"], "marker": marker}
+
+
+def control_styles(names: Iterable[str]) -> dict[str, Style]:
+    """Of the methods among these that see no model, by themselves or before a word: grey lines.
+
+    >>> list(control_styles(["gradient before", "random before", "sobel"]))
+    ['random before', 'sobel']
+    """
+    found = [name for name in names if name.partition(" ")[0] in CONTROLS]
+    usual = dict(zip(CONTROLS, _CONTROLS, strict=True))
+    return {name: usual.get(name, _CONTROLS[i % 2]) for i, name in enumerate(found)}
 
 
 def bare(axes: Axes) -> None:

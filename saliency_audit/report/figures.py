@@ -42,6 +42,7 @@ from saliency_audit.report.table import (
     plain,
     verdict,
     widths,
+    wrapped,
 )
 
 Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -49,6 +50,7 @@ Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 _SIDE, _GAP = 1.3, 0.12  # inches, of a panel
 _LABEL = 21  # characters of a row's label in a line
 _LINE = 0.2  # inches, of a line of a table
+_CAPTION = 24  # characters of a line below a panel
 _CELL = 50  # characters, of a cell of a table
 
 
@@ -59,7 +61,7 @@ class Tile:
     Attributes:
         pixels: ``(h, w)``, or ``(h, w, 3)`` for a colour image.
         kind: an image in [0, 1] is shown as it is; a map relative to its own range.
-        caption: a few words below it.
+        caption: a few words below it; may have several lines.
     """
 
     pixels: Pixels
@@ -159,12 +161,13 @@ def draw_maps(
 
 def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footnote: str) -> Figure:
     heads = [wrap(name, _SIDE + 0.4, BODY) for name in columns]
-    captioned = any(cell and cell.caption for row in rows for cell in row.cells)
+    captions = ([cell.caption for cell in row.cells if cell and cell.caption] for row in rows)
+    below = sum(max((text.count("\n") + 1 for text in own), default=0) for own in captions)
     kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
     lines = max(head.count("\n") + 1 for head in heads)
     figure = figure_of(
         1.9 + len(columns) * (_SIDE + _GAP),
-        lines * leading(BODY) + len(rows) * (_SIDE + _GAP + 0.18 * captioned) + 0.55 * len(kinds),
+        lines * leading(BODY) + len(rows) * (_SIDE + _GAP) + 0.18 * below + 0.55 * len(kinds),
         title=title,
         footnote=footnote,
         layout="compressed",
@@ -189,7 +192,8 @@ def _panel(axes: Axes, cell: Tile | None) -> None:
         spine.set(linewidth=0.5, edgecolor="#999999", visible=cell is not None)
     if cell is None:
         return
-    axes.set_xlabel(shorten(cell.caption, 24), size=SMALL, color=INK, labelpad=2)
+    caption = "\n".join(shorten(line, _CAPTION) for line in cell.caption.split("\n"))
+    axes.set_xlabel(caption, size=SMALL, color=INK, labelpad=2)
     if (pixels := colours(cell)) is None:
         axes.set_facecolor(FILLS["none"])
         known = np.isfinite(cell.pixels).all()
@@ -275,10 +279,10 @@ def draw_table(
         AuditError: a file cannot be written.
     """
     table = narrow(table)
-    cut = [[shorten(c, _CELL) if isinstance(c, str) else c for c in row] for row in table.rows]
+    cut = [[_cut(c) if isinstance(c, str) else c for c in row] for row in table.rows]
     words = list(range(min(table.labels, len(table.columns))))
     numbers = pages_of(range(len(words), len(table.columns)), across) or [[]]
-    rows = _under_headings(pages_of([row for row in cut if row], most))
+    rows = _under_headings(_whole_groups(cut, most))
     pages = [columns_of(replace(table, rows=part), words + own) for part in rows for own in numbers]
     return [
         save(
@@ -348,6 +352,30 @@ def fill(cell: Cell) -> str:
 def _text(cell: Cell) -> str:
     """A cell without the spaces that put words below each other on a terminal."""
     return re.sub(r"(?<=\S) +", " ", plain(cell)).rstrip()
+
+
+def _cut(text: str) -> str:
+    """Text in lines that a cell has room for; what has no space is cut in its middle."""
+    return "\n".join(shorten(line, _CELL) for line in wrapped(text, _CELL).split("\n"))
+
+
+def _whole_groups(rows: Sequence[Sequence[Cell]], most: int) -> list[list[Sequence[Cell]]]:
+    """The rows in pages that begin at a line between groups; one that fills a page is cut.
+
+    >>> _whole_groups([["a"], ["b"], [], ["c"], ["d"], [], ["e"]], 3)
+    [[['a'], ['b']], [['c'], ['d'], ['e']]]
+    """
+    groups: list[list[Sequence[Cell]]] = [[]]
+    for row in rows:
+        groups += [] if row else [[]]
+        groups[-1] += [row] if row else []
+    pages: list[list[Sequence[Cell]]] = []
+    for group in filter(None, groups):
+        if pages and len(pages[-1]) + len(group) <= most:
+            pages[-1] += group
+        else:
+            pages += pages_of(group, most)
+    return pages
 
 
 def _under_headings(pages: Sequence[list[Sequence[Cell]]]) -> list[list[Sequence[Cell]]]:

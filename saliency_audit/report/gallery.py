@@ -1,7 +1,7 @@
 """Images and maps of a run, found by what they show."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from saliency_audit.report.figures import Tile
 from saliency_audit.types import Example
@@ -11,6 +11,10 @@ Key = tuple[str, str, str, str, str]
 
 _IMAGES = ("image", "attacked", "picture", "perturbed", "patched")
 """Roles of what is no map."""
+_SAID = (
+    "Below an image: the class that its maps explain, which is the predicted one unless labels "
+    "were asked for; its label where that is another."
+)
 
 
 @dataclass(frozen=True)
@@ -19,21 +23,34 @@ class Gallery:
 
     Attributes:
         found: by what it shows; the first model's where there are several.
+        said: by image, what stands below it.
         signed: methods and scalars of maps with both signs: one kind of colours for all maps of
             a method, or before and after would differ in colours alone.
     """
 
     found: Mapping[Key, Example]
     signed: Collection[tuple[str, str]]
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def legend(self) -> str:
+        """What `said` is, for a footnote."""
+        return f" {_SAID}" if self.said else ""
 
 
-def gallery_of(examples: Iterable[Example]) -> Gallery:
-    """The examples of a run."""
+def gallery_of(examples: Iterable[Example], said: Mapping[str, str] | None = None) -> Gallery:
+    """The examples of a run.
+
+    Args:
+        examples: images and maps.
+        said: by image, the class that its maps explain, and its label.
+    """
     found: dict[Key, Example] = {}
     for e in examples:
         found.setdefault((e.role, e.image, e.saliency, e.scalar, e.setting), e)
     maps = [e for e in found.values() if e.role not in _IMAGES]
-    return Gallery(found, {(e.saliency, e.scalar) for e in maps if (e.pixels < 0).any()})
+    signed = {(e.saliency, e.scalar) for e in maps if (e.pixels < 0).any()}
+    return Gallery(found, signed, said or {})
 
 
 def of_role(gallery: Gallery, role: str) -> list[Example]:
@@ -68,4 +85,6 @@ def tile(
 ) -> Tile | None:
     """What has these names, if it is there."""
     found = gallery.found.get((role, image, saliency, scalar, setting))
+    if role == "image" and not setting:
+        caption = "\n".join(filter(None, (caption, gallery.said.get(image))))
     return tile_of(gallery, found, caption)

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.page import FILLS
-from saliency_audit.report.table import TONES, Table, pieces
+from saliency_audit.report.table import TONES, Cell, Table, least, parts, pieces, widths
 from saliency_audit.visible import visible
 
 
@@ -86,8 +86,53 @@ def write_html(
         fills=FILLS,
         tones=TONES,
         pieces=pieces,
+        on_page=on_page,
     )
     return write_atomically(path, page)
+
+
+_ROOM = 1068  # pixels beside the margins of a window of 1,200
+_SIZES = {"": (8.6, 16), "dense": (7.4, 8)}  # of a character of a wide font, and beside a column
+
+
+def on_page(table: Table) -> list[tuple[Table, str]]:
+    """The table as the page has room for it: in small letters, or in parts, where it is wide.
+
+    Args:
+        table: what is shown.
+
+    Returns:
+        Its parts, each with the class of its style.
+
+    >>> [style for _, style in on_page(Table(["a"], [["b"]]))]
+    ['']
+    >>> wide = Table(["", *("number" for _ in range(30))], [["a", *["0.500 [0.400, 0.600]"] * 30]])
+    >>> [(len(part.columns), style) for part, style in on_page(wide)]
+    [(7, 'dense'), (7, 'dense'), (7, 'dense'), (7, 'dense'), (7, 'dense')]
+    """
+    if not table.columns:
+        return [(table, "")]
+    coloured = [any(_is_coloured(row, j) for row in table.rows) for j in range(len(table.columns))]
+    # Words go on in another line, numbers do not.
+    characters = [
+        broken if j < table.labels else whole
+        for j, (broken, whole) in enumerate(zip(least(table), widths(table), strict=True))
+    ]
+    for style, (letter, beside) in _SIZES.items():
+        columns = [
+            letter * own + beside + _AROUND * word
+            for own, word in zip(characters, coloured, strict=True)
+        ]
+        if sum(columns) <= _ROOM:
+            return [(table, style)]
+    return [(part, style) for part in parts(table, _ROOM, columns=columns)]
+
+
+_AROUND = 15  # pixels, of a word on its colour
+
+
+def _is_coloured(row: Sequence[Cell], j: int) -> bool:
+    return len(row) > j and any(tone in FILLS for _, tone in pieces(row[j]))
 
 
 @cache

@@ -33,6 +33,7 @@ SIGNED, UNSIGNED = colormaps["RdBu_r"], colormaps["inferno"]
 TITLE, BODY, SMALL, NOTE = 12.0, 9.0, 8.0, 7.5  # points
 INK, FAINT = "#222222", "#666666"
 DPI = 120
+OVER_A_PICTURE = 17  # characters of a name
 CHARACTER = 0.078  # inches, of a usual letter in a text of ``BODY`` points
 _MARGIN, _NARROWEST = 0.2, 5.6  # inches
 _LARGE = 3 << 20  # bytes

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from saliency_audit.visible import flat
@@ -168,19 +169,24 @@ def narrow(table: Table) -> Table:
     return replace(columns_of(table, kept), extra=())
 
 
-def parts(table: Table, width: int) -> list[Table]:
-    """The table in as many as it takes for none to be wider than so many characters.
+def parts(table: Table, width: float, *, columns: Sequence[float] | None = None) -> list[Table]:
+    """The table in as many as it takes for none to be wider than asked for.
 
     The columns of words stand in each; a table of one further column may be wider.
+
+    Args:
+        table: what is shown.
+        width: characters, or what ``columns`` are in.
+        columns: how wide each of them is; by default as many characters as it has, and 2 between.
 
     >>> both = Table(["", "first", "second"], [["a", "1", "2"]])
     >>> [part.columns for part in parts(both, 12)], len(parts(both, 20))
     ([['', 'first'], ['', 'second']], 1)
     """
     words, numbers = range(table.labels), range(table.labels, len(table.columns))
-    wide = [own + 2 for own in widths(table)]
+    wide = columns or [own + 2 for own in widths(table)]
     found: list[list[int]] = []
-    left = 0
+    left = 0.0
     for j in numbers:
         if not found or wide[j] > left:
             found.append([])
@@ -213,29 +219,129 @@ def widths(table: Table) -> list[int]:
     ]
 
 
-def terminal(table: Table, *, wrap: bool = False, apart: int = 0) -> "RichTable":
+def least(table: Table, *, hyphens: bool = False) -> list[int]:
+    """Characters of each column when every cell goes on in another line wherever it can.
+
+    Args:
+        table: what is shown.
+        hyphens: names in the first column are broken there, too.
+
+    >>> least(Table(["a", "b"], [["two words", [" 0.5 [0.4, 0.6] ", verdict("as random")]]]))
+    [5, 10]
+    """
+    return widths(_in_lines(table, [1] * len(table.columns), hyphens=hyphens))
+
+
+def fitted(table: Table, width: int, *, apart: int = 1) -> Table:
+    r"""The table with cells that go on in another line, so that it is not wider than asked for.
+
+    Lines end between words, and neither within a verdict nor an interval; names in the first
+    column end at hyphens where that is still too wide. What is too wide even then stays so.
+
+    Args:
+        table: what is shown.
+        width: characters of a line.
+        apart: spaces between two columns; one stands at each side of the table.
+
+    >>> fitted(Table(["a", "b"], [["two words", verdict("as random")]]), 16).rows
+    [['two\nwords', Toned(text='as random', tone='none')]]
+    """
+    headings = [plain(row[0]) for row in table.rows if len(row) == 1 < len(table.columns)]
+    room = width - 2 - apart * (len(table.columns) - 1)
+    for hyphens in (False, True):
+        own, smallest = widths(table), least(table, hyphens=hyphens)
+        # A heading of rows stands in the first column.
+        for text in headings:
+            own[0] = max(own[0], len(text))
+            smallest[0] = max(smallest[0], *map(len, wrapped(text, 1, hyphens=hyphens).split("\n")))
+        while sum(own) > room and own != smallest:
+            able = (
+                j for j, (have, need) in enumerate(zip(own, smallest, strict=True)) if have > need
+            )
+            own[max(able, key=lambda j: own[j])] -= 1
+        if sum(own) <= room:
+            break
+    return _in_lines(table, own, hyphens=hyphens)
+
+
+_WHOLE = re.compile(r"^ +\S+|\[[^\]]*\]|× \S+|\S+ -> \S+", re.MULTILINE)
+
+
+def wrapped(text: str, width: int, *, hyphens: bool = False) -> str:
+    r"""Text in lines that break at spaces, but not in an interval, and before a "×" not after it.
+
+    Args:
+        text: may have several lines.
+        width: characters; a word that is longer stays whole.
+        hyphens: lines end there, too.
+
+    >>> wrapped("deletion × integrated-gradients", 25), wrapped("0.5 [0.4, 0.6]", 8)
+    ('deletion\n× integrated-gradients', '0.5\n[0.4, 0.6]')
+    """
+    kept = _WHOLE.sub(lambda found: found[0].replace(" ", "\xa0"), text)
+    lines: list[str] = []
+    for line in kept.split("\n"):
+        lines += wrap(
+            line,
+            max(width, 1),
+            subsequent_indent="\xa0" * (len(line) - len(line.lstrip())),
+            break_long_words=False,
+            break_on_hyphens=hyphens,
+        ) or [line]
+    return "\n".join(lines).replace("\xa0", " ")
+
+
+def _in_lines(table: Table, widths: Sequence[int], *, hyphens: bool) -> Table:
+    """The table with cells in lines of so many characters."""
+    return replace(
+        table,
+        columns=[wrapped(name, most) for name, most in zip(table.columns, widths, strict=True)],
+        rows=[
+            [_broken(cell, widths[j], hyphens=hyphens and not j) for j, cell in enumerate(row)]
+            for row in table.rows
+        ],
+    )
+
+
+def _broken(cell: Cell, width: int, *, hyphens: bool) -> Cell:
+    """A cell in lines of so many characters, its words of a colour whole."""
+    if isinstance(cell, str):
+        return wrapped(cell, width, hyphens=hyphens)
+    if isinstance(cell, Toned) or all(len(line) <= width for line in plain(cell).split("\n")):
+        return cell
+    # The word goes on in a line of its own.
+    lines: list[str | Toned] = []
+    for piece in cell:
+        text = plain(piece).strip()
+        if text:
+            toned = replace(piece, text=text) if isinstance(piece, Toned) else wrapped(text, width)
+            lines += ["\n", toned]
+    return lines[1:]
+
+
+def terminal(table: Table, *, width: int, apart: int = 1) -> "RichTable":
     """The table for a terminal.
 
     Args:
         table: what is shown, but its extra columns.
-        wrap: cells may go on in another line where there is no room.
-        apart: spaces at each side of a column, but not at the table's.
+        width: characters of a line; where words that decide need more, the table is wider.
+        apart: spaces between two columns.
     """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    table = narrow(table)
+    table = fitted(narrow(table), width, apart=apart)
     shown = RichTable(
         title=table.title or None,
         title_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, apart),
+        padding=(0, apart - 1),
         collapse_padding=True,
-        pad_edge=not apart,
+        pad_edge=apart == 1,
     )
     for name in table.columns:
-        shown.add_column(escape(name), no_wrap=not wrap)
+        shown.add_column(escape(name), no_wrap=True)
     for row in table.rows:
         if row:
             shown.add_row(*map(marked, row))

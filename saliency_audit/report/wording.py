@@ -1,12 +1,12 @@
 """Numbers and facts as people read them; the same in every report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import pandas as pd
 
-from saliency_audit.report.table import Table
+from saliency_audit.report.table import Column, Table, table_of
 from saliency_audit.report.tables import cell
 from saliency_audit.visible import flat
 
@@ -163,7 +163,18 @@ def facts(run: Mapping[str, Any]) -> dict[str, str]:
 def subtitle(known: Mapping[str, str]) -> str:
     """What was audited, in a line, from the facts about the run."""
     names = ("model", "data", "clean accuracy")
-    return " · ".join(f"{name}: {known[name]}" for name in names if name in known)
+    parts = [f"{name}: {known[name]}" for name in names if name in known]
+    return " · ".join([*parts, *map(told_assumed, filter(None, [known.get("assumptions")]))])
+
+
+def told_assumed(assumed: str | Sequence[str]) -> str:
+    """What decides the numbers and nobody said, beside the answer.
+
+    >>> told_assumed(["mean 0 and std 1", "size 224"])
+    'assumed, as nothing says otherwise: mean 0 and std 1, size 224'
+    """
+    text = assumed if isinstance(assumed, str) else ", ".join(assumed)
+    return f"assumed, as nothing says otherwise: {text}"
 
 
 def facts_table(known: Mapping[str, str]) -> Table:
@@ -173,9 +184,13 @@ def facts_table(known: Mapping[str, str]) -> Table:
 
 def summary_table(summary: pd.DataFrame) -> Table:
     """All of `summarise` but the model, which is the same in every row."""
-    columns = [name for name in summary.columns if name != "model"]
-    rows = [
-        [number(value) if isinstance(value, float) else plain(value) for value in row]
-        for row in summary[columns].itertuples(index=False)
+    columns = [
+        *(Column(name, text_in(name)) for name in ("saliency", "scalar", "check")),
+        Column("setting", settings_in("setting")),
+        Column("images", images_in),
+        Column("mean [95 %]", MEAN),
+        Column("control", number_in("control")),
+        Column("chance", number_in("chance")),
+        Column("higher\nis better", lambda line: plain(line["higher_is_better"])),
     ]
-    return Table([name.replace("_", " ") for name in columns], rows, labels=4)
+    return table_of(summary.to_dict("records"), columns, labels=4)

@@ -129,7 +129,9 @@ def causes(results: pd.DataFrame) -> Callable[[Line], dict[str, str]]:
             key = (model, saliency, scalar, image)
             maps.setdefault(key, {}).setdefault(where.rstrip(";"), NO_MAP if known else reason)
         elif setting.startswith(_ONLY):
-            failed.setdefault((model, saliency, scalar, check), {})[image] = f"{FAILED}: {reason}"
+            # Behind the reason may stand the budget that an attack failed at.
+            why = f"{FAILED}: {reason.partition(';eps=')[0]}"
+            failed.setdefault((model, saliency, scalar, check), {})[image] = why
         elif check:
             needs = METRICS[_METRIC_OF[check]].needs if check in _METRIC_OF else ()
             absent = pd.isna(row["target"]) or ("labels" in needs and pd.isna(row["label"]))

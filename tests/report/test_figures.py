@@ -119,6 +119,34 @@ def test_wide_and_long_tables_take_several_pages(tmp_path):
     assert [path.name for path in drawn] == ["t.png", "t-2.png", "t-3.png", "t-4.png"]
 
 
+def test_groups_of_rows_are_whole_on_a_page(tmp_path, monkeypatch):
+    drawn = []
+    picture = figures._picture
+    monkeypatch.setattr(
+        figures, "_picture", lambda table, **how: drawn.append(table) or picture(table, **how)
+    )
+    methods = ("gradient", "gradcam", "lrp", "occlusion")
+    rows = [
+        row
+        for method in methods
+        for row in ([method, "logit"], ["", "log-prob"], ["", "loss"], RULE)
+    ]
+    paths = draw_table(
+        Table(["saliency", "scalar"], rows, labels=2), tmp_path, "t", title="T", most=7
+    )
+    assert [path.name for path in paths] == ["t.png", "t-2.png"]
+    assert [[row[0] for row in table.rows if row[0]] for table in drawn] == [
+        ["gradient", "gradcam"],
+        ["lrp", "occlusion"],
+    ]
+
+
+def test_long_reasons_go_on_in_another_line():
+    reason = "no derivative that an attack could follow, " * 3
+    assert figures._cut(reason).replace("\n", " ") == reason.strip()
+    assert max(map(len, figures._cut(reason).split("\n"))) <= 50
+
+
 def test_rows_on_a_later_page_keep_their_heading():
     pages = [[["topk"], ["  a", "1"]], [["  b", "2"], ["alone", "3"]], [["other", "4"]]]
     told = figures._under_headings(pages)

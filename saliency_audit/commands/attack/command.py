@@ -185,7 +185,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             workers=given.workers,
             shard=(processes.rank, processes.world),
         ),
-        answer=partial(answer, k=picked.k, fail_on=given.fail_on),
+        answer=partial(answer, k=picked.k, fail_on=given.fail_on, measured=bool(given.measure)),
         report=partial(report, path=path, k=picked.k, seed=given.seed),
         files=["images/manifest.csv"],
         pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
@@ -195,7 +195,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     )
 
 
-def answer(done: Done, *, k: float, fail_on: str | None) -> Answer:
+def answer(done: Done, *, k: float, fail_on: str | None, measured: bool) -> Answer:
     """The verdict of each map, and the predictions that were moved."""
     from saliency_audit.commands.attack.terminal import shown
     from saliency_audit.commands.attack.verdict import (
@@ -211,7 +211,7 @@ def answer(done: Done, *, k: float, fail_on: str | None) -> Answer:
     return Answer(
         attack_sentence(verdicts, predictions, images=done.clean.readable),
         {"verdicts": verdicts, "predictions": predictions},
-        shown(verdicts, predictions),
+        shown(verdicts, predictions, summary if measured else None, width=done.width),
         refused=refusal(fail_on, verdicts["verdict"], refused),
     )
 
@@ -237,6 +237,7 @@ def report(
         run=about,
         results=done.rows,
         words=ATTACK_WORDS,
+        said=done.explained,
     )
 
 

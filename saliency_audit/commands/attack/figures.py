@@ -52,15 +52,6 @@ _TERMS = {
 }
 
 
-def largest(verdicts: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The verdicts of each attack under the largest budget it was given."""
-    found = {}
-    for attack, own in verdicts.groupby("attack", sort=False):
-        top = max(own["setting"], key=size)
-        found[str(attack)] = own[own["setting"].map(budget) == budget(top)]
-    return found
-
-
 def pixels_compared(verdicts: pd.DataFrame) -> str:
     """Which pixels the similarity is of: their share is the chance level.
 
@@ -161,7 +152,8 @@ def draw_attack(
         title=f"{attack_within(verdicts['setting'].iloc[0])}: the worst image of each method",
         columns=COLUMNS,
         footnote=_note(verdicts)
-        + " The coloured word is the verdict over all images, not this one alone.",
+        + " The coloured word is the verdict over all images, not this one alone."
+        + gallery.legend,
     )
 
 
@@ -212,7 +204,7 @@ def draw_worst(
         "worst",
         title=f"{made[0]} of {made[1]} under {attack_within(made[2])}: the worst images",
         columns=COLUMNS,
-        footnote=_note(verdicts),
+        footnote=_note(verdicts) + gallery.legend,
     )
 
 

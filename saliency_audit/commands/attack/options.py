@@ -5,6 +5,7 @@ from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.commands.options import (
     ARGUMENT,
+    CLASS_NAMES,
     EXPLAIN,
     OF_MAPS,
     OF_MODEL,
@@ -80,5 +81,6 @@ OPTIONS = (
     *OF_MAPS,
     *of_images(8),
     *OF_MODEL,
+    CLASS_NAMES,
     *OF_RUN,
 )

@@ -88,6 +88,7 @@ def write_attack_report(
     run: Mapping[str, Any],
     results: pd.DataFrame,
     words: Mapping[str, str],
+    said: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write everything ``attack`` shows but ``results.csv``, ``run.json`` and ``images/``.
 
@@ -105,6 +106,7 @@ def write_attack_report(
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
         results: rows of ``results.csv``, for which image is the worst.
         words: what the verdicts mean.
+        said: by image, the class that its maps explain.
 
     Returns:
         The files written.
@@ -114,7 +116,7 @@ def write_attack_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     verdicts, predictions = _numeric(verdicts), _numeric(predictions)
-    gallery = gallery_of(examples)
+    gallery = gallery_of(examples, said)
     values = figures.values_of(gallery, results)
     worst: list[Picture] = []
     maps: list[Picture] = []
@@ -132,7 +134,7 @@ def write_attack_report(
             [figures.draw_similarity(verdicts, folder / "similarity.png")],
             f"What is left of the {figures.pixels_compared(verdicts)}, method by method.",
         )
-        for attack, own in figures.largest(verdicts).items():
+        for attack, own in tables.largest(verdicts).items():
             within = attack_within(str(own["setting"].iloc[0]))
             maps += captioned(
                 figures.draw_attack(gallery, values, own, folder, attack),

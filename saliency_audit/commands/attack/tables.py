@@ -65,6 +65,15 @@ def size(setting: str) -> float:
         return inf
 
 
+def largest(verdicts: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The verdicts of each attack under the largest budget it was given."""
+    found = {}
+    for attack, own in verdicts.groupby("attack", sort=False):
+        top = max(own["setting"], key=size)
+        found[str(attack)] = own[own["setting"].map(budget) == budget(top)]
+    return found
+
+
 def by_evolution(setting: str) -> str:
     """What is added to an attack's name if its search followed no gradient."""
     return ", by evolution" if parts_of(setting).get("search") == EVOLUTION else ""

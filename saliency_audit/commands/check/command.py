@@ -75,7 +75,7 @@ def answer(done: Done, *, given: Given) -> Answer:
     assumed = assumptions(given, setup)
     accuracy = verdict.accuracies(done.rows)
     found = verdict.methods(done.rows, seconds_a_pass=timed)
-    says = verdict.says(done.rows, setup.data.class_names)
+    says = verdict.says(done.rows, setup.class_names)
     facts = {"input": assumed["input"], "classes": setup.classes}
     text = verdict.sentence(accuracy, found, model=setup.model.name, facts=facts)
     shown = [
@@ -87,7 +87,7 @@ def answer(done: Done, *, given: Given) -> Answer:
     return Answer(
         text,
         {"accuracies": accuracy, "methods": found, "says": says},
-        [terminal(table, wrap=True, apart=1) for table in shown],
+        [terminal(table, width=done.width, apart=2) for table in shown],
         facts={"assumed": assumed, "seconds_a_pass": timed},
     )
 
@@ -101,7 +101,13 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
     """
     model, data, found = setup.model, setup.data, setup.nature
     channels, height, width = model.input_shape
-    said = {name: " (as given)" if getattr(given, name) is not None else "" for name in _SAID}
+    assumed = " ".join(setup.assumed)
+    said = {
+        name: " (as given)"
+        if getattr(given, name) is not None
+        else " (assumed)" * (name in assumed)
+        for name in _SAID
+    }
     weights = sum(weight.numel() for weight in model.network.parameters())
 
     def colours(values: Any) -> str:
@@ -160,6 +166,7 @@ def report(done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path) 
         sentence=answer.sentence,
         run=about,
         summary=_summary(done),
+        said=done.explained,
     )
 
 

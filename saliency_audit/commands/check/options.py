@@ -2,6 +2,7 @@
 
 from saliency_audit.commands.options import (
     ARGUMENT,
+    CLASS_NAMES,
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
@@ -17,5 +18,6 @@ OPTIONS = (
     *OF_MAPS,
     *of_images(16),
     *OF_MODEL,
+    CLASS_NAMES,
     *OF_RUN,
 )

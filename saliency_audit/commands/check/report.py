@@ -13,8 +13,9 @@ from saliency_audit.commands.check.tables import (
     says_table,
 )
 from saliency_audit.report.figures import PanelRow, draw_maps, draw_table
-from saliency_audit.report.gallery import gallery_of, images_with, tile
+from saliency_audit.report.gallery import Gallery, gallery_of, images_with, tile
 from saliency_audit.report.html import Section
+from saliency_audit.report.page import OVER_A_PICTURE, shorten
 from saliency_audit.report.sections import captioned, filled, write_page, write_tables
 from saliency_audit.report.wording import summary_table
 from saliency_audit.types import Example
@@ -51,6 +52,7 @@ def write_check_report(
     sentence: str,
     run: Mapping[str, Any],
     summary: pd.DataFrame,
+    said: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write everything ``check`` shows but ``results.csv`` and ``run.json``.
 
@@ -64,6 +66,7 @@ def write_check_report(
         sentence: the answer.
         run: facts about the run.
         summary: of `summarise`.
+        said: by image, the class that its maps explain.
 
     Returns:
         The files written.
@@ -74,7 +77,7 @@ def write_check_report(
     written = write_tables(
         folder, summary=summary, accuracies=accuracies, methods=methods, says=says
     )
-    drawn = _draw_maps(examples, methods, folder)
+    drawn = _draw_maps(gallery_of(examples, said), methods, folder)
     table = methods_table(methods)
     written += draw_table(table, folder, "methods", title="Which saliency methods have a map?")
     return written + write_page(
@@ -99,9 +102,8 @@ def write_check_report(
     )
 
 
-def _draw_maps(examples: Sequence[Example], methods: pd.DataFrame, folder: Path) -> list[Path]:
+def _draw_maps(gallery: Gallery, methods: pd.DataFrame, folder: Path) -> list[Path]:
     """The first images and every method's map of them, a column for each image."""
-    gallery = gallery_of(examples)
     made = {(e.saliency, e.scalar) for e in gallery.found.values() if e.role == "map"}
     names = list(dict.fromkeys(e.image for e in gallery.found.values() if e.role == "image"))
     rows = [
@@ -115,7 +117,7 @@ def _draw_maps(examples: Sequence[Example], methods: pd.DataFrame, folder: Path)
         folder,
         "maps",
         title="What each method shows",
-        columns=names,
-        footnote="Each map in its own range; made with few samples and steps.",
+        columns=[shorten(name, OVER_A_PICTURE) for name in names],
+        footnote="Each map in its own range; made with few samples and steps." + gallery.legend,
         first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
     )

@@ -1,6 +1,6 @@
 """What a look at a model tells, as tables and a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -67,7 +67,7 @@ def methods(results: pd.DataFrame, *, seconds_a_pass: float) -> pd.DataFrame:
     return pd.DataFrame(table, columns=list(METHOD_COLUMNS))
 
 
-def says(results: pd.DataFrame, names: list[str] | None, *, most: int = 8) -> pd.DataFrame:
+def says(results: pd.DataFrame, names: Sequence[str] | None, *, most: int = 8) -> pd.DataFrame:
     """What the model says of the first images.
 
     Args:

@@ -14,10 +14,10 @@ from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.evaluate.columns import methods
 from saliency_audit.report.charts import (
-    CONTROL_STYLES,
     FAINT,
     Panel,
     Style,
+    control_styles,
     draw_lines,
     draw_panels,
     style,
@@ -141,12 +141,12 @@ def styles_of(curves: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, Style]:
         curves: what is drawn.
         verdicts: may hold methods that have no curve.
     """
-    drawn = methods(curves)
-    judged = [name for name in methods(verdicts) if name not in CONTROLS]
-    if not set(drawn) - set(CONTROLS) <= set(judged) or len(judged) > TOGETHER:
-        judged = [name for name in drawn if name not in CONTROLS]
-    styles = {name: style(i) for i, name in enumerate(judged) if name in drawn}
-    return styles | {name: line for name, line in CONTROL_STYLES.items() if name in drawn}
+    drawn, everyone = methods(curves), methods(verdicts)
+    controls = control_styles(drawn)
+    judged = [name for name in everyone if name not in control_styles(everyone)]
+    if not set(drawn) - set(controls) <= set(judged) or len(judged) > TOGETHER:
+        judged = [name for name in drawn if name not in controls]
+    return {name: style(i) for i, name in enumerate(judged) if name in drawn} | controls
 
 
 def means_of(verdicts: pd.DataFrame, check: str) -> dict[str, str]:
@@ -188,8 +188,12 @@ def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collecti
         gone: names of faint lines.
     """
     notes = ["Means over images on 95 % bands (± 1.96 standard errors)."]
-    if set(CONTROLS) & set(drawn):
-        notes.append("In grey the controls random and sobel, which see no model.")
+    if controls := dict.fromkeys(name.partition(" ")[0] for name in control_styles(drawn)):
+        several = len(controls) > 1
+        notes.append(
+            f"In grey the control{'s' * several} {' and '.join(controls)}, which "
+            f"{'see' if several else 'sees'} no model."
+        )
     if set(drawn) & set(means) - set(gone):
         notes.append("Below the names: mean [95 % interval].")
     if set(drawn) & set(gone):

@@ -191,7 +191,10 @@ def answer(done: Done, *, fail_on: str | None) -> Answer:
     return Answer(
         evaluate_sentence(verdicts, images=done.clean.readable),
         {"verdicts": verdicts},
-        [*others_shown(summary, done.rows), *verdicts_shown(verdicts, width=done.width)],
+        [
+            *others_shown(summary, done.rows, width=done.width),
+            *verdicts_shown(verdicts, width=done.width),
+        ],
         refused=refusal(fail_on, verdicts["verdict"], REFUSED.get(fail_on or "", ())),
     )
 
@@ -220,6 +223,7 @@ def report(
         sentence=answer.sentence,
         run=about,
         words=EVALUATE_WORDS,
+        said=done.explained,
         checks=CHECKS,
         results=done.rows,
         compared=between_models(done.rows) if several else None,

@@ -8,21 +8,23 @@ import numpy as np
 from saliency_audit.commands.evaluate.columns import controls_last
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps
 from saliency_audit.report.gallery import Gallery, gallery_of, of_role, tile, tile_of
-from saliency_audit.report.page import shorten
+from saliency_audit.report.page import OVER_A_PICTURE, shorten
 from saliency_audit.setting import parts_of
 from saliency_audit.types import Example
 
 _STAGES = 7  # of a page that is still readable
-_NAME = 17  # characters above a picture
 _RANGES = "Maps of several colour channels are averaged."
 
 
-def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
+def draw_gallery(
+    examples: Sequence[Example], folder: Path, said: Mapping[str, str] | None = None
+) -> list[Path]:
     """The first images and every method's map of them, a column for each image.
 
     Args:
         examples: images and maps; of several models, the first one's are drawn.
         folder: where to.
+        said: by image, the class that its maps explain.
 
     Returns:
         ``maps.png`` and further pages; none without maps.
@@ -30,7 +32,7 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    gallery = gallery_of(examples)
+    gallery = gallery_of(examples, said)
     maps = _maps(gallery)
     names = list(dict.fromkeys(image for image, _ in maps))
     return draw_maps(
@@ -41,8 +43,8 @@ def draw_gallery(examples: Sequence[Example], folder: Path) -> list[Path]:
         folder,
         "maps",
         title="The maps",
-        columns=[shorten(name, _NAME) for name in names],
-        footnote=f"{_RANGES} random and sobel see no model.",
+        columns=[shorten(name, OVER_A_PICTURE) for name in names],
+        footnote=f"{_RANGES} random and sobel see no model.{gallery.legend}",
         first=PanelRow("image", [tile(gallery, "image", name) for name in names]),
     )
 
@@ -96,7 +98,7 @@ def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
         folder,
         "patched",
         title="Maps whose right answer is the patch",
-        columns=[shorten(image.image, _NAME) for image in images[:1]],
+        columns=[shorten(image.image, OVER_A_PICTURE) for image in images[:1]],
         footnote=f"{_RANGES} The patch alone decides the class, to the copy.",
         first=PanelRow("image", [tile_of(gallery, image) for image in images[:1]]),
     )

@@ -8,6 +8,7 @@ from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.options import (
     ARGUMENT,
+    CLASS_NAMES,
     EXPLAIN,
     OF_MAPS,
     OF_MODEL,
@@ -77,5 +78,6 @@ OPTIONS = (
     *options_of(METRICS),
     *of_images(32),
     *OF_MODEL,
+    CLASS_NAMES,
     *OF_RUN,
 )

@@ -105,6 +105,7 @@ def write_evaluate_report(
     results: pd.DataFrame,
     compared: pd.DataFrame | None = None,
     drops: pd.DataFrame | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write everything ``evaluate`` shows but ``results.csv`` and ``run.json``.
 
@@ -123,6 +124,7 @@ def write_evaluate_report(
         results: rows of ``results.csv``, for why images have no value.
         compared: differences of further models to the first, see `between_models`.
         drops: see `relative_drop`.
+        said: by image, the class that its maps explain.
 
     Returns:
         The files written.
@@ -152,7 +154,7 @@ def write_evaluate_report(
         )
     of = " of the first model" if summary["model"].nunique() > 1 else ""
     maps = captioned(
-        gallery.draw_gallery(examples, folder), f"The first images and their maps{of}."
+        gallery.draw_gallery(examples, folder, said), f"The first images and their maps{of}."
     )
     drawn = _draw_curves(curves, verdicts, folder, checks)
     sanity = [picture for name in SANITY for picture in drawn.pop(name, [])]

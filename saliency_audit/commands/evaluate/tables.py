@@ -100,6 +100,8 @@ def _cell(line: Mapping[Any, Any] | None, width: int) -> Cell:
         shown = METRICS[line["check"]].says[0].partition(" ")[0]
         words = {"better than random": shown, "not distinguishable": "not shown"}
     short = words.get(word, word)
+    if short in ("better", "worse") and is_number(line["difference"]):
+        short += f" by {number(abs(line['difference']))}"
     return (mean, " ", verdict(word, short), beside(line)) if word else mean + beside(line)
 
 

@@ -28,11 +28,15 @@ def verdicts_shown(verdicts: "pd.DataFrame", *, width: int) -> list[RenderableTy
         if table.title:
             lines.append(marked(Toned(table.title, "strong")))
         room = min(_WIDTH, width)
-        lines += [terminal(part, apart=1) for part in parts(replace(table, title=""), room)]
+        lines += [
+            terminal(part, width=room, apart=2) for part in parts(replace(table, title=""), room)
+        ]
     return lines
 
 
-def others_shown(summary: "pd.DataFrame", results: "pd.DataFrame") -> list[RenderableType]:
+def others_shown(
+    summary: "pd.DataFrame", results: "pd.DataFrame", *, width: int
+) -> list[RenderableType]:
     """What has no verdict: measured of the model, or of maps without a better end."""
     from saliency_audit.metrics import CHECKS, METRICS
     from saliency_audit.stats.undefined import with_reasons
@@ -46,4 +50,4 @@ def others_shown(summary: "pd.DataFrame", results: "pd.DataFrame") -> list[Rende
         and metric.answer in str(line["setting"])
     ]
     tables = others_table(lines, CHECKS, several=summary["model"].nunique() > 1)
-    return [terminal(table, wrap=True, apart=1) for table in tables]
+    return [terminal(table, width=width, apart=2) for table in tables]

@@ -4,6 +4,7 @@ from saliency_audit.catalogue.methods import MAPS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.commands.options import (
     ARGUMENT,
+    CLASS_NAMES,
     DATA,
     OF_FILES,
     OF_MODEL,
@@ -294,5 +295,6 @@ OPTIONS = (
         help="stability: a second training, of another seed; without it, the maps before.",
     ),
     *OF_MODEL,
+    CLASS_NAMES,
     *OF_RUN,
 )

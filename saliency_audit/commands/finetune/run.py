@@ -131,6 +131,7 @@ def audit(
                 setup.data,
                 swapped=work.swapped,
                 checks=work.checks,
+                class_names=setup.class_names,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,
@@ -292,7 +293,7 @@ def answer(done: Done, *, work: Work) -> Answer:
             against=against,
         ),
         {"verdicts": verdicts},
-        shown(verdicts),
+        shown(verdicts, width=done.width),
         facts={"training_images": len(work.train), "training_unreadable": work.unreadable},
         beside={"summary": summary, "compared": compared},
     )

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def shown(verdicts: "pd.DataFrame") -> list[RenderableType]:
+def shown(verdicts: "pd.DataFrame", *, width: int) -> list[RenderableType]:
     """What changed, with the paired interval and the word for it."""
     # No room for what softplus does alone: the sentence says it.
     narrow = verdicts.assign(swapped=nan)
-    return [terminal(change_table(narrow, {}), wrap=True)] if len(verdicts) else []
+    return [terminal(change_table(narrow, {}), width=width)] if len(verdicts) else []

@@ -136,7 +136,7 @@ def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str 
     return Answer(
         fool_sentence(verdicts, kept, images=done.clean.readable),
         {"verdicts": verdicts, "promises": promises},
-        shown(verdicts, promises),
+        shown(verdicts, promises, width=done.width),
         refused=refusal(fail_on, words, refused),
     )
 
@@ -156,6 +156,7 @@ def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path) -> 
         run=about,
         results=done.rows,
         words=FOOL_WORDS,
+        said=done.explained,
     )
 
 

@@ -71,7 +71,7 @@ def draw_trick(
         title=f"Saliency maps before and after {name}",
         columns=["image", "map before", "map after", "picture" if pictured else "wanted"],
         footnote=f"Image {drawn}. {_notes(verdicts['trick'])} The coloured word is the verdict "
-        "over all images, not this one alone.",
+        "over all images, not this one alone." + gallery.legend,
     )
 
 
@@ -132,7 +132,7 @@ def draw_examples(
             *columns.values(),
             *("wanted" if m else "picture" for m in wanted.values()),
         ],
-        footnote=_notes(verdicts["trick"]),
+        footnote=_notes(verdicts["trick"]) + gallery.legend,
     )
 
 

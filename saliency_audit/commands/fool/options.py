@@ -3,6 +3,7 @@
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
+    CLASS_NAMES,
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
@@ -37,5 +38,6 @@ OPTIONS = (
     *OF_MAPS,
     *of_images(16),
     *OF_MODEL,
+    CLASS_NAMES,
     *OF_RUN,
 )

@@ -15,7 +15,7 @@ from saliency_audit.commands.fool.tables import (
     promise_tables,
     verdict_table,
 )
-from saliency_audit.commands.fool.verdict import FOOL_WORDS
+from saliency_audit.commands.fool.verdict import FOOL_WORDS, why_not_forged
 from saliency_audit.report.figures import draw_table
 from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
@@ -71,6 +71,7 @@ def write_fool_report(
     results: pd.DataFrame | None = None,
     words: Mapping[str, str] | None = None,
     promises: pd.DataFrame | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write everything ``fool`` shows but ``results.csv`` and ``run.json``.
 
@@ -87,6 +88,7 @@ def write_fool_report(
         words: what the verdicts mean.
         promises: ``trick,check,n,n_undefined,worst,bound,kept``: the worst value of any image
             beside what the trick promises.
+        said: by image, the class that its maps explain.
 
     Returns:
         The files written.
@@ -96,12 +98,13 @@ def write_fool_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
-    gallery, values = gallery_of(examples), {} if results is None else _shown(results)
+    gallery, values = gallery_of(examples, said), {} if results is None else _shown(results)
     figures: list[Picture] = []
     overview: list[Table] = []
     legend = _COSINE
     if len(judged):
-        overview = [verdict_table(verdicts)]
+        why = {} if promises is None else why_not_forged(promises)
+        overview = [verdict_table(verdicts, why)]
         wanted = aims_in(judged["trick"])
         legend = " ".join([_AIMED, *(f"{each}." for each in wanted)]) if wanted else _COSINE
         written += draw_table(overview[0], folder, "verdicts", title=_QUESTION, footnote=legend)

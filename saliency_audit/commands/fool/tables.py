@@ -1,11 +1,13 @@
 """The tables of ``fool``, for the terminal, the page and the picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from saliency_audit.catalogue.tricks import aim_of
-from saliency_audit.report.table import RULE, Cell, Column, Table, beside, table_of, verdict
+from saliency_audit.commands.fool.verdict import DISTURBED
+from saliency_audit.report.table import RULE, Cell, Column, Table, Toned, beside, table_of, verdict
 from saliency_audit.report.wording import (
     MEAN,
     described,
@@ -21,11 +23,12 @@ _WANTED = "cosine of the map with the wanted picture, before -> after"
 _AIMED = "how much of what is wanted the map shows, before -> after"
 
 
-def verdict_table(verdicts: pd.DataFrame) -> Table:
+def verdict_table(verdicts: pd.DataFrame, why: Mapping[str, str] | None = None) -> Table:
     """How much each map looks like the picture, before and after each trick.
 
     Args:
         verdicts: of all tricks; those of controls, without a scalar, are left out.
+        why: by trick, what keeps maps that show the picture from being forged.
     """
     judged = verdicts[verdicts["scalar"] != ""]
     tricks = list(dict.fromkeys(judged["trick"]))
@@ -39,7 +42,7 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
         cells = [
             (
                 f"{number(lines.at[trick, 'before'])} -> {number(lines.at[trick, 'after'])} ",
-                verdict(word := str(lines.at[trick, "verdict"]), f"{word:<{width}}"),
+                _word(lines.loc[trick], (why or {}).get(trick, ""), width),
                 beside(lines.loc[trick]),
             )
             if trick in lines.index
@@ -51,6 +54,15 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
     heads = [short_name(trick).replace(" ", "\n") for trick in tricks]
     title = _AIMED if any("aim=" in trick for trick in tricks) else _WANTED
     return Table(["saliency", "scalar", *heads], rows, labels=2, title=title)
+
+
+def _word(line: "pd.Series[Any]", why: str, width: int) -> Toned:
+    """The verdict; of a map that shows what was wanted, why it is not forged all the same."""
+    word = str(line["verdict"])
+    reached = line["after"] >= aim_of(str(line.name)).reached
+    if why and word == DISTURBED and reached:
+        return verdict(word, f"{word}:\n{why}")
+    return verdict(word, f"{word:<{width}}")
 
 
 def aims_in(tricks: Iterable[str]) -> list[str]:

@@ -5,20 +5,25 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from saliency_audit.commands.fool.tables import aims_in, short_name, verdict_table
-from saliency_audit.report.table import terminal
+from saliency_audit.commands.fool.verdict import why_not_forged
+from saliency_audit.report.table import least, parts, terminal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def shown(verdicts: "pd.DataFrame", promises: "pd.DataFrame") -> list[RenderableType]:
-    """What each trick did to the model, and the verdicts as a table."""
+def shown(
+    verdicts: "pd.DataFrame", promises: "pd.DataFrame", *, width: int
+) -> list[RenderableType]:
+    """What each trick did to the model, and the verdicts as a table, or as several."""
     lines: list[RenderableType] = []
     for trick, group in promises.groupby("trick", sort=False):
         worst = {line["check"]: line for _, line in group.iterrows()}
         lines.append(f"{short_name(str(trick))}: " + ", ".join(map(_promise, worst.values())))
     wanted = aims_in(verdicts["trick"])
-    return [*lines, *wanted, "", terminal(verdict_table(verdicts), wrap=True)]
+    table = verdict_table(verdicts, why_not_forged(promises))
+    tables = parts(table, width - 1, columns=[own + 1 for own in least(table)])
+    return [*lines, *wanted, "", *(terminal(table, width=width) for table in tables)]
 
 
 def _promise(line: "pd.Series[Any]") -> str:

@@ -106,6 +106,27 @@ def all_kept(promises: pd.DataFrame) -> dict[str, bool | None]:
     return kept
 
 
+def why_not_forged(promises: pd.DataFrame) -> dict[str, str]:
+    """By setting, what changed though a forgery must keep it; nothing where all was kept.
+
+    >>> lines = [("trick=a", "prob-change", "no"), ("trick=b", "loss-change", "no")]
+    >>> why_not_forged(pd.DataFrame(lines, columns=["trick", "check", "kept"]))
+    {'trick=a': 'probabilities changed'}
+    """
+    words = {
+        "prediction-kept": "predictions changed",
+        "prob-change": "probabilities changed",
+        "accuracy-drop": "accuracy fell",
+    }
+    broken = promises[(promises["kept"] == "no") & promises["check"].isin(list(words))]
+    checks = sorted(broken["check"], key=list(words).index, reverse=True)
+    return {
+        str(line["trick"]): words[check]
+        for check in checks
+        for line in broken[broken["check"] == check].to_dict("records")
+    }
+
+
 def fool_verdicts(
     summary: pd.DataFrame, kept: Mapping[str, bool | None], results: pd.DataFrame
 ) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def run(given: Given, screen: Screen) -> int:
     from saliency_audit.commands.gate.red_team import answer, write_red_team
 
     write_red_team(folder / "against", found)
-    screen.show(*answer(found))
+    screen.show(*answer(found, width=screen.width()))
     return code
 
 

@@ -51,8 +51,8 @@ def released(table: pd.DataFrame) -> bool:
     return not (table["effect"] == "refuse").any()
 
 
-def answer(found: Mapping[str, pd.DataFrame]) -> list[Any]:
-    """The table for a terminal, and what it says in a sentence."""
+def answer(found: Mapping[str, pd.DataFrame], *, width: int) -> list[Any]:
+    """The table for a terminal of a width, and what it says in a sentence."""
     forged = list(found)[1:]
     passed = [name for name in forged if released(found[name])]
     first = next(iter(found))
@@ -61,7 +61,7 @@ def answer(found: Mapping[str, pd.DataFrame]) -> list[Any]:
         f"and refuses {len(forged) - len(passed)} of {len(forged)} forgeries"
         + (f"; it releases {', '.join(passed)}." if passed else ".")
     )
-    return [terminal(refusals_table(found), wrap=True), sentence]
+    return [terminal(refusals_table(found), width=width), sentence]
 
 
 def write_red_team(folder: Path, found: Mapping[str, pd.DataFrame]) -> None:

@@ -1,7 +1,6 @@
 """The table of ``gate``: what was measured beside the limits, for terminal, page and Markdown."""
 
 from collections.abc import Mapping
-from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -44,18 +43,3 @@ def _measured(line: Mapping[Any, Any]) -> str:
     if line.get("kind", "metric") != "metric" and line["status"] != UNDEFINED:
         return str(line["message"]).partition(":")[0]
     return mean_in("measured", "ci_low", "ci_high")(line)
-
-
-def wrapped(text: str, width: int) -> str:
-    r"""Text in lines that break at spaces only, and before a "×" instead of after it.
-
-    >>> wrapped("deletion × integrated-gradients", 25)
-    'deletion\n× integrated-gradients'
-    """
-    lines = wrap(
-        text.replace("× ", "×\xa0"),
-        max(width, 1),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return "\n".join(lines).replace("\xa0", " ")

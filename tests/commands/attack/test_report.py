@@ -1,15 +1,18 @@
 """The report of attack, from rows to files."""
 
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from saliency_audit.commands.attack.figures import largest, tiles, values_of, worst
+from saliency_audit.commands.attack.figures import tiles, values_of, worst
 from saliency_audit.commands.attack.report import PICTURES, write_attack_report
-from saliency_audit.commands.attack.tables import transfer_table
+from saliency_audit.commands.attack.tables import largest, transfer_table
+from saliency_audit.commands.attack.terminal import shown
 from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.table import plain
 from saliency_audit.types import Example
@@ -266,3 +269,19 @@ def test_undefined_is_never_a_number(tmp_path, missing):
 def test_same_bytes_again(tmp_path):
     first = {path: path.read_bytes() for path in write(tmp_path, attack_run())}
     assert first == {path: path.read_bytes() for path in write(tmp_path, attack_run())}
+
+
+def test_what_was_measured_stands_on_the_terminal_where_it_was_asked_for():
+    methods = ("gradient", "smoothgrad", "integrated-gradients")
+    run = attack_run(methods=methods, budgets=("2/255", "8/255"))
+    asked, plain_answer = StringIO(), StringIO()
+    for file, summary in ((asked, run.summary), (plain_answer, None)):
+        console = Console(file=file, width=200, highlight=False)
+        console.print(*shown(run.verdicts, run.predictions, summary, width=80))
+    text = asked.getvalue()
+    table = transfer_table(run.summary, TOPK)
+    for row in table.rows:
+        assert " ".join(map(plain, row)) in " ".join(text.split())
+    assert "topk within 8/255: kept of the map in the column" in text
+    assert max(len(line.rstrip()) for line in text.splitlines() if line.startswith(" ")) <= 80
+    assert "against" not in plain_answer.getvalue()

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from saliency_audit.commands.evaluate import terminal
+from saliency_audit.report.wording import number
 from tests.commands.evaluate.evaluate_run import evaluate_run
 
 
@@ -32,6 +33,11 @@ def test_table_has_means_words_and_the_controls_last(shown):
     first = names.index("gradient")
     assert names[first : first + 4] == ["gradient", "smoothgrad", "random", "sobel"]
     assert lines[first].count("better") == 2
+    # How much stands beside the word.
+    own = evaluate_run().verdicts
+    own = own[(own["saliency"] == "gradient") & (own["check"] == "deletion")]
+    by = number(abs(own["difference"].iloc[0]))
+    assert " ".join(lines[first]).count(f"better by {by}") == 1
     assert lines[first].count("depends") == 1
     assert "better" not in lines[first + 2]
 
@@ -63,7 +69,7 @@ def test_what_has_no_verdict_is_shown_too():
     run = evaluate_run(of_model=("accuracy", "density-profile"))
     file = StringIO()
     Console(file=file, width=100, highlight=False).print(
-        *terminal.others_shown(run.summary, run.results)
+        *terminal.others_shown(run.summary, run.results, width=100)
     )
     text = file.getvalue()
     assert "accuracy" in text

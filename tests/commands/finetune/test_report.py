@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
+from saliency_audit.commands.evaluate.charts import footnote_of, styles_of
 from saliency_audit.commands.finetune import maps as finetune_maps
 from saliency_audit.commands.finetune import training as finetune_training
 from saliency_audit.commands.finetune.maps import draw_before_after
@@ -216,3 +218,14 @@ def test_changes_are_shown_even_where_nothing_is_defined(tmp_path):
     written = write(tmp_path, run, verdicts=blank)
     assert "changes.png" in [path.name for path in written]
     assert "nan" not in text_of(written[-1]).lower()
+
+
+def test_the_control_is_grey_before_and_after():
+    names = ["gradient before", "gradient after", "random before", "random after"]
+    curves = pd.DataFrame({"saliency": names})
+    styles = styles_of(curves, curves)
+    assert list(styles) == names
+    greys = [to_rgb(styles[name]["color"]) for name in names]
+    assert [len(set(colour)) == 1 for colour in greys] == [False, False, True, True]
+    assert styles["random before"] != styles["random after"]
+    assert "In grey the control random, which sees no model." in footnote_of(styles, {}, ())

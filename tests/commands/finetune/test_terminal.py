@@ -16,7 +16,7 @@ def shown():
 
     def show(verdicts):
         file = StringIO()
-        Console(file=file, width=80).print(*terminal.shown(verdicts))
+        Console(file=file, width=80).print(*terminal.shown(verdicts, width=80))
         return file.getvalue()
 
     return show
@@ -51,4 +51,4 @@ def test_methods_stand_below_their_check(shown):
 
 
 def test_without_verdicts_there_is_no_table():
-    assert terminal.shown(finetune_run().verdicts.iloc[:0]) == []
+    assert terminal.shown(finetune_run().verdicts.iloc[:0], width=80) == []

@@ -7,6 +7,9 @@ from PIL import Image
 
 from saliency_audit.commands.fool.figures import short_names
 from saliency_audit.commands.fool.report import write_fool_report
+from saliency_audit.commands.fool.tables import verdict_table
+from saliency_audit.commands.fool.verdict import why_not_forged
+from saliency_audit.report.table import plain
 from saliency_audit.stats.summary import summarise
 from saliency_audit.types import COLUMNS, Example
 
@@ -147,3 +150,22 @@ def test_undefined_is_never_a_number(tmp_path, verdicts, examples, results):
         "nan" not in page.split("<header>")[1].replace("data:image", "").lower().split("base64")[0]
     )
     assert '<span class="verdict none">undefined</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        ("prediction-kept", "disturbed:\npredictions changed"),
+        ("prob-change", "disturbed:\nprobabilities changed"),
+        ("loss-change", "disturbed"),
+    ],
+)
+def test_a_picture_that_cost_predictions_says_so(check, why):
+    maps = pd.DataFrame(
+        [verdict(SHIFT, "gradient", scalar, "disturbed") for scalar in ("logit", "loss")]
+    )
+    maps["after"] = [0.95, 0.5]  # the second does not show the picture anyway
+    promises = pd.DataFrame([{"trick": SHIFT, "check": check, "kept": "no"}])
+    table = verdict_table(maps, why_not_forged(promises))
+    cells = [plain(row[2]) for row in table.rows]
+    assert cells == [f"0.500 -> 0.950 {why}", "0.500 -> 0.500 disturbed"]

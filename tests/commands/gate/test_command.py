@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from saliency_audit.assets import FashionMnistCnn, bundled_images, bundled_model, default_policy
-from saliency_audit.commands.gate.terminal import wrapped
 from saliency_audit.models import save
 from saliency_audit.report.folder import RunFolder
+from saliency_audit.report.table import wrapped
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)
 FOLDER = Path("saliency-audit-report/gate")

@@ -21,7 +21,7 @@ OUTCOMES = outcome_table(
 )
 
 
-@pytest.mark.parametrize(("width", "lines"), [(80, 3), (100, 1)])
+@pytest.mark.parametrize(("width", "lines"), [(80, 2), (100, 1)])
 def test_the_reason_stands_below_the_word(width, lines):
     file = StringIO()
     table, _ = shown(OUTCOMES, "refused: 1 of 2", width=width)
