@@ -1,5 +1,6 @@
 """What is declared of a capability is what its function takes."""
 
+import re
 from inspect import signature
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -59,6 +60,20 @@ def test_an_option_that_tells_a_default_tells_that_of_the_function(entry, given)
     for option in entry.options:
         if option.default is not None:
             assert option.default == keywords(entry.function)[option.key].default
+
+
+def test_a_default_in_words_is_that_of_a_function_that_takes_the_option():
+    compared = 0
+    for entries, _ in NOUNS.values():
+        for option in options_of(entries):
+            told = re.search(r"Default: ([\w.-]+?)[.,]?(?: and (\w[\w.]*)\.)?$", option.help)
+            takers = [keywords(e.function) for e in entries.values() if option in e.options]
+            defaults = {p[option.key].default for p in takers if option.key in p}
+            for word in filter(None, told.groups() if told else ()):
+                if re.fullmatch(r"[\d.e-]+", word) and defaults - {None}:
+                    assert float(word) in defaults, option.name
+                    compared += 1
+    assert compared > 20
 
 
 @pytest.mark.parametrize(("entry", "given"), ENTRIES)

@@ -22,6 +22,8 @@ HELP = """\
 Move saliency maps through the image, with every prediction unchanged, and say which can be.
 
 Example: saliency-audit attack --saliency gradient --measure gradient --max-samples 8
+
+Example: saliency-audit attack my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 
 

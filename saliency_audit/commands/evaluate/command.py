@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
 Example: saliency-audit evaluate --metric deletion --max-samples 16
+
+Example: saliency-audit evaluate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
 

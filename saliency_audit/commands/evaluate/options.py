@@ -26,6 +26,7 @@ OPTIONS = (
         many=True,
         panel="Metrics",
         shown=False,
+        common=True,
         help="Metric, repeatable; see `saliency-audit list metrics`. Default: deletion, "
         "preservation, sanity-cascade, scalar-agreement.",
     ),
@@ -44,6 +45,7 @@ OPTIONS = (
         "fail_on",
         choices=("worse", "not-distinguishable"),
         panel="Metrics",
+        common=True,
         help="Exit with 1 if any map is worse than random or undefined (for "
         "not-distinguishable, if any is not better).",
     ),
@@ -52,6 +54,7 @@ OPTIONS = (
         many=True,
         panel=MAPS,
         shown=False,
+        common=True,
         help="Saliency method, repeatable; see `saliency-audit list saliency`. Default: "
         "gradient, smoothgrad, integrated-gradients, gradcam. The controls random and "
         "sobel are always measured too.",
@@ -63,6 +66,7 @@ OPTIONS = (
         many=True,
         panel=_BESIDE,
         shown=False,
+        common=True,
         help="A further model measured on the same images, repeatable; the paired difference "
         "to the first is reported.",
     ),
@@ -70,6 +74,7 @@ OPTIONS = (
         "maps",
         "path",
         panel=_BESIDE,
+        common=True,
         help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it.",
     ),
     replace(EXPLAIN, panel=_BESIDE),

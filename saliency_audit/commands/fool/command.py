@@ -20,6 +20,8 @@ from saliency_audit.processes import Processes
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
+
+Example: saliency-audit fool my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 
 

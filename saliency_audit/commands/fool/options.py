@@ -20,6 +20,7 @@ OPTIONS = (
         choices=tuple(TRICKS),
         many=True,
         shown=False,
+        common=True,
         help="Manipulation, repeatable. Default: all that need no training.",
     ),
     *options_of(TRICKS),
@@ -30,6 +31,7 @@ OPTIONS = (
     Option(
         "fail_on",
         choices=("forged", "disturbed"),
+        common=True,
         help="Exit with 1 if any map is forged (or, for disturbed, changed at all).",
     ),
     SALIENCY,

@@ -27,6 +27,8 @@ HELP = """Run the checks of a policy and say whether the model may be released.
 Exit code 1 if not. What the command line says goes before what the policy says, but for the seed.
 
 Example: saliency-audit gate --max-samples 32
+
+Example: saliency-audit gate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 LARGEST_POLICY = 1 << 20
 """Bytes that are read at most."""
