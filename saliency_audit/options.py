@@ -85,9 +85,11 @@ class Given(SimpleNamespace):
 
     Attributes:
         said: names of those that stand on the command line.
+        notes: lines for the user on where others come from.
     """
 
     said: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no option {name}")

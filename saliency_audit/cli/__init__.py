@@ -25,7 +25,7 @@ app = typer.Typer(
     name="saliency-audit",
     cls=Group,
     help="Audit the saliency maps of an image classifier: can they be forged or moved, and do "
-    "they tell the truth?",
+    "they tell the truth? Model, data, mean and std of a project can stand in saliency-audit.toml.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from saliency_audit.cli.defaults import defaults
 from saliency_audit.commands.life import Entry
 from saliency_audit.commands.options import DATA, MODEL, RUN
 from saliency_audit.commands.setup import Screen
@@ -154,7 +155,10 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
             for key in plain
             if getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
         }
-        if code := entry.run(Given(said=frozenset(said), **plain), screen):
+        found = defaults(Path.cwd())
+        taken = found.under(plain, said)
+        notes = (found.note(taken),) if taken else ()
+        if code := entry.run(Given(said=frozenset(said), notes=notes, **(plain | taken)), screen):
             raise typer.Exit(code)
 
     argument, *options = entry.options
@@ -197,8 +201,8 @@ _HELP_ALL = Annotated[
 def said_by_help(option: Option) -> str:
     """What the help says of an option: a sentence, and what it is unless it is given.
 
-    >>> said_by_help(Option("seed", "whole", 0, "Of every random draw.", range=Range(0, 9)))
-    'Of every random draw. Default: 0.'
+    >>> said_by_help(Option("device", default="auto", help="Where it runs."))
+    'Where it runs. Default: auto.'
     """
     if option.default is None or not option.shown or option.kind in ("flag", "switch"):
         return option.help

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Advance = Callable[[int, int], None]
+NOTE = "[dim]note[/dim]"
 
 
 class Screen(Protocol):
@@ -78,7 +79,7 @@ class Setup:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
         if not self.quiet:
-            self.screen.tell("[dim]note[/dim]", line)
+            self.screen.tell(NOTE, line)
 
 
 def prepare(
@@ -110,6 +111,9 @@ def prepare(
     )
     from saliency_audit.models.nature import TRIED
 
+    quiet = given.quiet or not processes.main
+    for line in () if quiet else given.notes:
+        screen.tell(NOTE, line)
     place = resolve_device(processes.device(given.device))
     arch = given.arch
     how: dict[str, Any] = {
@@ -182,8 +186,8 @@ def prepare(
         return other
 
     found = examined(classifier)
-    quiet = given.quiet or not processes.main
     setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, opened, found)
+    setup.notes += given.notes
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
