@@ -86,6 +86,7 @@ class Classifier(nn.Module):
     Attributes:
         resize: shorter side that images are resized to before the crop; None means the default.
         notes: lines that tell the user what was found and assumed when the model was loaded.
+        assumed: "mean", "std" or both, where neither the user nor the source said them.
         source: what was given as the model; empty if it came from Python.
         sha256: of the model's file, or of its weights; empty likewise.
     """
@@ -94,6 +95,7 @@ class Classifier(nn.Module):
     std: Tensor
     resize: int | None
     notes: list[str]
+    assumed: tuple[str, ...]
     source: str
     sha256: str
 
@@ -146,6 +148,7 @@ class Classifier(nn.Module):
         self._passes = [0]
         self.resize = None
         self.notes = []
+        self.assumed = ()
         self.source = ""
         self.sha256 = ""
 

@@ -55,7 +55,7 @@ def wrapped(
     _refuse_broken_weights(found)
     shape = _input_shape(found, sides=sides, channels=channels)
     _settle_lazy(found, shape)
-    _say_normalisation(found, mean, std, channels=shape[0])
+    assumed = _say_normalisation(found, mean, std, channels=shape[0])
     _say_like(found, sides, mean, std)
     classifier = Classifier(
         found.network,
@@ -71,6 +71,7 @@ def wrapped(
         dtype=found.dtype,
     )
     classifier.notes = found.notes
+    classifier.assumed = assumed
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
@@ -169,7 +170,10 @@ def _groups(network: nn.Module, weight: str) -> int:
     return groups if isinstance(groups, int) else 1
 
 
-def _say_normalisation(found: Found, mean: object, std: object, *, channels: int) -> None:
+def _say_normalisation(
+    found: Found, mean: object, std: object, *, channels: int
+) -> tuple[str, ...]:
+    """Tell what is assumed, and return it."""
     assumed = [
         (option, value)
         for option, given, known, value in (
@@ -185,6 +189,7 @@ def _say_normalisation(found: Found, mean: object, std: object, *, channels: int
         found.notes.append(
             f"{what} assumed: give {options} if the model was trained with others{usual}"
         )
+    return tuple(option for option, _ in assumed)
 
 
 def _say_like(found: Found, sides: tuple[int, int] | None, mean: object, std: object) -> None:
