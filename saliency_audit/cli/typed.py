@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from saliency_audit.cli.defaults import defaults
 from saliency_audit.commands.life import Entry
-from saliency_audit.commands.options import DATA, MODEL, RUN
+from saliency_audit.commands.options import DATA, MODEL, RUN, refuse_twice
 from saliency_audit.commands.setup import Screen
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, Option, fraction, word_or_number
@@ -161,6 +161,7 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
         if code := entry.run(Given(said=frozenset(said), notes=notes, **(plain | taken)), screen):
             raise typer.Exit(code)
 
+    refuse_twice(entry.name, entry.options)
     argument, *options = entry.options
     options.sort(key=lambda option: _ORDER.get(option.panel or "", 2))
     parameters = [

@@ -31,6 +31,31 @@ def options_of(entries: Mapping[str, Taker]) -> tuple[Option, ...]:
     return tuple(found.values())
 
 
+def refuse_twice(command: str, options: Iterable[Option]) -> None:
+    """Refuse two options of one name in a command: Python's own error names neither.
+
+    Args:
+        command: its name.
+        options: all of it.
+
+    Raises:
+        TypeError: for whoever declared the second.
+
+    >>> refuse_twice("gate", [Option("k", help="A share."), Option("k", help="A count.")])
+    Traceback (most recent call last):
+    ...
+    TypeError: two options of gate are called --k: 'A share.' and 'A count.'; rename one of them
+    """
+    seen: dict[str, Option] = {}
+    for option in options:
+        if option.flag in seen:
+            raise TypeError(
+                f"two options of {command} are called {option.flag}: '{seen[option.flag].help}' "
+                f"and '{option.help}'; rename one of them"
+            )
+        seen[option.flag] = option
+
+
 ARGUMENT = Option(
     "model",
     shown=False,

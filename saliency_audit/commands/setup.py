@@ -1,7 +1,7 @@
 """A model with its images, as every command needs them before it measures anything."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -191,6 +191,39 @@ def prepare(
     for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
         setup.tell(line)
     return setup
+
+
+def refuse_methods(
+    setup: Setup, names: Sequence[str] | None, *, scalar: str, options: Mapping[str, Any]
+) -> None:
+    """Refuse saliency methods that were asked for and do not work, before anything is measured.
+
+    Args:
+        setup: model and images; one image is tried.
+        names: of methods; None or nothing tries none.
+        scalar: that is explained.
+        options: of methods.
+
+    Raises:
+        UnsupportedError: one of them does not work on this model.
+    """
+    from saliency_audit.commands.explain import predict, supported
+    from saliency_audit.commands.known import first_images
+
+    model, device = setup.model, setup.model.mean.device
+    with model.audited():
+        images, _, _ = first_images(setup.data, 2, 2, device=device, workers=0)
+        model.check(images)
+        supported(
+            list(names or ()),
+            model,
+            images[:1],
+            predict(model, images[:1], batch_size=1).argmax(1),
+            scalar=scalar,
+            options=options,
+            refuse=True,
+            tell=setup.tell,
+        )
 
 
 def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes = ALONE) -> "Clean":

@@ -15,7 +15,7 @@ from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.planting import preparation
-from saliency_audit.commands.setup import Setup, fingerprint
+from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -95,6 +95,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
+    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
     beside = loaded(vars(given), setup, metrics)
