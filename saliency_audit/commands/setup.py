@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -188,7 +188,9 @@ def prepare(
     found = examined(classifier)
     setup = Setup(classifier, images, outputs, at_once, quiet, screen, further, opened, found)
     setup.notes += given.notes
-    for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
+    # Before any training no output depends on the image, as is known.
+    seen = replace(found, spread=None) if untrained else found
+    for line in (*classifier.notes, *images.notes, *seen.notes(classifier.name)):
         setup.tell(line)
     return setup
 
@@ -248,7 +250,11 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
             f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
             f"the first is {clean.first_failure}"
         )
-    if clean.accuracy is None:
+    if clean.accuracy is None and setup.data.labelled:
+        setup.tell(
+            f"clean accuracy: undefined, no image of {setup.data.name} that has a label can be read"
+        )
+    elif clean.accuracy is None:
         setup.tell(f"clean accuracy: undefined, the {images} have no labels")
     else:
         low, high = wilson_interval(clean.right, clean.n)
@@ -258,7 +264,8 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
     if clean.at_chance:
         setup.tell(
             f"WARNING: clean accuracy {clean.accuracy:.1%} is that of guessing among "
-            f"{setup.classes} classes: check --mean, --std and --classes before believing any map"
+            f"{setup.classes} classes: check --mean and --std (the preprocessing) and --classes "
+            "(the order of the labels) before believing any map"
         )
     return clean
 
