@@ -72,10 +72,12 @@ OPTIONS = (
     ),
     Option(
         "maps",
-        "path",
+        many=True,
+        metavar="[NAME=]PATH",
         panel=_BESIDE,
         common=True,
-        help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it.",
+        help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it, and "
+        "what to call them; repeatable.",
     ),
     replace(EXPLAIN, panel=_BESIDE),
     *(need.option for need in NEEDS.values()),
