@@ -260,7 +260,7 @@ OPTIONS = (
         choices=(*QUESTIONS, NONE),
         panel="Audit before and after",
         shown=False,
-        help="What is measured before and after, repeatable; default all of it. none trains only.",
+        help="What is measured before and after, repeatable; none trains only. Default: all of it.",
     ),
     Option(
         "max_samples",
