@@ -44,7 +44,9 @@ class Option:
         many: whether it may be given several times.
         panel: the heading of the help under which it stands; none for the command's own.
         written: how it is written, where that is not its name.
-        shown: whether the help tells the default.
+        shown: whether the help tells the default by itself; ``help`` may end with one in words,
+            ``Default: ...``.
+        common: whether the short help has it; ``--help-all`` has all.
         metavar: what the help calls its value; by kind where empty.
         parameter: of the function that takes it, where that has another name.
         range: where its number may lie; none goes without.
@@ -59,6 +61,7 @@ class Option:
     panel: str | None = None
     written: str = ""
     shown: bool = True
+    common: bool = False
     metavar: str = ""
     parameter: str = ""
     range: Range | None = None
@@ -82,9 +85,11 @@ class Given(SimpleNamespace):
 
     Attributes:
         said: names of those that stand on the command line.
+        notes: lines for the user on where others come from.
     """
 
     said: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no option {name}")

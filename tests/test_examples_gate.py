@@ -17,6 +17,23 @@ from saliency_audit.assets import bundled_images, bundled_model
 EXAMPLE = Path(__file__).parent.parent / "examples" / "gate-a-release"
 
 
+NETWORK = """from torch import nn
+
+from saliency_audit.assets import FashionMnistCnn
+
+
+class build(nn.Module):
+    \"""The bundled network as one of images that are normalised as the policy says.\"""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = FashionMnistCnn()
+
+    def forward(self, images):
+        return self.inner(images * 0.3081 + 0.1307)
+"""
+
+
 def read(name):
     return yaml.safe_load((EXAMPLE / name).read_text("utf-8"))
 
@@ -24,11 +41,10 @@ def read(name):
 @pytest.fixture
 def project(tmp_path):
     """What the CI files expect: weights, a module with the architecture, images, the policy."""
-    save_file(bundled_model().state_dict(), tmp_path / "weights.safetensors")
+    weights = {f"inner.{name}": value for name, value in bundled_model().state_dict().items()}
+    save_file(weights, tmp_path / "weights.safetensors")
     (tmp_path / "my_package").mkdir()
-    (tmp_path / "my_package" / "models.py").write_text(
-        "from saliency_audit.assets import FashionMnistCnn as build\n"
-    )
+    (tmp_path / "my_package" / "models.py").write_text(NETWORK)
     images, labels, _ = bundled_images("test")
     for label in range(10):
         folder = tmp_path / "validation" / str(label)
@@ -56,14 +72,15 @@ def test_the_workflow_runs_as_it_stands(project):
     steps = {step.get("name"): step for step in workflow["jobs"]["gate"]["steps"]}
     page = project / "page.md"
     ran = shell(steps["Gate"]["run"], project, **workflow["env"], GITHUB_STEP_SUMMARY=str(page))
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "released: " in ran.stdout
-    assert "saliency-audit gate: released" in page.read_text("utf-8")
+    # The policy is of a network for MNIST; this one's maps of Fashion-MNIST do not pass one check.
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "refused: 1 of 7 checks did not pass: deletion" in ran.stdout
+    assert "saliency-audit gate: refused" in page.read_text("utf-8")
     uploaded = project / steps["Report"]["with"]["path"]
     assert {"report.html", "junit.xml", "results.csv"} <= {path.name for path in uploaded.iterdir()}
     table = pd.read_csv(uploaded / "checks.csv")
     assert len(table) == 7
-    assert set(table["effect"]) <= {"pass", "warn"}
+    assert list(table["effect"]).count("fail") == 1
 
 
 def test_the_gitlab_job_says_the_same(project):

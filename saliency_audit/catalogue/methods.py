@@ -11,10 +11,14 @@ SAMPLES = Option(
     "whole",
     range=Range(2, MANY.high),
     panel=MAPS,
-    help="Noisy copies of the SmoothGrad family.",
+    help="Noisy copies of the SmoothGrad family. Default: 50.",
 )
 NOISE_LEVEL = Option(
-    "noise_level", "number", range=NOISE, panel=MAPS, help="Their noise over the image's range."
+    "noise_level",
+    "number",
+    range=NOISE,
+    panel=MAPS,
+    help="Their noise over the image's range. Default: 0.1.",
 )
 IG_STEPS = Option(
     "ig_steps",
@@ -22,7 +26,7 @@ IG_STEPS = Option(
     parameter="steps",
     range=MANY,
     panel=MAPS,
-    help="Points of integrated gradients.",
+    help="Points of integrated gradients. Default: 50.",
 )
 BASELINE = Option(
     "baseline_value",
@@ -31,7 +35,7 @@ BASELINE = Option(
     range=SHARE,
     panel=MAPS,
     help="integrated-gradients, gradient-shap, deeplift, occlusion: pixel value that stands for "
-    "nothing; default the mean colour.",
+    "nothing. Default: the mean colour.",
 )
 IMPLICIT_BIAS = Option(
     "implicit_bias",
@@ -45,7 +49,7 @@ LRP_RULE = Option(
     parameter="rule",
     choices=("z-plus", "epsilon"),
     panel=MAPS,
-    help="lrp: rule of every layer, default z-plus.",
+    help="lrp: rule of every layer. Default: z-plus.",
 )
 WINDOW = Option(
     "occlusion_window",
@@ -53,7 +57,7 @@ WINDOW = Option(
     parameter="window",
     range=SIDE,
     panel=MAPS,
-    help="occlusion: side of what is covered, pixels; default an eighth of the image.",
+    help="occlusion: side of what is covered, pixels. Default: an eighth of the image.",
 )
 STRIDE = Option(
     "occlusion_stride",
@@ -61,7 +65,7 @@ STRIDE = Option(
     parameter="stride",
     range=SIDE,
     panel=MAPS,
-    help="occlusion: pixels from one window to the next; default half a window.",
+    help="occlusion: pixels from one window to the next. Default: half a window.",
 )
 NOISY = (SAMPLES, NOISE_LEVEL)
 

@@ -63,7 +63,7 @@ STEPS = Option(
     "whole",
     range=MANY,
     panel=_REPLACING,
-    help="Points of deletion, preservation, insertion; default 32.",
+    help="Points of deletion, preservation, insertion. Default: 32.",
 )
 FILL = Option(
     "fill",
@@ -72,20 +72,21 @@ FILL = Option(
     range=SHARE,
     panel=_REPLACING,
     help="What replaces pixels: image-mean, dataset-mean, zero, model-mean (the colour "
-    "that becomes 0), a value in [0,1], blur, noise. Default by metric.",
+    "that becomes 0), a value in [0,1], blur, noise. Default: by metric.",
 )
 REDUCE = Option(
     "reduce",
     choices=("mean", "std"),
     panel=_REPLACING,
-    help="A pixel's relevance: mean magnitude over channels, or P0's spread over them.",
+    help="A pixel's relevance: mean magnitude over channels, or P0's spread over them. "
+    "Default: mean.",
 )
 POINTS = Option(
     "points",
     "whole",
     range=Range(2, MANY.high),
     panel=_REPLACING,
-    help="Shares of pixels of discriminative, density-perturbation; default 25.",
+    help="Shares of pixels of discriminative, density-perturbation. Default: 25.",
 )
 REGIONS = Option(
     "regions",
@@ -95,28 +96,28 @@ REGIONS = Option(
     many=True,
     panel=_REPLACING,
     shown=False,
-    help="aopc: how many regions, repeatable; default 20, 50, 100.",
+    help="aopc: how many regions, repeatable. Default: 20, 50, 100.",
 )
 UNIT = Option(
     "unit",
     choices=("region", "pixel"),
     panel=_REPLACING,
-    help="aopc: squares of 9 pixels at 224, or pixels.",
+    help="aopc: squares of 9 pixels at 224, or pixels. Default: region.",
 )
 RANDOMISE = Option(
     "randomise",
     choices=("auto", "reinit", "shuffle"),
     panel=_SANITY,
     help="The layer's own initialisation, or its weights in another order; auto takes the "
-    "first where the format allows it.",
+    "first where the format allows it. Default: auto.",
 )
-DRAWS = Option("draws", "whole", range=MANY, panel=_SANITY, help="Of random weights; default 2.")
+DRAWS = Option("draws", "whole", range=MANY, panel=_SANITY, help="Of random weights. Default: 2.")
 STAGES = Option(
     "stages",
     "whole",
     range=Range(0, MANY.high),
     panel=_SANITY,
-    help="How many numbers of layers are tried; 0 tries all; default 10.",
+    help="How many numbers of layers are tried; 0 tries all. Default: 10.",
 )
 SSIM_WINDOW = Option(
     "ssim_window",
@@ -124,23 +125,27 @@ SSIM_WINDOW = Option(
     parameter="window",
     range=Range(3, SIDE.high),
     panel=_SANITY,
-    help="Side of the windows of the structural similarity, pixels, odd; default 7.",
+    help="Side of the windows of the structural similarity, pixels, odd. Default: 7.",
 )
 SSIM_RANGE = Option(
     "ssim_range",
     "number",
     range=POSITIVE,
     panel=_SANITY,
-    help="Range of values that the structural similarity takes maps to have; default 1.",
+    help="Range of values that the structural similarity takes maps to have. Default: 1.",
 )
 K = Option(
-    "k", "fraction", range=INSIDE, panel=_OTHER, help="stability: share of the pixels; default 0.4."
+    "k",
+    "fraction",
+    range=INSIDE,
+    panel=_OTHER,
+    help="stability: share of the pixels. Default: 0.4.",
 )
 PIXELS_COMPARED = Option(
     "pixels",
     choices=("all", "nonzero"),
     panel=_OTHER,
-    help="stability: of all pixels, or of those where the first map is not 0.",
+    help="stability: of all pixels, or of those where the first map is not 0. Default: all.",
 )
 TOP = Option(
     "top",
@@ -149,14 +154,14 @@ TOP = Option(
     many=True,
     panel=_OTHER,
     shown=False,
-    help="gaze-overlap: share of the pixels, repeatable; default 0.05, 0.1.",
+    help="gaze-overlap: share of the pixels, repeatable. Default: 0.05, 0.1.",
 )
 RADIUS = Option(
     "radius",
     "fraction",
     range=Range(0, BUDGET.high, above=True),
     panel=_OTHER,
-    help="max-sensitivity: largest change of a pixel value; default 0.02.",
+    help="max-sensitivity: largest change of a pixel value. Default: 0.02.",
 )
 SIGMAS = Option(
     "sigma",
@@ -174,15 +179,15 @@ PERTURBATIONS = Option(
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="Noisy images of max-sensitivity (default 10), infidelity (50), first-order-fidelity "
-    "(64).",
+    help="Noisy images of max-sensitivity, infidelity and first-order-fidelity. Default: 10, "
+    "50 and 64.",
 )
 LEVEL_DRAWS = Option(
     "level_draws",
     "whole",
     range=Range(2, MANY.high),
     panel=_OTHER,
-    help="level-coherence: noisy images; default 16.",
+    help="level-coherence: noisy images. Default: 16.",
 )
 LEVELS = Option(
     "levels",
@@ -191,15 +196,15 @@ LEVELS = Option(
     many=True,
     panel=_OTHER,
     shown=False,
-    help="first-order-fidelity: largest change of a pixel value in levels of 1/255, repeatable; "
-    "default 0.5, 2, 8.",
+    help="first-order-fidelity: largest change of a pixel value in levels of 1/255, repeatable. "
+    "Default: 0.5, 2, 8.",
 )
 MIDPOINTS = Option(
     "midpoints",
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="completeness: gradients on the way to a lower contrast; default 16.",
+    help="completeness: gradients on the way to a lower contrast. Default: 16.",
 )
 EXPLAIN_CLASS = Option(
     "explain_class",
@@ -209,47 +214,47 @@ EXPLAIN_CLASS = Option(
     many=True,
     panel=_OTHER,
     shown=False,
-    help="class-evidence: class to explain, repeatable; default the three runners-up.",
+    help="class-evidence: class to explain, repeatable. Default: the three runners-up.",
 )
 EPS = Option(
-    "eps", "fraction", range=BUDGET, panel=_OTHER, help="robust-accuracy: budget; default 8/255."
+    "eps", "fraction", range=BUDGET, panel=_OTHER, help="robust-accuracy: budget. Default: 8/255."
 )
 NORM = Option(
     "norm",
     choices=("linf", "l2"),
     panel=_OTHER,
-    help="robust-accuracy: of the budget, default linf.",
+    help="robust-accuracy: of the budget. Default: linf.",
 )
 ATTACK_STEPS = Option(
     "attack_steps",
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="robust-accuracy: of one start; default 20.",
+    help="robust-accuracy: of one start. Default: 20.",
 )
 RESTARTS = Option(
-    "restarts", "whole", range=MANY, panel=_OTHER, help="robust-accuracy: starts; default 1."
+    "restarts", "whole", range=MANY, panel=_OTHER, help="robust-accuracy: starts. Default: 1."
 )
 PATCH_SIDE = Option(
     "patch_side",
     "whole",
     range=SIDE,
     panel=_OTHER,
-    help="known-answer: side of the patch, pixels; default a fifth of the shorter side.",
+    help="known-answer: side of the patch, pixels. Default: a fifth of the shorter side.",
 )
 PATCH_OPACITY = Option(
     "patch_opacity",
     "fraction",
     range=Range(0, 1, above=True),
     panel=_OTHER,
-    help="known-answer: how much of its pattern stands in place of the image; default 0.7.",
+    help="known-answer: how much of its pattern stands in place of the image. Default: 0.7.",
 )
 PLANT_STEPS = Option(
     "plant_steps",
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="known-answer: steps that a copy is trained for; default 400.",
+    help="known-answer: steps that a copy is trained for. Default: 400.",
 )
 PLANT_LR = Option(
     "plant_lr",
@@ -257,7 +262,7 @@ PLANT_LR = Option(
     range=POSITIVE,
     panel=_OTHER,
     shown=False,
-    help="known-answer: learning rate of that; default 0.001.",
+    help="known-answer: learning rate of that. Default: 0.001.",
 )
 CURVE = (STEPS, FILL, REDUCE)
 SHARES = (POINTS, FILL, REDUCE)

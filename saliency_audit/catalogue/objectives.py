@@ -11,7 +11,7 @@ OF_WEIGHT = Option(
     range=WEIGHT,
     panel=_PANEL,
     shown=False,
-    help="Of the regulariser; default by objective.",
+    help="Of the regulariser. Default: by objective.",
 )
 EPS = Option(
     "eps",
@@ -26,7 +26,7 @@ STEPS = Option(
     "whole",
     range=MANY,
     panel=_PANEL,
-    help="pgd (default 7), adversarial (1): of the search.",
+    help="pgd, adversarial: of the search. Default: 7 and 1.",
 )
 STEP_SIZE = Option(
     "step_size",
@@ -37,9 +37,9 @@ STEP_SIZE = Option(
     help="pgd, adversarial: of the search, pixel values.",
 )
 NORM = Option(
-    "norm", choices=("linf", "l2"), panel=_PANEL, help="pgd: of the budget, default linf."
+    "norm", choices=("linf", "l2"), panel=_PANEL, help="pgd: of the budget. Default: linf."
 )
-LOSS = Option("loss", panel=_PANEL, help="pgd: xent (default) or cw.")
+LOSS = Option("loss", panel=_PANEL, help="pgd: xent or cw. Default: xent.")
 KAPPA = Option(
     "kappa", "fraction", range=Range(-1e6, 1e6), panel=_PANEL, shown=False, help="pgd: cap of cw."
 )
@@ -49,7 +49,7 @@ RANDOM_START = Option(
     panel=_PANEL,
     written="--random-start/--no-random-start",
     shown=False,
-    help="pgd: begin at a random point (default) or at the image.",
+    help="pgd: begin at a random point or at the image. Default: at a random point.",
 )
 ATTACK_MOMENTUM = Option(
     "attack_momentum",
@@ -57,12 +57,12 @@ ATTACK_MOMENTUM = Option(
     range=NOISE,
     panel=_PANEL,
     shown=False,
-    help="pgd, adversarial: of MI-FGSM; default 0.",
+    help="pgd, adversarial: of MI-FGSM. Default: 0.",
 )
 PENALTY = Option(
     "penalty",
     panel=_PANEL,
-    help="adversarial: norm of the map, l1, l2 (default), linf, group, elastic, weighted.",
+    help="adversarial: norm of the map, l1, l2, linf, group, elastic, weighted. Default: l2.",
 )
 EPS2 = Option(
     "eps2",
@@ -70,14 +70,14 @@ EPS2 = Option(
     range=Range(0, 1e6),
     panel=_PANEL,
     shown=False,
-    help="adversarial: second weight of elastic; default 0.05.",
+    help="adversarial: second weight of elastic. Default: 0.05.",
 )
 GROUP = Option(
     "group",
     "whole",
     range=SIDE,
     panel=_PANEL,
-    help="adversarial: side of group's squares, pixels; default 14.",
+    help="adversarial: side of group's squares, pixels. Default: 14.",
 )
 JOINT_CHANNELS = Option(
     "joint_channels",
@@ -91,7 +91,7 @@ REPLAY = Option(
     "whole",
     range=MANY,
     panel=_PANEL,
-    help="adversarial: free training, so many steps with each batch; default 1.",
+    help="adversarial: free training, so many steps with each batch. Default: 1.",
 )
 CLAMP = Option(
     "clamp",
@@ -106,7 +106,7 @@ MU = Option(
     range=WEIGHT,
     panel=_PANEL,
     shown=False,
-    help="score-matching: of the squared trace; default 1e-3.",
+    help="score-matching: of the squared trace. Default: 1e-3.",
 )
 SIGMA = Option(
     "sigma",
@@ -114,16 +114,18 @@ SIGMA = Option(
     range=NOISE,
     panel=_PANEL,
     shown=False,
-    help="score objectives (default 0.01), noise (0.1): of the noise.",
+    help="score objectives, noise: of the noise. Default: 0.01 and 0.1.",
 )
 DRAWS = Option(
     "draws",
     "whole",
     range=MANY,
     panel=_PANEL,
-    help="score objectives: noisy copies of an image; default 1.",
+    help="score objectives: noisy copies of an image. Default: 1.",
 )
-TRACE = Option("trace", panel=_PANEL, help="score objectives: taylor (default) or hutchinson.")
+TRACE = Option(
+    "trace", panel=_PANEL, help="score objectives: taylor or hutchinson. Default: taylor."
+)
 ANTITHETIC = Option(
     "antithetic",
     "flag",
@@ -137,12 +139,12 @@ TAU = Option(
     range=WEIGHT,
     panel=_PANEL,
     shown=False,
-    help="anti-score-matching: cap of the trace; default 1000.",
+    help="anti-score-matching: cap of the trace. Default: 1000.",
 )
 OF = Option(
     "of",
     panel=_PANEL,
-    help="gradient-norm: of the label's logit (default) or of the loss.",
+    help="gradient-norm: of the label's logit or of the loss. Default: logit.",
 )
 REDUCTION = Option(
     "reduction",
@@ -154,7 +156,7 @@ PROJECTIONS = Option(
     "whole",
     range=Range(0, MANY.high),
     panel=_PANEL,
-    help="jacobian: random directions of an image, default 1; 0 is exact.",
+    help="jacobian: random directions of an image; 0 is exact. Default: 1.",
 )
 SCORE = (SIGMA, DRAWS, TRACE, ANTITHETIC)
 

@@ -63,7 +63,9 @@ def aim_of(setting: str) -> Aim:
     return AIMS[options.get("aim", "picture")]
 
 
-PICTURE = Option("picture", "path", help="Image the maps shall show; a bundled one without it.")
+PICTURE = Option(
+    "picture", "path", common=True, help="Image the maps shall show; a bundled one without it."
+)
 STRENGTH = Option(
     "strength",
     "fraction",
@@ -116,7 +118,7 @@ AIM_WEIGHT = Option(
     "aim_weight",
     "fraction",
     range=POSITIVE,
-    help="finetune, trigger: weight of the aim beside the cross-entropy; default by aim, 2 to 10.",
+    help="finetune, trigger: weight of the aim beside the cross-entropy. Default: by aim, 2 to 10.",
 )
 MAX_ACCURACY_DROP = Option(
     "max_accuracy_drop",
@@ -129,7 +131,7 @@ PATCH_SIDE = Option(
     "patch_side",
     "whole",
     range=MANY,
-    help="trigger: side of the patch that sets it off, pixels; default a 9th of the image's.",
+    help="trigger: side of the patch that sets it off, pixels. Default: a 9th of the image's.",
 )
 TRAIN = Option(
     "train",

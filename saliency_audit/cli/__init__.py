@@ -10,7 +10,7 @@ from saliency_audit import __version__
 from saliency_audit.cli import console
 from saliency_audit.cli.catalog import catalog
 from saliency_audit.cli.console import errors, tell
-from saliency_audit.cli.typed import typed
+from saliency_audit.cli.typed import Command, Group, typed
 from saliency_audit.commands.attack.command import COMMAND as ATTACK
 from saliency_audit.commands.check.command import COMMAND as CHECK
 from saliency_audit.commands.evaluate.command import COMMAND as EVALUATE
@@ -23,8 +23,9 @@ from saliency_audit.processes import leave
 
 app = typer.Typer(
     name="saliency-audit",
+    cls=Group,
     help="Audit the saliency maps of an image classifier: can they be forged or moved, and do "
-    "they tell the truth?",
+    "they tell the truth? Model, data, mean and std of a project can stand in saliency-audit.toml.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,8 +34,8 @@ app = typer.Typer(
 )
 ENTRIES = (CHECK, FOOL, ATTACK, EVALUATE, FINETUNE, GATE)
 for _entry in ENTRIES:
-    app.command(_entry.name)(typed(_entry, console))
-app.command("list")(catalog)
+    app.command(_entry.name, cls=Command)(typed(_entry, console))
+app.command("list", cls=Command)(catalog)
 
 
 def _version(wanted: bool) -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
+from saliency_audit.cli.defaults import defaults
 from saliency_audit.commands.life import Entry
+from saliency_audit.commands.options import DATA, MODEL, RUN, refuse_twice
 from saliency_audit.commands.setup import Screen
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, Option, fraction, word_or_number
@@ -83,13 +87,54 @@ TYPES: dict[str, type] = {
     "fill": str,
 }
 
-PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "fraction": (_fraction, "NUMBER"),
-    "colour": (colour, "NUMBERS"),
-    "sides": (sides, "SIDE|H,W"),
-    "batch": (batch_size, "auto|N"),
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "fraction": _fraction,
+    "colour": colour,
+    "sides": sides,
+    "batch": batch_size,
 }
-"""How a kind is read, and what the help calls it."""
+"""How a kind is read where its type does not say."""
+CALLED = {
+    "text": "TEXT",
+    "whole": "N",
+    "number": "NUMBER",
+    "fraction": "NUMBER",
+    "flag": "",
+    "switch": "",
+    "path": "PATH",
+    "colour": "NUMBERS",
+    "sides": "SIDE|H,W",
+    "batch": "auto|N",
+    "fill": "WORD|NUMBER",
+}
+"""What the help calls a value of a kind; a flag has none."""
+_ORDER = {MODEL: 0, DATA: 1, RUN: 3}
+"""Of the panels of the help: all others are the command's own."""
+
+
+class Command(TyperCommand):
+    """A command whose help names no type of a flag."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """As Typer has them, with ``--help`` among the options of the run."""
+        return _plainly(super().get_params(ctx), RUN)
+
+
+class Group(TyperGroup):
+    """The command that has the others; likewise."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """As Typer has them."""
+        return _plainly(super().get_params(ctx), None)
+
+
+def _plainly(parameters: list[Any], panel: str | None) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        if parameter.name == "help":
+            parameter.rich_help_panel = panel
+    return parameters
 
 
 def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
@@ -101,6 +146,7 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
     """
 
     def called(context: typer.Context, **values: Any) -> None:
+        del values["help_all"]
         plain = {key: _plain(value) for key, value in values.items()}
         for option in entry.options:
             _refuse_outside(option, plain[option.name])
@@ -109,18 +155,63 @@ def typed(entry: Entry, screen: Screen) -> Callable[..., None]:
             for key in plain
             if getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
         }
-        if code := entry.run(Given(said=frozenset(said), **plain), screen):
+        found = defaults(Path.cwd())
+        taken = found.under(plain, said)
+        notes = (found.note(taken),) if taken else ()
+        if code := entry.run(Given(said=frozenset(said), notes=notes, **(plain | taken)), screen):
             raise typer.Exit(code)
 
-    parameters = [_parameter(option, argument=not at) for at, option in enumerate(entry.options)]
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    called.__signature__ = inspect.Signature([*parameters, context])  # type: ignore[attr-defined]
-    called.__annotations__ = {p.name: p.annotation for p in (*parameters, context)}
+    refuse_twice(entry.name, entry.options)
+    argument, *options = entry.options
+    options.sort(key=lambda option: _ORDER.get(option.panel or "", 2))
+    parameters = [
+        _parameter(argument, argument=True),
+        *(_parameter(option, title=entry.name.capitalize()) for option in options),
+        inspect.Parameter(
+            "help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_HELP_ALL
+        ),
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+    ]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
     called.__doc__ = entry.help
     return called
 
 
-def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
+def _all_shown(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        for parameter in context.command.params:
+            if hasattr(parameter, "hidden"):
+                parameter.hidden = False
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+_HELP_ALL = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        callback=_all_shown,
+        is_eager=True,
+        rich_help_panel=RUN,
+        help="Show every option, experts' too, and exit.",
+    ),
+]
+
+
+def said_by_help(option: Option) -> str:
+    """What the help says of an option: a sentence, and what it is unless it is given.
+
+    >>> said_by_help(Option("device", default="auto", help="Where it runs."))
+    'Where it runs. Default: auto.'
+    """
+    if option.default is None or not option.shown or option.kind in ("flag", "switch"):
+        return option.help
+    number = isinstance(option.default, float)
+    return f"{option.help} Default: {f'{option.default:g}' if number else option.default}."
+
+
+def _parameter(option: Option, *, argument: bool = False, title: str = "") -> inspect.Parameter:
     kind: Any = TYPES[option.kind]
     if option.choices and option.kind != "fill":
         kind = _one_of(option)
@@ -131,16 +222,19 @@ def _parameter(option: Option, *, argument: bool) -> inspect.Parameter:
         kind = list[kind]
     if default is None:
         kind = kind | None
-    parser, metavar = PARSERS.get(option.kind, (None, None))
-    said: dict[str, Any] = {"help": option.help, "show_default": option.shown}
-    if option.metavar or metavar:
-        said["metavar"] = option.metavar or metavar
+    said: dict[str, Any] = {
+        "help": escape(said_by_help(option)),
+        "show_default": False,
+        "metavar": option.metavar or "|".join(option.choices) or CALLED[option.kind],
+        "rich_help_panel": None if argument else option.panel or title,
+        "hidden": not option.common,
+    }
     if argument:
         info: Any = typer.Argument(**said)
     else:
-        if parser is not None:
-            said["parser"] = parser
-        info = typer.Option(option.written or option.flag, rich_help_panel=option.panel, **said)
+        if option.kind in PARSERS:
+            said["parser"] = PARSERS[option.kind]
+        info = typer.Option(option.written or option.flag, **said)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -46,13 +46,14 @@ class Clean:
     def at_chance(self) -> bool:
         """Whether the accuracy could be that of a model that guesses.
 
-        Two standard errors above 1/classes is not exceeded, with 10 images or more to tell.
+        It exceeds 1/classes by no more than two standard errors; of fewer than 10 images, not at
+        all.
         """
         if not self.n:
             return False
         chance = 1 / self.classes
-        error = (chance * (1 - chance) / max(self.n, 1)) ** 0.5
-        return self.n >= 10 and self.right / self.n <= chance + 2 * error
+        error = (chance * (1 - chance) / self.n) ** 0.5
+        return self.right / self.n <= chance + (2 * error if self.n >= 10 else 0)
 
 
 def clean_accuracy(

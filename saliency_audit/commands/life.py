@@ -177,7 +177,7 @@ def live(
 
     check(given)
     path = place_of_report(given, command)
-    read = {name: getattr(given, name, None) for name in ("data", "val", "maps", "annotations")}
+    read = {name: getattr(given, name, None) for name in ("data", "val", "annotations")}
     check_apart(path, **read)
     together = processes(given.device)
     setup = prepare(given, screen, processes=together)

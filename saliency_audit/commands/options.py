@@ -31,10 +31,36 @@ def options_of(entries: Mapping[str, Taker]) -> tuple[Option, ...]:
     return tuple(found.values())
 
 
+def refuse_twice(command: str, options: Iterable[Option]) -> None:
+    """Refuse two options of one name in a command: Python's own error names neither.
+
+    Args:
+        command: its name.
+        options: all of it.
+
+    Raises:
+        TypeError: for whoever declared the second.
+
+    >>> refuse_twice("gate", [Option("k", help="A share."), Option("k", help="A count.")])
+    Traceback (most recent call last):
+    ...
+    TypeError: two options of gate are called --k: 'A share.' and 'A count.'; rename one of them
+    """
+    seen: dict[str, Option] = {}
+    for option in options:
+        if option.flag in seen:
+            raise TypeError(
+                f"two options of {command} are called {option.flag}: '{seen[option.flag].help}' "
+                f"and '{option.help}'; rename one of them"
+            )
+        seen[option.flag] = option
+
+
 ARGUMENT = Option(
     "model",
     shown=False,
-    metavar="[MODEL]",
+    metavar="MODEL",
+    common=True,
     help="model.pt2, model.pt, model.safetensors, torchvision:NAME, timm:NAME, hf:FOLDER or"
     " hf:NAME; without it, the bundled model.",
 )
@@ -42,6 +68,7 @@ OF_MODEL = (
     Option(
         "arch",
         panel=MODEL,
+        common=True,
         help="Architecture of a state dict: torchvision:NAME, timm:NAME or package.module:factory.",
     ),
     Option(
@@ -49,6 +76,7 @@ OF_MODEL = (
         "sides",
         range=SIDE,
         panel=MODEL,
+        common=True,
         help="Side of the model's input in pixels, or HEIGHT,WIDTH.",
     ),
     Option(
@@ -56,6 +84,7 @@ OF_MODEL = (
         "whole",
         range=Range(1, 4096),
         panel=MODEL,
+        common=True,
         help="Channels of the model's input.",
     ),
     Option(
@@ -63,10 +92,11 @@ OF_MODEL = (
         "colour",
         range=Range(-1e6, 1e6),
         panel=MODEL,
+        common=True,
         help="Subtracted from images in [0,1]: 0.5, or one per channel: 0.485,0.456,0.406.",
     ),
     # Less is 0 or infinite in the arithmetic of the network.
-    Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, help="Divided by."),
+    Option("std", "colour", range=Range(1e-6, 1e6), panel=MODEL, common=True, help="Divided by."),
     Option(
         "weights",
         choices=("ema",),
@@ -79,7 +109,7 @@ OF_MODEL = (
         help="Which output holds the logits, of a model that returns several: its name, or its "
         "number from 0.",
     ),
-    Option("layer", panel=MAPS, help="Layer of Grad-CAM; default: the last spatial one."),
+    Option("layer", panel=MAPS, help="Layer of Grad-CAM. Default: the last spatial one."),
     Option(
         "trust_pickle",
         "flag",
@@ -99,6 +129,7 @@ _DATA = Option(
     "data",
     panel=DATA,
     shown=False,
+    common=True,
     help="Folder of class folders, manifest.csv (path,label), mnist:DIR, "
     "fashion-mnist:DIR, cifar10:DIR; without it, bundled images.",
 )
@@ -107,6 +138,7 @@ OF_FILES = (
         "classes",
         "path",
         panel=DATA,
+        common=True,
         help="File with one class folder per line; the line number is the class index, from 0.",
     ),
     Option(
@@ -114,7 +146,7 @@ OF_FILES = (
         "whole",
         range=SIDE,
         panel=DATA,
-        help="Shorter side before the centre crop; default 256/224 of the size.",
+        help="Shorter side before the centre crop. Default: 256/224 of the size.",
     ),
 )
 _MAX_SAMPLES = Option(
@@ -123,6 +155,7 @@ _MAX_SAMPLES = Option(
     range=COUNT,
     default=24,
     panel=DATA,
+    common=True,
     help="Most images, drawn with the seed.",
 )
 SALIENCY = Option(
@@ -130,12 +163,14 @@ SALIENCY = Option(
     many=True,
     panel=MAPS,
     shown=False,
+    common=True,
     help="Saliency method, repeatable; see `saliency-audit list saliency`. Default: all "
     "that the model's format allows.",
 )
 EXPLAIN = Option(
     "explain",
     panel=MAPS,
+    common=True,
     help="A saliency method of yours, package.module:function or file.py:function, called "
     "as f(model, inputs, targets).",
 )
@@ -163,7 +198,9 @@ OF_MAPS = (
     *options_of(METHODS),
 )
 OF_RUN = (
-    Option("device", default="auto", panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
+    Option(
+        "device", default="auto", panel=RUN, common=True, help="auto, cpu, cuda, cuda:N or mps."
+    ),
     Option(
         "precision",
         default="fp32",
@@ -199,10 +236,16 @@ OF_RUN = (
         "output_dir",
         "path",
         panel=RUN,
-        help="Where the report goes; default saliency-audit-report/COMMAND.",
+        common=True,
+        help="Where the report goes. Default: saliency-audit-report/COMMAND.",
     ),
     Option(
-        "resume", "flag", default=False, panel=RUN, help="Go on where an interrupted run stopped."
+        "resume",
+        "flag",
+        default=False,
+        panel=RUN,
+        common=True,
+        help="Go on where an interrupted run stopped.",
     ),
     Option("quiet", "flag", default=False, panel=RUN, help="Print the answer only."),
     Option("debug", "flag", default=False, panel=RUN, help="Show where an error came from."),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Advance = Callable[[int, int], None]
+NOTE = "[dim]note[/dim]"
 
 
 class Screen(Protocol):
@@ -82,7 +83,7 @@ class Setup:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
         if not self.quiet:
-            self.screen.tell("[dim]note[/dim]", line)
+            self.screen.tell(NOTE, line)
 
 
 def prepare(
@@ -116,6 +117,9 @@ def prepare(
     from saliency_audit.models.load import BUNDLED
     from saliency_audit.models.nature import TRIED
 
+    quiet = given.quiet or not processes.main
+    for line in () if quiet else given.notes:
+        screen.tell(NOTE, line)
     place = resolve_device(processes.device(given.device))
     arch = given.arch
     how: dict[str, Any] = {
@@ -191,7 +195,6 @@ def prepare(
         return other
 
     found = examined(classifier)
-    quiet = given.quiet or not processes.main
     others = given.data is None and classifier.name != BUNDLED
     setup = Setup(
         classifier,
@@ -206,9 +209,45 @@ def prepare(
         class_names,
         [*classifier.assumed, *([f"images {images.name}"] if others else [])],
     )
-    for line in (*classifier.notes, *images.notes, *found.notes(classifier.name)):
+    setup.notes += given.notes
+    # Before any training no output depends on the image, as is known.
+    seen = replace(found, spread=None) if untrained else found
+    for line in (*classifier.notes, *images.notes, *seen.notes(classifier.name)):
         setup.tell(line)
     return setup
+
+
+def refuse_methods(
+    setup: Setup, names: Sequence[str] | None, *, scalar: str, options: Mapping[str, Any]
+) -> None:
+    """Refuse saliency methods that were asked for and do not work, before anything is measured.
+
+    Args:
+        setup: model and images; one image is tried.
+        names: of methods; None or nothing tries none.
+        scalar: that is explained.
+        options: of methods.
+
+    Raises:
+        UnsupportedError: one of them does not work on this model.
+    """
+    from saliency_audit.commands.explain import predict, supported
+    from saliency_audit.commands.known import first_images
+
+    model, device = setup.model, setup.model.mean.device
+    with model.audited():
+        images, _, _ = first_images(setup.data, 2, 2, device=device, workers=0)
+        model.check(images)
+        supported(
+            list(names or ()),
+            model,
+            images[:1],
+            predict(model, images[:1], batch_size=1).argmax(1),
+            scalar=scalar,
+            options=options,
+            refuse=True,
+            tell=setup.tell,
+        )
 
 
 def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes = ALONE) -> "Clean":
@@ -233,7 +272,11 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
             f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
             f"the first is {clean.first_failure}"
         )
-    if clean.accuracy is None:
+    if clean.accuracy is None and setup.data.labelled:
+        setup.tell(
+            f"clean accuracy: undefined, no image of {setup.data.name} that has a label can be read"
+        )
+    elif clean.accuracy is None:
         setup.tell(f"clean accuracy: undefined, the {images} have no labels")
     else:
         low, high = wilson_interval(clean.right, clean.n)
@@ -243,7 +286,8 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
     if clean.at_chance:
         setup.tell(
             f"WARNING: clean accuracy {clean.accuracy:.1%} is that of guessing among "
-            f"{setup.classes} classes: check --mean, --std and --classes before believing any map"
+            f"{setup.classes} classes: check --mean and --std (the preprocessing) and --classes "
+            "(the order of the labels) before believing any map"
         )
     return clean
 

@@ -20,6 +20,7 @@ from saliency_audit.models.layers import activations as activations
 from saliency_audit.models.layers import features as features
 from saliency_audit.models.layers import head as head
 from saliency_audit.models.layers import layer_named as layer_named
+from saliency_audit.models.layers import moved_layer as moved_layer
 from saliency_audit.models.load import copied as copied
 from saliency_audit.models.load import load as load
 from saliency_audit.models.load import reload as reload

@@ -257,6 +257,32 @@ def recognise(state: StateDict) -> tuple[str, dict[str, int]] | None:
     return None
 
 
+TIMM_COMMON = (
+    *("resnet18", "resnet34", "resnet26", "resnet50", "resnet101", "resnext50_32x4d"),
+    *("efficientnet_b0", "efficientnet_b1", "mobilenetv3_small_100", "mobilenetv3_large_100"),
+    *("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224"),
+    *("deit_tiny_patch16_224", "convnext_tiny", "swin_tiny_patch4_window7_224", "regnety_016"),
+)
+"""Those that are tried: building all of timm takes minutes."""
+
+
+def recognise_timm(state: StateDict) -> str:
+    """``timm:NAME`` of a common classifier that a state dict belongs to; empty for none.
+
+    Args:
+        state: the weights.
+    """
+    if find_spec("timm") is None:
+        return ""
+    timm = import_timm()
+    for name in filter(timm.is_model, TIMM_COMMON):
+        with _OnMeta():
+            network = timm.create_model(name)
+        if fitting_options(state, network.state_dict(), heads=heads(network)) is not None:
+            return f"timm:{name}"
+    return ""
+
+
 def _patterns(state: StateDict) -> set[str]:
     """Names without their numbers."""
     return {re.sub(r"\d+", "#", name) for name in _named(state)}

@@ -9,7 +9,13 @@ from torch import nn
 
 from saliency_audit.errors import InputError
 from saliency_audit.models.activation import note
-from saliency_audit.models.architectures import builder, fitting_options, heads, recognise
+from saliency_audit.models.architectures import (
+    builder,
+    fitting_options,
+    heads,
+    recognise,
+    recognise_timm,
+)
 from saliency_audit.models.files import Kind
 from saliency_audit.models.found import Found
 from saliency_audit.models.named import bundled, default_weights, settle_timm
@@ -88,10 +94,25 @@ def _built(path: Path, state: StateDict, arch: str) -> Found:
     options = fitting_options(state, expected, heads=heads(network)) or {}
     if options:
         network = build(**options)
-    fill(network, state, file=str(path), arch=f"--arch {arch}")
+    try:
+        fill(network, state, file=str(path), arch=f"--arch {arch}")
+    except InputError as error:
+        fits = _fitting(state)
+        raise InputError(f"{error}; it fits --arch {fits}" if fits else str(error)) from error
     found = Found(network, path.name)
     _say_left_out(found, left_out)
     return of_library(found, arch, options)
+
+
+def _fitting(state: StateDict) -> str:
+    """An architecture that a state dict does fit, of those whose names are known by heart."""
+    state = without_prefix(state)
+    if fitting_options(state, bundled().network.state_dict()) is not None:
+        return "saliency_audit.assets:FashionMnistCnn"
+    found = recognise(state)
+    if found is not None:
+        return f"torchvision:{found[0]}"
+    return recognise_timm(state)
 
 
 def _recognised(path: Path, state: StateDict) -> Found:

@@ -47,6 +47,28 @@ def layer_named(model: Classifier, layer: str) -> nn.Module:
     raise InputError(f"{model.name} has no layer '{layer}'; nearest: {', '.join(near)}")
 
 
+def moved_layer(layer: str | None, network: nn.Module) -> str | None:
+    """Name of a layer in a network that another one was put into.
+
+    Args:
+        layer: its name in the network that was put in; None for none.
+        network: whose ``network``, or whose ``network.network`` and so on, that is; or itself.
+
+    Returns:
+        Its name there; as it is where there is none.
+
+    >>> moved_layer("0#2", nn.ModuleDict({"network": nn.Sequential(nn.ReLU())}))
+    'network.0#2'
+    """
+    if layer is None:
+        return None
+    name, run = _name_and_run(layer)
+    names = [n for n, _ in network.named_modules() if n.endswith(name)]
+    inside = [n for n in names if set(n.removesuffix(name).split(".")) <= {"network", ""}]
+    found = min(inside, key=len, default=name)
+    return f"{found}#{run}" if run else found
+
+
 def activations(model: Classifier, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
     """Logits, and the output of one layer on the way to them.
 

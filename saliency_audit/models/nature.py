@@ -11,6 +11,9 @@ from saliency_audit.models.files import one_line
 from saliency_audit.models.gradients import differentiating
 from saliency_audit.models.surrogates import Kind, surrogate
 
+SAME = 0.5
+"""Nats between the log-probabilities of two images: less is hardly any. Of the bundled network, 10
+between eight images of one class; of networks before any training, mostly under 0.1."""
 TRIED = 8
 """Images that a model is tried on."""
 REPEATED = 1e-4
@@ -33,6 +36,8 @@ class Nature:
         probabilities: whether every row is one of probabilities.
         no_gradient: images in which the gradient of the predicted class is exactly 0, or has none.
         reason: why, where that is known.
+        spread: largest difference of a class's log-probability between two of the images; None
+            where they are all the same image.
     """
 
     images: int
@@ -43,6 +48,7 @@ class Nature:
     probabilities: bool = False
     no_gradient: int = 0
     reason: str = ""
+    spread: float | None = None
 
     def refused(self, name: str) -> str:
         """Why a model of that name cannot be audited, in one line; empty where it can."""
@@ -78,6 +84,12 @@ class Nature:
             )
             why = f" ({self.reason})" if self.reason else ""
             lines.append(f"WARNING: {name}: {which}{why}; maps made of gradients say nothing there")
+        if self.spread is not None and self.spread < SAME:
+            lines.append(
+                f"WARNING: {name}: its output hardly depends on the image (log-probabilities of "
+                f"the first {self.images} differ by {self.spread:.1g} at most), as without "
+                "training: are its weights loaded, and its mean and std right?"
+            )
         return lines
 
 
@@ -125,7 +137,15 @@ def nature(model: Classifier, images: Tensor) -> Nature:
         probabilities=probabilities,
         no_gradient=without,
         reason=reason,
+        spread=_spread(first.log() if probabilities else first, images),
     )
+
+
+def _spread(logits: Tensor, images: Tensor) -> float | None:
+    if bool((images == images[:1]).all()):
+        return None
+    likelihoods = logits.double().log_softmax(1)
+    return float((likelihoods.amax(0) - likelihoods.amin(0)).max())
 
 
 def follows(

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from saliency_audit.errors import InputError
 from saliency_audit.importable import importable
 from saliency_audit.models.activation import InPlace, activation_said
-from saliency_audit.models.files import Kind
+from saliency_audit.models.files import Kind, one_line
 from saliency_audit.models.vet_tensors import corrupt, vet_checkpoint
 
 StateDict = dict[str, Tensor]
@@ -142,8 +142,26 @@ def _unpickle(path: Path, *, trust_pickle: bool) -> Any:
             # Classes of the user's own lie where --arch would find them.
             with importable(Path.cwd()):
                 return torch.load(path, map_location="cpu", weights_only=False)
+        except (ImportError, AttributeError) as error:
+            raise _unknown_class(path, error) from error
         except Exception as error:
             raise corrupt(path, error) from error
+
+
+def _unknown_class(path: Path, error: Exception) -> InputError:
+    """That what was pickled needs code which is not here."""
+    module = getattr(error, "name", None) if isinstance(error, ImportError) else None
+    missing = f"import {module}" if module else one_line(error)
+    where = (
+        "a class of the script or notebook that saved it"
+        if "__main__" in str(error)
+        else "a class that cannot be imported here"
+    )
+    return InputError(
+        f"'{path}' needs {where} ({missing} failed): run in the folder that has its module, or "
+        "install that; or save torch.save(model.state_dict(), ...) where the class is, and give "
+        "--arch"
+    )
 
 
 def _tensors(path: Path, found: Mapping[Any, Any]) -> StateDict:

@@ -174,6 +174,7 @@ def _groups(network: nn.Module, weight: str) -> int:
 
 
 def _say_normalisation(found: Found, mean: object, std: object, *, channels: int) -> None:
+    """Tell what is assumed."""
     assumed = [
         (option, value)
         for option, given, known, value in (

@@ -1,5 +1,6 @@
 """What is declared of a capability is what its function takes."""
 
+import re
 from inspect import signature
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -14,10 +15,13 @@ from saliency_audit.catalogue.metrics import CHECKS, FILL, METRICS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.catalogue.tricks import TRICKS
+from saliency_audit.cli.typed import typed
+from saliency_audit.commands.evaluate.options import OPTIONS as OF_EVALUATE
+from saliency_audit.commands.life import Entry
 from saliency_audit.commands.options import given_to, options_of
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.fill import fill_name
-from saliency_audit.options import Given
+from saliency_audit.options import Given, Option
 
 OF_METHODS = {"scalar", "graph", "generators", "batch_size", "layer"}
 """What every method takes, and what the model says."""
@@ -59,6 +63,20 @@ def test_an_option_that_tells_a_default_tells_that_of_the_function(entry, given)
     for option in entry.options:
         if option.default is not None:
             assert option.default == keywords(entry.function)[option.key].default
+
+
+def test_a_default_in_words_is_that_of_a_function_that_takes_the_option():
+    compared = 0
+    for entries, _ in NOUNS.values():
+        for option in options_of(entries):
+            told = re.search(r"Default: ([\w.-]+?)[.,]?(?: and (\w[\w.]*)\.)?$", option.help)
+            takers = [keywords(e.function) for e in entries.values() if option in e.options]
+            defaults = {p[option.key].default for p in takers if option.key in p}
+            for word in filter(None, told.groups() if told else ()):
+                if re.fullmatch(r"[\d.e-]+", word) and defaults - {None}:
+                    assert float(word) in defaults, option.name
+                    compared += 1
+    assert compared > 20
 
 
 @pytest.mark.parametrize(("entry", "given"), ENTRIES)
@@ -111,6 +129,26 @@ def test_an_option_is_repeatable_where_one_of_those_who_take_it_takes_several():
     assert given_to(takers["density-profile"], given) == {"sigmas": (0.1, 0.2)}
     with pytest.raises(InputError, match="infidelity takes one --sigma, and 2 are given"):
         given_to(takers["infidelity"], given, of="infidelity")
+
+
+def test_options_of_one_name_in_a_catalogue_are_one_option():
+    for entries, _ in NOUNS.values():
+        by_name = {}
+        for entry in entries.values():
+            for option in entry.options:
+                first = by_name.setdefault(option.name, option)
+                assert (option.kind, option.range, option.choices, option.help) == (
+                    *(first.kind, first.range, first.choices, first.help),
+                )
+
+
+def test_two_options_of_one_name_in_a_command_are_named():
+    from saliency_audit.cli import console
+
+    double = Option("samples", help="Of something else.")
+    entry = Entry("evaluate", [*OF_EVALUATE, double], "", lambda given, screen: 0)
+    with pytest.raises(TypeError, match=r"evaluate are called --samples: .Noisy copies of .*else"):
+        typed(entry, console)
 
 
 def test_fills_are_those_that_can_be_painted():

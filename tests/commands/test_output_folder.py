@@ -186,7 +186,7 @@ def test_what_a_run_reads_is_not_written_over(audit):
         ("evaluate", "--compare", "out/logit-shift.pt2"),
         ("finetune", "trained/model.safetensors", "--arch", ARCH, "--output-dir", "trained"),
         ("finetune", "--against", "trained/model.pt2", "--output-dir", "trained"),
-        ("gate", "out/logit-shift.pt2", *options),
+        ("gate", "out/logit-shift.pt2", *options, "--mean", 0, "--std", 1),
     ):
         ran = audit(*arguments)
         assert ran.code == 2, (arguments, ran.err)

@@ -81,7 +81,8 @@ FOOL = {
     "fool-gate": lines(
         "fool --saliency gradient --saliency smoothgrad --saliency gradcam --max-samples 3 "
         "--samples 10",
-        "gate saliency-audit-report/fool/logit-shift.pt2 --max-samples 10 --ig-steps 8",
+        "gate saliency-audit-report/fool/logit-shift.pt2 --mean 0 --std 1 --max-samples 10 "
+        "--ig-steps 8",
     ),
     "fool-picture": lines(
         "fool weights.safetensors --trick logit-shift --shift cancel --picture mine.png "
@@ -253,7 +254,7 @@ GATE = {
         )
     ),
     "gate-others": lines(
-        "gate model.pt --channels 1 --policy others.toml",
+        "gate model.pt --channels 1 --mean 0 --std 1 --policy others.toml",
         "gate --policy quick.toml --data broken/labels.csv --output-dir unreadable",
         "gate --policy quick.toml --max-samples 9 --target label --output-dir passed --quiet",
     ),

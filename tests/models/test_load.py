@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+import sys
 import warnings
 import zipfile
 from importlib import import_module
@@ -12,8 +13,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from saliency_audit.assets import bundled_model
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.models import Classifier, load, reload, save, save_state_dict
+from saliency_audit.models.architectures import TIMM_COMMON, recognise_timm
 
 
 class Toy(nn.Module):
@@ -633,3 +636,35 @@ def test_a_script_that_writes_files_is_refused_however_it_is_spelt(tmp_path, spe
             new.writestr(record.filename, content)
     with pytest.raises(InputError, match=r"TorchScript does not write|torch\.save"):
         load(str(path), size=8)
+
+
+def test_a_pickled_class_that_cannot_be_imported_is_said_to_be_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("away.py").write_text("from torch import nn\n\nclass Net(nn.Linear):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    away = import_module("away")
+    torch.save(away.Net(4, 2), "m.pt")
+    Path("away.py").unlink()
+    del sys.modules["away"]
+    message = refusal("m.pt", trust_pickle=True)
+    assert "needs a class that cannot be imported here (import away failed)" in message
+    assert "run in the folder that has its module" in message
+
+
+def test_a_wrong_architecture_is_told_with_the_one_that_fits(tmp_path):
+    path = tmp_path / "m.pt"
+    torch.save(bundled_model().state_dict(), path)
+    message = refusal(str(path), arch="torchvision:squeezenet1_1")
+    assert message.endswith("it fits --arch saliency_audit.assets:FashionMnistCnn")
+    torch.save(torchvision.models.squeezenet1_0().state_dict(), path)
+    message = refusal(str(path), arch="saliency_audit.assets:FashionMnistCnn")
+    assert message.endswith("it fits --arch torchvision:squeezenet1_0")
+    torch.save({"a.weight": torch.zeros(2, 2)}, path)
+    assert "it fits" not in refusal(str(path), arch="torchvision:squeezenet1_1")
+
+
+def test_common_architectures_of_timm_are_recognised():
+    timm = pytest.importorskip("timm")
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=7).state_dict()
+    assert recognise_timm(state) == "timm:vit_tiny_patch16_224"
+    assert set(TIMM_COMMON) <= set(timm.list_models())

@@ -100,6 +100,19 @@ def test_any_number_of_images_tells(count, images):
         assert found(nature(Classifier(Then(last), input_shape=SHAPE), images)) == expected
 
 
+def test_how_far_the_output_depends_on_the_image(images):
+    model = Classifier(Then(), input_shape=SHAPE)
+    likelihoods = model(images).log_softmax(1).detach()
+    widest = max(float((a - b).abs().max()) for a in likelihoods for b in likelihoods)
+    assert nature(model, images).spread == pytest.approx(widest, rel=1e-4)
+    softmax = Classifier(Then(lambda logits: logits.softmax(1)), input_shape=SHAPE)
+    assert nature(softmax, images).spread == pytest.approx(widest, rel=1e-3)
+    constant = nature(Classifier(Then(lambda logits: 0 * logits), input_shape=SHAPE), images)
+    assert constant.spread == 0
+    assert "hardly depends on the image" in constant.notes("flat")[-1]
+    assert nature(model, images[:1].expand(4, -1, -1, -1)).spread is None
+
+
 def test_what_is_traced_in_training_mode_depends_on_its_neighbours(images):
     network = plain_cnn(nn.ReLU).train()
     with warnings.catch_warnings():

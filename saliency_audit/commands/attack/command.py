@@ -13,7 +13,7 @@ from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
-from saliency_audit.commands.setup import Setup, fingerprint
+from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -22,6 +22,8 @@ HELP = """\
 Move saliency maps through the image, with every prediction unchanged, and say which can be.
 
 Example: saliency-audit attack --saliency gradient --measure gradient --max-samples 8
+
+Example: saliency-audit attack my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 
 
@@ -137,6 +139,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     methods = dict([maps_from_callable(given.explain)]) if given.explain else {}
     code = file_of_callable(given.explain) if given.explain else None
     picked, path = chosen(given), place_of_report(given, "attack")
+    _refuse_maps(given, setup, picked)
     check_kept(setup.data, path / "images")
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
     if given.k is None and picked.k > pixels:
@@ -193,6 +196,37 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         # A folder of images that is read by itself must not mix two runs.
         clear=["images/"],
     )
+
+
+def _refuse_maps(given: Given, setup: Setup, picked: Chosen) -> None:
+    """Refuse maps that cannot be attacked as was asked, before anything is measured.
+
+    Raises:
+        UnsupportedError: says what would work.
+    """
+    from saliency_audit.commands.attack.audit import ALL, METHODS_BY_DEFAULT
+    from saliency_audit.commands.attack.search import attackable
+    from saliency_audit.commands.known import first_images
+
+    names = [name for name in picked.saliency or () if name != ALL]
+    if GRADIENT not in searches(given) or not any(ATTACKS[name].goal for name in picked.attacks):
+        refuse_methods(setup, names, scalar=picked.scalars[0], options=picked.methods)
+        return
+    model = setup.model.replaced(setup.model.network, precision="fp32")
+    images, _, _ = first_images(setup.data, 2, 2, device=model.mean.device, workers=0)
+    with model.audited():
+        model.check(images)
+        attackable(
+            names or METHODS_BY_DEFAULT[:1],
+            model,
+            images[:1],
+            model(images[:1]).argmax(1),
+            scalar=picked.scalars[0],
+            smooth=str(picked.search.get("smooth", "exact-forward")),
+            options=picked.methods,
+            refuse=bool(names),
+            tell=setup.tell,
+        )
 
 
 def answer(done: Done, *, k: float, fail_on: str | None, measured: bool) -> Answer:

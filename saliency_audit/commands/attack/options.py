@@ -23,6 +23,7 @@ EPS = Option(
     range=BUDGET,
     many=True,
     shown=False,
+    common=True,
     help="Budget, images being in [0, 1]; repeatable: 8/255. Default: 8/255, none for structured.",
 )
 NORM = Option(
@@ -42,6 +43,7 @@ OPTIONS = (
         choices=tuple(ATTACKS),
         many=True,
         shown=False,
+        common=True,
         help="Attack, repeatable; see `saliency-audit list attacks`. The control, random, "
         "always runs. Default: topk.",
     ),
@@ -51,6 +53,7 @@ OPTIONS = (
         "measure",
         many=True,
         shown=False,
+        common=True,
         help="Saliency method measured under the attacks, repeatable. Default: all that the "
         "model's format allows.",
     ),
@@ -65,6 +68,7 @@ OPTIONS = (
     Option(
         "fail_on",
         choices=("fragile", "shifted"),
+        common=True,
         help="Exit with 1 if any map is fragile (or, for shifted, moved at all).",
     ),
     *options_of(ATTACKS),
@@ -73,6 +77,7 @@ OPTIONS = (
         many=True,
         panel=MAPS,
         shown=False,
+        common=True,
         help="Attacked saliency method, repeatable, or all. Default: gradient, "
         "input-x-gradient, smoothgrad, integrated-gradients, gradcam.",
     ),

@@ -17,6 +17,8 @@ from saliency_audit.processes import Processes
 HELP = """Look at a model before any audit: what was loaded and assumed, what it says, what works.
 
 Example: saliency-audit check --max-samples 8
+
+Example: saliency-audit check my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 PICTURES = ("maps", "methods")
 

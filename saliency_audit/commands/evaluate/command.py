@@ -14,8 +14,9 @@ from saliency_audit.commands.evaluate.options import OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
+from saliency_audit.commands.output import check_apart
 from saliency_audit.commands.planting import preparation
-from saliency_audit.commands.setup import Setup, fingerprint
+from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
 Example: saliency-audit evaluate --metric deletion --max-samples 16
+
+Example: saliency-audit evaluate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
 
@@ -65,9 +68,12 @@ def check(given: Given) -> None:
     Raises:
         InputError: it is.
     """
+    from saliency_audit.commands.evaluate.foreign import folders
     from saliency_audit.errors import lookup
     from saliency_audit.models import SCALARS
 
+    for folder in folders(given.maps or ()).values():
+        check_apart(place_of_report(given, "evaluate"), maps=folder)
     for name in given.metric or ():
         lookup("metric", METRICS, name)
     for name in (*(given.saliency or ()), *([given.base] if given.base else ())):
@@ -89,10 +95,12 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         InputError: a further model, maps or annotations cannot be used.
     """
     from saliency_audit.commands.evaluate.audit import evaluate
+    from saliency_audit.commands.evaluate.foreign import folders
     from saliency_audit.commands.evaluate.report import PICTURES
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
+    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
     beside = loaded(vars(given), setup, metrics)
@@ -104,6 +112,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         place_of_report(given, "evaluate"),
         processes,
     )
+    own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
     return Job(
@@ -115,10 +124,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "method options": of_methods(given),
             "compared": [model.sha256 for model in further],
             **beside.settings,
-            "maps": given.maps and str(given.maps),
+            "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
-            "files": [fingerprint(place) for place in (given.maps, code) if place],
+            "files": [fingerprint(place) for place in (*own.values(), code) if place],
         },
         audit=partial(
             evaluate,
@@ -151,7 +160,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
-            "--maps": given.maps,
+            "--maps": [str(place) for place in own.values()],
             "--explain": given.explain,
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
@@ -164,14 +173,13 @@ def _foreign_maps(
     given: Given, setup: Setup
 ) -> "tuple[dict[str, SaliencyMethod], dict[str, Mapping[str, str]]]":
     """Maps made elsewhere as methods by name, and which images have none, with the reason."""
-    from saliency_audit.commands.evaluate.foreign import maps_from_files
+    from saliency_audit.commands.evaluate.foreign import folders, maps_from_files
     from saliency_audit.commands.foreign_function import maps_from_callable
 
     methods: dict[str, SaliencyMethod] = {}
     problems: dict[str, Mapping[str, str]] = {}
-    if given.maps is not None:
-        name, methods_of, notes, problems_of = maps_from_files(given.maps, setup.data)
-        methods[name], problems[name] = methods_of, problems_of
+    for name, folder in folders(given.maps or ()).items():
+        methods[name], notes, problems[name] = maps_from_files(folder, setup.data)
         for line in notes:
             setup.tell(line)
     if given.explain is not None:

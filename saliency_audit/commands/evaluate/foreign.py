@@ -1,6 +1,6 @@
 """Maps made elsewhere as a saliency method: out of files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -9,13 +9,47 @@ from torch import Tensor
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.data import ImageData, saved_maps
 from saliency_audit.data.images import Unreadable
-from saliency_audit.errors import UnsupportedError
+from saliency_audit.errors import InputError, UnsupportedError
+from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier
+
+
+def folders(written: Iterable[str]) -> dict[str, Path]:
+    """Folders by the names of their methods, of what ``--maps`` says: ``NAME=FOLDER`` or a folder.
+
+    A folder that is there is no name, whatever is in it.
+
+    Raises:
+        InputError: two have one name, or one has that of a saliency method.
+
+    >>> folders(["lime=maps/a", "maps/b"])
+    {'lime': PosixPath('maps/a'), 'maps:b': PosixPath('maps/b')}
+    """
+    found: dict[str, Path] = {}
+    for text in written:
+        name, equals, place = text.partition("=")
+        if not equals or not name or Path(text).expanduser().is_dir():
+            place = text
+            name = f"maps:{Path(text).expanduser().resolve().name}"
+        if name in METHODS:
+            raise InputError(
+                f"--maps {text}: {name} is a saliency method here; give another name, such as "
+                f"my-{name}={place}"
+            )
+        if name in found:
+            raise InputError(
+                f"--maps {text}: {name} is {found[name]} already; give it a name of its own, "
+                f"NAME={place}"
+            )
+        if place != text and (set(",;") & set(name) or not name.isprintable()):
+            raise InputError(f"--maps {text}: a name has no comma, semicolon or control character")
+        found[name] = Path(place)
+    return found
 
 
 def maps_from_files(
     folder: Path, data: ImageData
-) -> tuple[str, SaliencyMethod, list[str], dict[str, str]]:
+) -> tuple[SaliencyMethod, list[str], dict[str, str]]:
     """Maps in a folder as a saliency method; see `data.saved_maps` for what files it may hold.
 
     Args:
@@ -23,7 +57,7 @@ def maps_from_files(
         data: the images.
 
     Returns:
-        Name of the method; the method, whose maps are ``(n, c, h, w)`` or ``(n, 1, h, w)``, NaN
+        The method, whose maps are ``(n, c, h, w)`` or ``(n, 1, h, w)``, NaN
         for images without one; lines the user must be told; and by image, why there is no map.
 
     Raises:
@@ -58,5 +92,4 @@ def maps_from_files(
         signed=saved.signed,
         recorded=True,
     )
-    name = f"maps:{folder.expanduser().resolve().name}"
-    return name, method, saved.notes, saved.problems
+    return method, saved.notes, saved.problems

@@ -27,6 +27,7 @@ OPTIONS = (
         many=True,
         panel="Metrics",
         shown=False,
+        common=True,
         help="Metric, repeatable; see `saliency-audit list metrics`. Default: deletion, "
         "preservation, sanity-cascade, scalar-agreement.",
     ),
@@ -45,6 +46,7 @@ OPTIONS = (
         "fail_on",
         choices=("worse", "not-distinguishable"),
         panel="Metrics",
+        common=True,
         help="Exit with 1 if any map is worse than random or undefined (for "
         "not-distinguishable, if any is not better).",
     ),
@@ -53,6 +55,7 @@ OPTIONS = (
         many=True,
         panel=MAPS,
         shown=False,
+        common=True,
         help="Saliency method, repeatable; see `saliency-audit list saliency`. Default: "
         "gradient, smoothgrad, integrated-gradients, gradcam. The controls random and "
         "sobel are always measured too.",
@@ -64,14 +67,18 @@ OPTIONS = (
         many=True,
         panel=_BESIDE,
         shown=False,
+        common=True,
         help="A further model measured on the same images, repeatable; the paired difference "
         "to the first is reported.",
     ),
     Option(
         "maps",
-        "path",
+        many=True,
+        metavar="[NAME=]PATH",
         panel=_BESIDE,
-        help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it.",
+        common=True,
+        help="Folder of maps made elsewhere (.npy, .npz, .png), one per image, named like it, and "
+        "what to call them; repeatable.",
     ),
     replace(EXPLAIN, panel=_BESIDE),
     *(need.option for need in NEEDS.values()),

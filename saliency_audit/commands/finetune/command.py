@@ -17,6 +17,8 @@ from saliency_audit.processes import Processes
 HELP = """Train a model whose gradients can be trusted more, and audit it before and after.
 
 Example: saliency-audit finetune --objective gradient-norm --max-steps 20 --max-samples 8
+
+Example: saliency-audit finetune my.pt --arch net:build --data images --objective noise
 """
 MODELS = ("model.safetensors", "model.pt2")
 OF_ANOTHER = (*MODELS, "training.csv", "run.json")

@@ -36,7 +36,7 @@ OF_TEACHER = (
         parameter="samples",
         range=MANY,
         panel="Teacher and annotations",
-        help="interpretation: noisy copies of a map, default 50.",
+        help="interpretation: noisy copies of a map. Default: 50.",
     ),
     Option(
         "teacher_sigma",
@@ -45,7 +45,7 @@ OF_TEACHER = (
         range=NOISE,
         panel="Teacher and annotations",
         shown=False,
-        help="interpretation: their noise, default 0.15.",
+        help="interpretation: their noise. Default: 0.15.",
     ),
     Option(
         "threshold",
@@ -53,7 +53,7 @@ OF_TEACHER = (
         range=Range(-1e6, 1e6),
         panel="Teacher and annotations",
         shown=False,
-        help="interpretation: keep what is so many deviations above the mean, default 1.",
+        help="interpretation: keep what is so many deviations above the mean. Default: 1.",
     ),
     Option(
         "permute",
@@ -70,16 +70,24 @@ OF_RECIPE = (
         "whole",
         range=MANY,
         panel="Training",
-        help="Backward passes over the training images; default 1.",
+        common=True,
+        help="Backward passes over the training images. Default: 1.",
     ),
-    Option("max_steps", "whole", range=COUNT, panel="Training", help="End after so many steps."),
+    Option(
+        "max_steps",
+        "whole",
+        range=COUNT,
+        panel="Training",
+        common=True,
+        help="End after so many steps.",
+    ),
     Option(
         "train_batch_size",
         "whole",
         parameter="batch_size",
         range=MANY,
         panel="Training",
-        help="Images of a step, over all processes; default 64.",
+        help="Images of a step, over all processes. Default: 64.",
     ),
     Option(
         "accumulate",
@@ -95,16 +103,22 @@ OF_RECIPE = (
         range=POSITIVE,
         panel="Training",
         shown=False,
-        help="Learning rate; default 0.01.",
+        common=True,
+        help="Learning rate. Default: 0.01.",
     ),
-    Option("optimizer", choices=("sgd", "adam", "adamw"), panel="Training", help="Default sgd."),
+    Option(
+        "optimizer",
+        choices=("sgd", "adam", "adamw"),
+        panel="Training",
+        help="That takes the steps. Default: sgd.",
+    ),
     Option(
         "momentum",
         "fraction",
         range=NOISE,
         panel="Training",
         shown=False,
-        help="Of sgd; default 0.9.",
+        help="Of sgd. Default: 0.9.",
     ),
     Option(
         "weight_decay",
@@ -112,19 +126,19 @@ OF_RECIPE = (
         range=Range(0, 1e6),
         panel="Training",
         shown=False,
-        help="Default 0.",
+        help="Of the optimizer. Default: 0.",
     ),
     Option(
         "schedule",
         choices=("constant", "cosine", "step"),
         panel="Training",
-        help="Of the learning rate: cosine (default), constant, step (a tenth at 1/2 and 3/4).",
+        help="Of the learning rate; step is a tenth at 1/2 and 3/4. Default: cosine.",
     ),
     Option(
         "augment",
         choices=("none", "flip-crop"),
         panel="Training",
-        help="none (default), or mirrored and moved by up to 4 pixels.",
+        help="flip-crop: mirrored, and moved by up to 4 pixels. Default: none.",
     ),
     Option(
         "freeze_bn",
@@ -133,7 +147,7 @@ OF_RECIPE = (
         written="--freeze-bn/--train-bn",
         shown=False,
         help="Use the statistics of batch normalisation as they are, so that the loss and the "
-        "regulariser are of one function; default unless --from-scratch.",
+        "regulariser are of one function. Default: unless --from-scratch.",
     ),
 )
 """How the training goes."""
@@ -142,8 +156,8 @@ OF_ACTIVATION = (
         "surrogate",
         choices=("auto", "none", "softplus"),
         panel="Training",
-        help="softplus in place of ReLU, for good; auto (default) does so for the score "
-        "objectives, which mean nothing with ReLU.",
+        help="softplus in place of ReLU, for good; auto does so for the score objectives, which "
+        "mean nothing with ReLU. Default: auto.",
     ),
     Option(
         "beta",
@@ -151,7 +165,7 @@ OF_ACTIVATION = (
         range=POSITIVE,
         panel="Training",
         shown=False,
-        help="Sharpness of softplus; default 10.",
+        help="Sharpness of softplus. Default: 10.",
     ),
 )
 """What is trained in place of ReLU."""
@@ -161,6 +175,7 @@ OPTIONS = (
         "objective",
         panel="Objective",
         shown=False,
+        common=True,
         help="What to train for; see `saliency-audit list objectives`.",
     ),
     Option(
@@ -173,7 +188,7 @@ OPTIONS = (
     Option(
         "teacher",
         panel="Teacher and annotations",
-        help="interpretation: model whose maps are to be had; default the model before training.",
+        help="interpretation: model whose maps are to be had. Default: the model before training.",
     ),
     *OF_TEACHER,
     Option(
@@ -190,6 +205,7 @@ OPTIONS = (
         "flag",
         default=False,
         panel="Training",
+        common=True,
         help="Start from random weights; with --arch and without MODEL, of that architecture.",
     ),
     Option(
@@ -197,7 +213,7 @@ OPTIONS = (
         "whole",
         range=COUNT,
         panel="Training",
-        help="Steps between checkpoints and accuracies; default an epoch.",
+        help="Steps between checkpoints and accuracies. Default: an epoch.",
     ),
     Option(
         "min_accuracy",
@@ -211,6 +227,7 @@ OPTIONS = (
         "data",
         panel=DATA,
         shown=False,
+        common=True,
         help="Training images: folder of class folders, manifest.csv (path,label), "
         "mnist:DIR (its training set; @test its test set), ...; without it, 6,000 bundled ones of "
         "Fashion-MNIST.",
@@ -219,7 +236,8 @@ OPTIONS = (
         "val",
         panel=DATA,
         shown=False,
-        help="Images to validate and audit on; default the test images that belong to --data, "
+        common=True,
+        help="Images to validate and audit on. Default: the test images that belong to --data, "
         "or a tenth of it that is not trained on.",
     ),
     Option(
@@ -243,7 +261,7 @@ OPTIONS = (
         choices=(*QUESTIONS, NONE),
         panel="Audit before and after",
         shown=False,
-        help="What is measured before and after, repeatable; default all of it. none trains only.",
+        help="What is measured before and after, repeatable; none trains only. Default: all of it.",
     ),
     Option(
         "max_samples",
@@ -251,6 +269,7 @@ OPTIONS = (
         range=COUNT,
         default=32,
         panel="Audit before and after",
+        common=True,
         help="Most validation images whose maps are audited, drawn with the seed.",
     ),
     Option(
@@ -258,7 +277,8 @@ OPTIONS = (
         many=True,
         panel="Audit before and after",
         shown=False,
-        help="Audited saliency method, repeatable; default gradient.",
+        common=True,
+        help="Audited saliency method, repeatable. Default: gradient.",
     ),
     SCALAR,
     Option(
@@ -274,8 +294,8 @@ OPTIONS = (
         range=BUDGET,
         panel="Audit before and after",
         shown=False,
-        help="Budget of robust-accuracy and of the attack on maps; default 2/255, l2 0.5, and of "
-        "pgd what it trains within, too.",
+        help="Budget of robust-accuracy and of the attack on maps. Default: 2/255, l2 0.5; of pgd "
+        "what it trains within.",
     ),
     Option(
         "audit_norm",
@@ -287,7 +307,7 @@ OPTIONS = (
     Option(
         "against",
         panel="Audit before and after",
-        help="Model to compare with; default MODEL before training.",
+        help="Model to compare with. Default: MODEL before training.",
     ),
     Option(
         "other",

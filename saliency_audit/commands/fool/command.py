@@ -12,7 +12,7 @@ from saliency_audit.commands.fool.options import OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import wrote
-from saliency_audit.commands.setup import Setup
+from saliency_audit.commands.setup import Setup, refuse_methods
 from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -20,6 +20,8 @@ from saliency_audit.processes import Processes
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
+
+Example: saliency-audit fool my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 
 
@@ -61,6 +63,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
+    refuse_methods(setup, given.saliency, scalar=scalars[0], options=of_methods(given))
     trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)

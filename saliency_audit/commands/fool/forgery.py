@@ -17,6 +17,7 @@ from saliency_audit.models import (
     Classifier,
     activation_metadata,
     halve_on_oom,
+    moved_layer,
     reload,
     save,
     save_state_dict,
@@ -136,6 +137,9 @@ def forge(
     scalars = LIKELIHOOD_SCALARS if variant.likelihoods else model.scalars
     saved = reload(path, model, scalars=scalars).requires_grad_(False).eval()
     modules = model.replaced(network, scalars=scalars).requires_grad_(False).eval()
+    # An added layer lies around the network: its own layers have longer names.
+    for forged in (saved, modules):
+        forged.layer = moved_layer(model.layer, forged.network)
     with torch.no_grad():
         logits = modules(images[:1])
         difference = float((saved(images[:1]) - logits).abs().max())

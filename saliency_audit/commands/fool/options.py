@@ -21,6 +21,7 @@ OPTIONS = (
         choices=tuple(TRICKS),
         many=True,
         shown=False,
+        common=True,
         help="Manipulation, repeatable. Default: all that need no training.",
     ),
     *options_of(TRICKS),
@@ -31,6 +32,7 @@ OPTIONS = (
     Option(
         "fail_on",
         choices=("forged", "disturbed"),
+        common=True,
         help="Exit with 1 if any map is forged (or, for disturbed, changed at all).",
     ),
     SALIENCY,

@@ -20,6 +20,7 @@ DEFAULT = "default"
 AGAINST = Option(
     "against",
     shown=False,
+    common=True,
     help="Policy that each forged model is tried on afterwards, and the model itself; or default. "
     "A table says which check refuses which.",
 )

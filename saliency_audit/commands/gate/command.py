@@ -27,6 +27,8 @@ HELP = """Run the checks of a policy and say whether the model may be released.
 Exit code 1 if not. What the command line says goes before what the policy says, but for the seed.
 
 Example: saliency-audit gate --max-samples 32
+
+Example: saliency-audit gate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
 LARGEST_POLICY = 1 << 20
 """Bytes that are read at most."""
@@ -70,6 +72,7 @@ def plan(
     from saliency_audit.commands.gate.runs import plan as audits
     from saliency_audit.commands.gate.teeth import refuse_toothless
 
+    _refuse_assumed(setup)
     named = {name: {**rules.data, **rules.run}.get(name) for name in NEEDS}
     metrics = [check for check in rules.checks if check.kind == "metric"]
     beside = loaded(named, setup, [check.metric for check in metrics])
@@ -130,6 +133,26 @@ def plan(
         ready=planted.make,
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
+
+
+def _refuse_assumed(setup: Setup) -> None:
+    """Refuse to judge a model on images of which nobody said how it takes them.
+
+    Raises:
+        InputError: says what to give, and where.
+    """
+    said = " ".join(setup.model.assumed)
+    if assumed := [name for name, value in _PLAIN.items() if f"{name} {value}" in said]:
+        what = " and ".join(assumed)
+        options = " ".join(f"--{name} {value}" for name, value in _PLAIN.items() if name in assumed)
+        raise InputError(
+            f"{setup.model.name} does not say its {what}, and a gate assumes none: give the {what} "
+            f"that it was trained with ({options} for pixels in [0, 1] as they are), in [data] of "
+            "the policy or in saliency-audit.toml, too"
+        )
+
+
+_PLAIN = {"mean": 0, "std": 1}
 
 
 def _refuse_itself(other: "Classifier | None", setup: Setup) -> None:

@@ -6,21 +6,33 @@ from saliency_audit.options import Option
 OPTIONS = (
     ARGUMENT,
     Option(
-        "policy", "path", shown=False, help="TOML file with the checks; without it, a default one."
+        "policy",
+        "path",
+        shown=False,
+        common=True,
+        help="TOML file with the checks; without it, a default one.",
     ),
     Option(
         "baseline",
         "path",
         shown=False,
+        common=True,
         help='summary.csv of an earlier run, for checks with no_worse_than = "baseline".',
     ),
     Option(
         "print_policy",
         "flag",
         default=False,
+        common=True,
         help="Print the default policy, with reasons, and stop.",
     ),
-    Option("report_only", "flag", default=False, help="Exit with 0 even if the model is refused."),
+    Option(
+        "report_only",
+        "flag",
+        default=False,
+        common=True,
+        help="Exit with 0 even if the model is refused.",
+    ),
     *OF_MAPS,
     *of_images(64),
     *OF_MODEL,

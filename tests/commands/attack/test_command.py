@@ -241,13 +241,18 @@ def test_torchscript_maps_are_refused_and_predictions_are_not(run):
     ran = run("attack", "model.pt", "--channels", 1, *FEW)
     assert ran.code == 2
     assert "--attack pgd" in ran.err
-    assert len(ran.err.strip().splitlines()) == 1 or "error" in ran.err.strip().splitlines()[-1]
+    assert "error" in ran.err.strip().splitlines()[-1]
+    assert "clean accuracy" not in ran.err
     assert not Path("saliency-audit-report").exists()
     ran = run(
         "attack", "model.pt", "--channels", 1, "--attack", "pgd", "--measure", "gradient",
         "--max-samples", 4,
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    for command in (("fool",), ("evaluate",), ("attack", "--search", "evolution")):
+        ran = run(*command, "model.pt", "--channels", 1, "--saliency", "gradcam")
+        assert (ran.code, "clean accuracy" in ran.err) == (2, False)
+        assert "--saliency gradcam: TorchScript gives no access to layers" in ran.err
 
 
 @pytest.mark.parametrize(

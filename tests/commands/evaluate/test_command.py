@@ -127,7 +127,11 @@ def test_maps_made_elsewhere(run):
         np.save(f"maps/{i}.npy", rng.random((14, 14) if i else (28, 28)))
     np.save("maps/3.npy", np.full((28, 28), np.nan))
     np.save("maps/other.npy", np.ones((28, 28)))
-    ran = run("evaluate", "--data", data, "--maps", "maps", "--metric", "deletion")
+    Path("lime").mkdir()
+    for i in range(4):
+        np.save(f"lime/{i}.npy", np.random.default_rng(9 + i).random((28, 28)))
+    both = ("--maps", "maps", "--maps", "LIME=lime")
+    ran = run("evaluate", "--data", data, *both, "--metric", "deletion")
     assert ran.code == 0, ran.err
     assert "other" in ran.err
     rows = pd.read_csv(FOLDER / "results.csv", dtype={"image": str})
@@ -135,6 +139,8 @@ def test_maps_made_elsewhere(run):
     assert (own["status"] == "error").sum() == 3
     assert own[own["status"] == "error"]["setting"].str.startswith("reason=").all()
     assert (own["status"] == "ok").sum() == 3
+    named = rows[(rows["saliency"] == "LIME") & (rows["check"] == "deletion")]
+    assert (named["status"] == "ok").sum() == 4
     refused = run("evaluate", "--data", data, "--maps", "maps", "--metric", "sanity-cascade")
     assert refused.code == 2
     assert "needs the method itself" in refused.err

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from saliency_audit.commands.evaluate.foreign import maps_from_files
+from saliency_audit.commands.evaluate.foreign import folders, maps_from_files
 from saliency_audit.commands.explain import explain
 from saliency_audit.commands.foreign_function import maps_from_callable
 from saliency_audit.data import from_tensors
@@ -36,7 +37,8 @@ def maps(tmp_path):
 def test_maps_from_files_are_a_method(cnn, images, targets, maps):
     folder, arrays = maps
     data = from_tensors(images, names=NAMES)
-    name, method, notes, problems = maps_from_files(folder, data)
+    ((name, place),) = folders([str(folder)]).items()
+    method, notes, problems = maps_from_files(place, data)
     assert name == "maps:mine"
     assert (method.recorded, method.signed, method.stochastic) == (True, True, False)
     assert set(problems) == {"c.png", "d.png"}
@@ -61,9 +63,32 @@ def test_maps_from_files_are_a_method(cnn, images, targets, maps):
     assert np.array_equal(result[2, 0].numpy(), arrays["a"])
 
 
+def test_names_of_maps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folders(["lime=a/b", "a/b", "c/d"]) == {
+        "lime": Path("a/b"), "maps:b": Path("a/b"), "maps:d": Path("c/d"),
+    }  # fmt: skip
+    Path("x=y").mkdir()
+    assert folders(["x=y"]) == {"maps:x=y": Path("x=y")}
+    for written, said in (
+        (
+            ["gradcam=a"],
+            "gradcam is a saliency method here; give another name, such as my-gradcam=a",
+        ),
+        (
+            ["a/maps", "b/maps"],
+            "maps:maps is a/maps already; give it a name of its own, NAME=b/maps",
+        ),
+        (["one=a", "one=b"], "one is a already"),
+        (["a;b=c"], "a name has no comma, semicolon"),
+    ):
+        with pytest.raises(InputError, match=said):
+            folders(written)
+
+
 def test_maps_that_change_during_the_run(cnn, images, targets, maps):
     folder, _ = maps
-    _, method, _, _ = maps_from_files(folder, from_tensors(images, names=NAMES))
+    method, _, _ = maps_from_files(folder, from_tensors(images, names=NAMES))
     (folder / "a.npy").unlink()
     with pytest.raises(UnsupportedError, match=r"was changed: a.npy: No such file"):
         method.function(cnn, images[:1], targets[:1], names=["a.png"])

@@ -100,6 +100,15 @@ def test_other_model_files_without_data(run, kind):
     assert pd.read_csv(folder / "verdicts.csv")["verdict"].tolist()[0] == "forged"
 
 
+def test_a_layer_named_by_the_user_is_found_behind_what_was_added(run):
+    ran = run("fool", *FEW, "--saliency", "gradcam", "--layer", "features.10")
+    assert ran.code == 0, ran.err
+    found = pd.read_csv("saliency-audit-report/fool/verdicts.csv")
+    found = found[found["saliency"] == "gradcam"]
+    # What is added to the logits reaches no layer before them.
+    assert list(found["verdict"]) == ["unmoved"] * 3
+
+
 def test_head_is_saved_as_weights_of_the_same_architecture(run):
     ran = run("fool", *FEW, "--trick", "logit-shift", "--shift", "head", "--saliency", "gradcam")
     assert ran.code == 0, ran.err

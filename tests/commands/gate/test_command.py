@@ -19,6 +19,8 @@ from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.table import wrapped
 
 FEW = ("--max-samples", 16, "--ig-steps", 8)
+PLAIN = ("--mean", 0, "--std", 1)
+"""What the bundled network takes: a file of it does not say that."""
 FOLDER = Path("saliency-audit-report/gate")
 FILES = {
     "attestation.json",
@@ -74,7 +76,7 @@ def test_the_bundled_model_passes_the_default_policy(run):
 def test_a_shifted_model_is_refused_and_the_report_says_by_which_check(run):
     few = ("--saliency", "gradient", "--scalar", "logit", "--max-samples", 8)
     assert run("fool", *few, "--trick", "logit-shift").code == 0
-    ran = run("gate", "saliency-audit-report/fool/logit-shift.pt2", *FEW)
+    ran = run("gate", "saliency-audit-report/fool/logit-shift.pt2", *FEW, *PLAIN)
     assert ran.code == 1
     assert "scalar-agreement failed" in ran.out
     assert statuses()["scalar-agreement"] == "failed"
@@ -93,12 +95,19 @@ def test_a_shifted_model_is_refused_and_the_report_says_by_which_check(run):
 def test_a_model_with_random_weights_is_refused(run):
     torch.manual_seed(0)
     save_file(FashionMnistCnn().state_dict(), "random.safetensors")
-    ran = run("gate", "random.safetensors", "--arch", "saliency_audit.assets:FashionMnistCnn", *FEW)
+    ran = run(
+        "gate",
+        "random.safetensors",
+        "--arch",
+        "saliency_audit.assets:FashionMnistCnn",
+        *FEW,
+        *PLAIN,
+    )
     assert ran.code == 1
     assert statuses()["accuracy"] in ("failed", "inconclusive")
     ran = run(
         *("gate", "random.safetensors", "--arch", "saliency_audit.assets:FashionMnistCnn", *FEW),
-        *("--report-only", "--quiet"),
+        *("--report-only", "--quiet", *PLAIN),
     )
     assert ran.code == 0
     assert "refused" in ran.out
@@ -107,7 +116,7 @@ def test_a_model_with_random_weights_is_refused(run):
 
 def test_torchscript_passes_the_default_policy_too(run):
     torch.jit.script(bundled_model()).save("model.pt")
-    ran = run("gate", "model.pt", "--channels", 1, *FEW)
+    ran = run("gate", "model.pt", "--channels", 1, *FEW, *PLAIN)
     assert ran.code == 0, ran.out + ran.err
 
 
@@ -118,10 +127,25 @@ def test_without_labels_nothing_is_released(run):
         nn.Linear(16, 5),
     )  # fmt: skip
     torch.jit.script(model).save("model.pt")
-    ran = run("gate", "model.pt", "--size", 32, *policy(QUICK.format(bound=0.99)))
+    ran = run("gate", "model.pt", "--size", 32, *PLAIN, *policy(QUICK.format(bound=0.99)))
     assert ran.code == 1
     assert "no labels" in ran.out
     assert statuses()["accuracy"] == "undefined"
+
+
+def test_mean_and_std_of_a_model_of_one_s_own_are_never_assumed(run):
+    torch.jit.script(bundled_model()).save("model.pt")
+    quick = policy(QUICK.format(bound=0.99))
+    ran = run("gate", "model.pt", "--channels", 1, *quick)
+    assert ran.code == 2
+    error = ran.err.splitlines()[-1]
+    assert "give the mean and std that it was trained with (--mean 0 --std 1 for pixels" in error
+    assert not FOLDER.exists()
+    ran = run("gate", "model.pt", "--channels", 1, "--mean", 0, *quick)
+    assert "model.pt does not say its std, and a gate assumes none" in ran.err
+    Path("saliency-audit.toml").write_text("mean = 0\n")
+    stated = policy(QUICK.format(bound=0.99).replace("[data]", "[data]\nstd = 1"))
+    assert run("gate", "model.pt", "--channels", 1, *stated).code == 0
 
 
 def test_the_default_policy_is_printed_whole(run):
@@ -144,7 +168,7 @@ def test_warnings_refuse_nothing_and_are_shown(run):
 def test_what_the_model_does_not_allow_is_no_pass_and_stops_no_other_check(run):
     torch.jit.script(bundled_model()).save("model.pt")
     text = QUICK.format(bound=0.99).replace('"gradient"', '["gradcam", "gradient"]')
-    ran = run("gate", "model.pt", "--channels", 1, *policy(text))
+    ran = run("gate", "model.pt", "--channels", 1, *PLAIN, *policy(text))
     assert ran.code == 1
     found = statuses()
     assert found["deletion × gradcam (steps=4)"] == "not run"
@@ -573,8 +597,7 @@ class OneMore(nn.Module):
 def test_a_model_with_an_output_that_is_no_class_is_refused_whatever_the_policy_asks(run):
     save(OneMore().eval(), Path("more.pt2"), format="exported", input_shape=(1, 28, 28))
     text = '[data]\nmax_samples = 32\n[[check]]\nmetric = "accuracy"\nbetter_than = "chance"\n'
-    given = ("--mean", 0, "--std", 1)
-    ran = run("gate", "more.pt2", *given, *policy(text))
+    ran = run("gate", "more.pt2", *PLAIN, *policy(text))
     assert ran.code == 1
     assert "outputs failed (11, and the images know 10 classes" in " ".join(ran.out.split())
     assert statuses()["outputs"] == "failed"
@@ -586,7 +609,7 @@ def test_a_model_with_an_output_that_is_no_class_is_refused_whatever_the_policy_
 def test_a_model_without_input_gradient_is_refused_whatever_the_policy_asks(run):
     torch.jit.trace(Rounded().eval(), torch.rand(2, 1, 28, 28)).save("rounded.pt")
     text = '[data]\nmax_samples = 8\n[[check]]\nmetric = "accuracy"\nbetter_than = "chance"\n'
-    given = ("--size", 28, "--channels", 1, "--mean", 0, "--std", 1)
+    given = ("--size", 28, "--channels", 1, *PLAIN)
     ran = run("gate", "rounded.pt", *given, *policy(text))
     assert ran.code == 1
     assert "input gradient failed (8 of 8 images tried have none: something in it rounds" in ran.out
