@@ -130,23 +130,27 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         parity=-1,
         options=(BASELINE,),
+        passes=(6, 6),
     ),
     "lrp": SaliencyMethod(
         "methods.lrp:lrp",
         "relevance handed down layer by layer (z-plus rule)",
         differentiable=False,
         options=(LRP_RULE,),
+        passes=(4, 4),
     ),
     "guided-backprop": SaliencyMethod(
         "methods.guided_backprop:guided_backprop",
         "gradient kept only where positive at each ReLU",
         differentiable=False,
+        passes=(2, 4),
     ),
     "guided-gradcam": SaliencyMethod(
         "methods.guided_gradcam:guided_gradcam",
         "guided backpropagation times Grad-CAM",
         differentiable=False,
         why_zero="methods.gradcam:why_zero",
+        passes=(3, 4),
     ),
     "occlusion": SaliencyMethod(
         "methods.occlusion:occlusion",
@@ -169,6 +173,7 @@ METHODS: dict[str, SaliencyMethod] = {
         signed=False,
         control=True,
         stochastic=True,
+        passes=(0, 0),
     ),
     "sobel": SaliencyMethod(
         "methods.sobel:sobel",
@@ -176,6 +181,7 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         signed=False,
         control=True,
+        passes=(0, 0),
     ),
 }
 """By the name that is asked for."""

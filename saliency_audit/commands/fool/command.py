@@ -17,6 +17,7 @@ from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
+ALL = "all"
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
@@ -33,7 +34,7 @@ def check(given: Given) -> None:
     from saliency_audit.errors import InputError, lookup
     from saliency_audit.models import SCALARS
 
-    for name in given.saliency or ():
+    for name in named(given.saliency) or ():
         lookup("saliency method", METHODS, name)
     for name in given.scalar or ():
         lookup("scalar", SCALARS, name)
@@ -49,18 +50,34 @@ def check(given: Given) -> None:
                 )
     elif given.forge not in METHODS:
         lookup("saliency method", METHODS, given.forge)
-    refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
+    refuse_idle(given, "--saliency", METHODS, named(given.saliency) or METHODS)
     load_picture(given.picture, (8, 8))
+
+
+def named(saliency: list[str] | None) -> list[str] | None:
+    """The methods asked for by name; None for all."""
+    return None if saliency and ALL in saliency else saliency
 
 
 def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """What one run does."""
+    from saliency_audit.commands.costs import expecting
     from saliency_audit.commands.fool.audit import SCALARS_BY_DEFAULT, fool
+    from saliency_audit.commands.fool.costs import economy
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
+    saved = economy(
+        given.saliency,
+        given.scalar,
+        first=scalars[0],
+        options=of_methods(given),
+        sides=setup.model.input_shape[1:],
+    )
+    if saved.note:
+        setup.tell(saved.note)
     trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)
@@ -78,8 +95,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "picture": str(given.picture or "bundled"),
             "picture sha256": picture_sha256(given.picture),
             "strength": given.strength,
-            "saliency": given.saliency or "all that the model allows",
+            "saliency": named(given.saliency) or "all that the model allows",
             "scalars": scalars,
+            "one scalar": list(saved.once),
+            "left out": list(saved.left_out),
             "target": given.target,
             "method options": of_methods(given),
             "training data": None if train is None else [train.name, train.fingerprint],
@@ -92,8 +111,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             tricks=tricks,
             picture=given.picture,
             strength=given.strength,
-            saliency=given.saliency,
+            saliency=named(given.saliency),
             scalars=scalars,
+            once=saved.once,
+            left_out=saved.left_out,
             target=given.target,
             options=of_methods(given),
             folder=path,
@@ -105,6 +126,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             train=train,
             lesson=lesson,
             trained=trained_before,
+            expect=expecting(setup, processes),
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
         report=partial(report, path=path),

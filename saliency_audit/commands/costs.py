@@ -1,0 +1,236 @@
+"""What a run takes: the passes of its plan, and their time by one timed batch."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from math import ceil, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.commands.explain import OPPOSITE, predict
+from saliency_audit.commands.known import first_images
+from saliency_audit.commands.setup import Setup
+from saliency_audit.methods import METHODS
+from saliency_audit.methods.occlusion import windows
+from saliency_audit.models import input_gradient, surrogate
+from saliency_audit.processes import Processes
+
+Known = Mapping[str, Any]
+Sides = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Images that go through a network.
+
+    Attributes:
+        forward: without a gradient.
+        gradient: and back.
+        second: and the gradient of the gradient after it.
+    """
+
+    forward: float = 0.0
+    gradient: float = 0.0
+    second: float = 0.0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(
+            self.forward + other.forward,
+            self.gradient + other.gradient,
+            self.second + other.second,
+        )
+
+    def __mul__(self, times: float) -> "Passes":
+        return Passes(self.forward * times, self.gradient * times, self.second * times)
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return round(self.forward + self.gradient + self.second)
+
+
+FORWARD, GRADIENT = Passes(forward=1), Passes(gradient=1)
+MANY = 20
+"""Points of a map from which on it is left out of some defaults."""
+LARGE = 128 * 128
+"""Pixels from which on an image is large: a pass through a usual network takes a tenth of a second
+of a core and more."""
+
+
+def points(function: Callable[..., Any], options: Known, sides: Sides) -> int:
+    """How many points a map looks at: of the path, noisy copies or covered windows; 1 for none.
+
+    >>> found = [METHODS[name].function for name in ("smoothgrad", "occlusion")]
+    >>> points(found[0], {"samples": 7}, (28, 28)), points(found[1], {}, (28, 28))
+    (7, 169)
+    """
+    parameters = signature(function).parameters
+    if "window" in parameters:
+        side, step = windows(*sides, window=options.get("window"), stride=options.get("stride"))
+        return prod(ceil(max(0, length - side) / step) + 1 for length in sides)
+    for name in ("samples", "steps"):
+        if name in parameters:
+            return int(options.get(name, parameters[name].default))
+    return 1
+
+
+def dear(
+    options: Known, sides: Sides, methods: Mapping[str, SaliencyMethod] = METHODS
+) -> list[str]:
+    """The methods whose maps look at many points.
+
+    >>> dear({"samples": 5}, (28, 28))
+    ['integrated-gradients', 'occlusion']
+    """
+    return [name for name in methods if points(methods[name].function, options, sides) >= MANY]
+
+
+def is_large(sides: Sides) -> bool:
+    """Whether passes of images of these sides take long."""
+    return prod(sides) >= LARGE
+
+
+def passes_of_map(
+    name: str,
+    options: Known,
+    sides: Sides,
+    *,
+    at_once: int,
+    methods: Mapping[str, SaliencyMethod] = METHODS,
+) -> Passes:
+    """What a map of one image takes.
+
+    Args:
+        name: in ``methods``.
+        options: of all methods.
+        sides: height and width of an image.
+        at_once: images that are explained in one call.
+        methods: by name.
+
+    >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
+    Passes(forward=0.0, gradient=50.0, second=0.0)
+    >>> passes_of_map("guided-backprop", {}, (28, 28), at_once=8).count
+    2
+    """
+    entry = methods[name]
+    looked = points(entry.function, options, sides)
+    if "window" in signature(entry.function).parameters:
+        return Passes(forward=looked + 1)  # and the image itself
+    if looked > 1:
+        return Passes(gradient=looked)
+    each, call = entry.passes
+    return Passes(gradient=each, forward=call / at_once)
+
+
+def scalars_computed(scalars: Iterable[str], parity: int) -> list[str]:
+    """The scalars whose maps are computed; the others' are had by a sign.
+
+    >>> scalars_computed(["logit", "log-prob", "loss"], -1)
+    ['logit', 'log-prob']
+    """
+    computed: list[str] = []
+    for scalar in dict.fromkeys(scalars):
+        if not parity or OPPOSITE.get(scalar) not in computed:
+            computed.append(scalar)
+    return computed
+
+
+Expect = Callable[[Passes], None]
+"""Takes what a run will take from here on, once it is known."""
+
+
+def expecting(setup: Setup, processes: Processes) -> Expect:
+    """Tells the user, before anything is measured, what a run takes; in no file."""
+
+    def expect(left: Passes) -> None:
+        if setup.quiet or not processes.main:
+            return
+        seconds = seconds_of(left, setup)
+        count = setup.model.passes + left.count * processes.world
+        setup.screen.tell("[dim]note[/dim]", told(count, seconds))
+
+    return expect
+
+
+def told(count: int, seconds: float) -> str:
+    """Passes and their time as a line.
+
+    >>> told(3432, 130.0)
+    'about 3,400 passes of an image through the network, about 2 min here'
+    """
+    digits = max(0, len(str(count)) - 2)
+    return (
+        f"about {round(count, -digits):,} passes of an image through the network, about "
+        f"{duration(seconds)} here"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Roughly.
+
+    >>> [duration(seconds) for seconds in (3, 33, 130, 5000)]
+    ['10 s', '40 s', '2 min', '1.4 h']
+    """
+    if seconds < 90:
+        return f"{10 * max(1, ceil(seconds / 10))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def seconds_of(left: Passes, setup: Setup) -> float:
+    """Seconds that passes take here, by one timed batch of each kind.
+
+    Args:
+        left: passes; only kinds that there are of them are timed.
+        setup: model and images.
+    """
+    seconds = 0.0
+    for kind in ("forward", "gradient", "second"):
+        if number := getattr(left, kind):
+            seconds += number * seconds_a_pass(setup, kind)
+    return seconds
+
+
+def seconds_a_pass(setup: Setup, kind: str = "gradient") -> float:
+    """Seconds that a pass of one image takes, in a batch as a run has them.
+
+    Args:
+        setup: model and images.
+        kind: of pass, a field of `Passes`.
+    """
+    model = setup.model
+    device = model.mean.device
+    # A second derivative takes so long that one image tells enough.
+    size = 1 if kind == "second" else min(setup.batch_size, 32)
+    known, _, _ = first_images(setup.data, size, size, device=device, workers=0)
+    images = known.repeat(-(-size // len(known)), 1, 1, 1)[:size]
+    classes = torch.zeros(size, dtype=torch.long, device=device)
+    run = {
+        "forward": partial(predict, model, images, batch_size=size),
+        "gradient": partial(input_gradient, model, images, classes),
+        "second": partial(_second, setup, images, classes),
+    }[kind]
+
+    def timed() -> float:
+        started = time.perf_counter()
+        with model.audited():
+            run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - started) / size
+
+    # What is slow is slow the first time, too.
+    first = timed()
+    return first if first * size > 1 else min(timed() for _ in range(3))
+
+
+def _second(setup: Setup, images: Tensor, classes: Tensor) -> None:
+    pixels = images.clone().requires_grad_()
+    with surrogate(setup.model, "exact-forward", beta=30.0):
+        total = input_gradient(setup.model, pixels, classes, graph=True).square().sum()
+        if total.requires_grad:
+            torch.autograd.grad(total, pixels, allow_unused=True)
