@@ -87,7 +87,7 @@ def dear(
     >>> dear({"samples": 5}, (28, 28))
     ['integrated-gradients', 'occlusion']
     """
-    return [name for name in methods if points(methods[name].function, options, sides) >= MANY]
+    return [name for name in METHODS if points(METHODS[name].function, options, sides) >= MANY]
 
 
 def is_large(sides: Sides) -> bool:

@@ -50,8 +50,8 @@ OPTIONS = (
         "measure",
         many=True,
         shown=False,
-        help="Saliency method measured under the attacks, repeatable. Default: all that the "
-        "model's format allows.",
+        help="Saliency method measured under the attacks, repeatable, or all. Default: the "
+        "attacked ones and those that take few passes.",
     ),
     K,
     Option(
