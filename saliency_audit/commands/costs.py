@@ -17,8 +17,9 @@ from saliency_audit.commands.known import first_images
 from saliency_audit.commands.setup import Setup
 from saliency_audit.methods import METHODS
 from saliency_audit.methods.occlusion import windows
-from saliency_audit.models import input_gradient, surrogate
+from saliency_audit.models import Classifier, input_gradient, surrogate
 from saliency_audit.processes import Processes
+from saliency_audit.report.wording import duration, rounded
 
 Known = Mapping[str, Any]
 Sides = Sequence[int]
@@ -150,7 +151,7 @@ def expecting(setup: Setup, processes: Processes) -> Expect:
     def expect(left: Passes) -> None:
         if setup.quiet or not processes.main:
             return
-        seconds = seconds_of(left, setup)
+        seconds = seconds_of(left, partial(seconds_a_pass, setup))
         count = setup.model.passes + left.count * processes.world
         setup.screen.tell("[dim]note[/dim]", told(count, seconds))
 
@@ -161,38 +162,26 @@ def told(count: int, seconds: float) -> str:
     """Passes and their time as a line.
 
     >>> told(3432, 130.0)
-    'about 3,400 passes of an image through the network, about 2 min here'
+    'about 3,400 passes of an image through the network, about 2 min here, and then the report'
     """
-    digits = max(0, len(str(count)) - 2)
     return (
-        f"about {round(count, -digits):,} passes of an image through the network, about "
-        f"{duration(seconds)} here"
+        f"about {rounded(count):,} passes of an image through the network, about "
+        f"{duration(seconds)} here, and then the report"
     )
 
 
-def duration(seconds: float) -> str:
-    """Roughly.
-
-    >>> [duration(seconds) for seconds in (3, 33, 130, 5000)]
-    ['10 s', '40 s', '2 min', '1.4 h']
-    """
-    if seconds < 90:
-        return f"{10 * max(1, ceil(seconds / 10))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def seconds_of(left: Passes, setup: Setup) -> float:
-    """Seconds that passes take here, by one timed batch of each kind.
+def seconds_of(left: Passes, pace: Callable[[str], float]) -> float:
+    """Seconds that passes take.
 
     Args:
-        left: passes; only kinds that there are of them are timed.
-        setup: model and images.
+        left: passes; only kinds that there are of them are asked for.
+        pace: seconds of a pass of a kind, such as `seconds_a_pass` times.
+
+    >>> seconds_of(Passes(forward=10, gradient=2), {"forward": 0.5, "gradient": 2.0}.__getitem__)
+    9.0
     """
-    seconds = 0.0
-    for kind in ("forward", "gradient", "second"):
-        if number := getattr(left, kind):
-            seconds += number * seconds_a_pass(setup, kind)
-    return seconds
+    kinds = {kind: float(getattr(left, kind)) for kind in ("forward", "gradient", "second")}
+    return sum(number * pace(kind) for kind, number in kinds.items() if number)
 
 
 def seconds_a_pass(setup: Setup, kind: str = "gradient") -> float:
@@ -202,35 +191,38 @@ def seconds_a_pass(setup: Setup, kind: str = "gradient") -> float:
         setup: model and images.
         kind: of pass, a field of `Passes`.
     """
-    model = setup.model
-    device = model.mean.device
-    # A second derivative takes so long that one image tells enough.
-    size = 1 if kind == "second" else min(setup.batch_size, 32)
-    known, _, _ = first_images(setup.data, size, size, device=device, workers=0)
-    images = known.repeat(-(-size // len(known)), 1, 1, 1)[:size]
-    classes = torch.zeros(size, dtype=torch.long, device=device)
-    run = {
-        "forward": partial(predict, model, images, batch_size=size),
-        "gradient": partial(input_gradient, model, images, classes),
-        "second": partial(_second, setup, images, classes),
-    }[kind]
+    device = setup.model.mean.device
+    most = min(setup.batch_size, 32)
+    known, _, _ = first_images(setup.data, most, most, device=device, workers=0)
+    run = {"forward": _forward, "gradient": _gradient, "second": _second}[kind]
 
-    def timed() -> float:
+    def timed(size: int) -> float:
+        images = known.repeat(-(-size // len(known)), 1, 1, 1)[:size]
+        classes = torch.zeros(size, dtype=torch.long, device=device)
         started = time.perf_counter()
-        with model.audited():
-            run()
+        with setup.model.audited():
+            run(setup.model, images, classes)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return (time.perf_counter() - started) / size
 
-    # What is slow is slow the first time, too.
-    first = timed()
-    return first if first * size > 1 else min(timed() for _ in range(3))
+    # What is slow is slow the first time and alone, too.
+    first = timed(1)
+    return first if first > 1 else min(timed(most) for _ in range(1 if first * most > 2 else 3))
 
 
-def _second(setup: Setup, images: Tensor, classes: Tensor) -> None:
+def _forward(model: Classifier, images: Tensor, classes: Tensor) -> None:
+    del classes
+    predict(model, images, batch_size=len(images))
+
+
+def _gradient(model: Classifier, images: Tensor, classes: Tensor) -> None:
+    input_gradient(model, images, classes)
+
+
+def _second(model: Classifier, images: Tensor, classes: Tensor) -> None:
     pixels = images.clone().requires_grad_()
-    with surrogate(setup.model, "exact-forward", beta=30.0):
-        total = input_gradient(setup.model, pixels, classes, graph=True).square().sum()
+    with surrogate(model, "exact-forward", beta=30.0):
+        total = input_gradient(model, pixels, classes, graph=True).square().sum()
         if total.requires_grad:
             torch.autograd.grad(total, pixels, allow_unused=True)

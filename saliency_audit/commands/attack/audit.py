@@ -270,7 +270,8 @@ def attack(
             smoothed = len(stand_ins(work, search)) if followed and smooth != "none" else 0
             part = min(at_once, max(mine, 1))
             each = passes_of_image(run, work, smoothed, at_once=part, batch_size=batch_size)
-            told.get("expect", lambda left: None)(each * mine)
+            if expect := told.get("expect"):
+                expect(each * mine)
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):

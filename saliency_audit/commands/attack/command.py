@@ -8,11 +8,13 @@ from typing import Any
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, TARGET_MAP
-from saliency_audit.commands.attack.options import OPTIONS
+from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.commands.attack.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -157,6 +159,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         picked.saliency or ([] if given.explain else None),
         given.measure,
         by_default=METHODS_BY_DEFAULT,
+        besides=not_looked_at(given, FIRST_LOOK, tuple(METHODS)),
         options=picked.methods,
         sides=setup.model.input_shape[1:],
     )
@@ -283,5 +286,5 @@ COMMAND = Entry(
     "attack",
     OPTIONS,
     HELP,
-    partial(live, command="attack", doing="steps", check=check, plan=plan),
+    partial(live, command="attack", doing="steps", check=check, plan=plan, first_look=FIRST_LOOK),
 )

@@ -43,6 +43,7 @@ def economy(
     measure: Sequence[str] | None,
     *,
     by_default: Sequence[str],
+    besides: Sequence[str] = (),
     options: Mapping[str, Any],
     sides: Sequence[int],
 ) -> Economy:
@@ -52,6 +53,7 @@ def economy(
         saliency: methods to attack that were asked for; None for none.
         measure: methods to measure; likewise.
         by_default: methods that are attacked where none is asked for.
+        besides: methods that a first look leaves out.
         options: of methods.
         sides: of an image.
 
@@ -59,6 +61,8 @@ def economy(
     >>> found.unattacked, "smoothgrad" in found.unmeasured
     (['smoothgrad'], True)
     """
+    if besides:
+        return Economy(besides, () if measure else besides)
     many = dear(options, sides)
     attacked = by_default if saliency is None else saliency
     unattacked = [n for n in by_default if n in many and is_large(sides) and saliency is None]

@@ -2,7 +2,7 @@
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS
-from saliency_audit.catalogue.methods import MAPS
+from saliency_audit.catalogue.methods import MAPS, METHODS
 from saliency_audit.commands.options import (
     ARGUMENT,
     EXPLAIN,
@@ -13,6 +13,7 @@ from saliency_audit.commands.options import (
     of_images,
     options_of,
 )
+from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 from saliency_audit.ranges import BUDGET, PIXELS
 
@@ -33,6 +34,9 @@ K = Option(
     range=PIXELS,
     shown=False,
     help="Most salient pixels: a share below 1, or a count. Default: 0.02.",
+)
+FIRST_LOOK = FirstLook(
+    {"max_samples": 8, "steps": 5}, ("gradient",), {"saliency": METHODS, "attack": ATTACKS}
 )
 OPTIONS = (
     ARGUMENT,
@@ -66,6 +70,7 @@ OPTIONS = (
         choices=("fragile", "shifted"),
         help="Exit with 1 if any map is fragile (or, for shifted, moved at all).",
     ),
+    QUICK,
     *options_of(ATTACKS),
     Option(
         "saliency",

@@ -8,10 +8,11 @@ from typing import Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, TRAIN, TRICKS, UNTRAINED
 from saliency_audit.commands.fail_on import refusal
-from saliency_audit.commands.fool.options import OPTIONS
+from saliency_audit.commands.fool.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import wrote
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup
 from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
@@ -72,6 +73,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     saved = economy(
         given.saliency,
         given.scalar,
+        besides=not_looked_at(given, FIRST_LOOK, tuple(METHODS)),
         first=scalars[0],
         options=of_methods(given),
         sides=setup.model.input_shape[1:],
@@ -193,5 +195,5 @@ COMMAND = Entry(
     "fool",
     OPTIONS,
     HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan),
+    partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK),
 )

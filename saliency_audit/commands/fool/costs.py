@@ -41,6 +41,7 @@ def economy(
     saliency: Sequence[str] | None,
     scalars: Sequence[str] | None,
     *,
+    besides: Sequence[str] = (),
     first: str,
     options: Mapping[str, Any],
     sides: Sequence[int],
@@ -50,6 +51,7 @@ def economy(
     Args:
         saliency: methods that were asked for; None for none.
         scalars: scalars that were asked for; likewise.
+        besides: methods that a first look leaves out.
         first: the scalar that is kept.
         options: of methods.
         sides: of an image.
@@ -61,6 +63,8 @@ def economy(
     """
     if saliency:
         return Economy()
+    if besides:
+        return Economy(left_out=besides)
     many = dear(options, sides)
     left_out = [name for name in many if is_large(sides) and name not in DEAR_IF_LARGE]
     once = [] if scalars else [name for name in many if name not in left_out]

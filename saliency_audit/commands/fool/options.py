@@ -1,5 +1,6 @@
 """What a user can set of ``fool``."""
 
+from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
@@ -11,8 +12,14 @@ from saliency_audit.commands.options import (
     of_images,
     options_of,
 )
+from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 
+FIRST_LOOK = FirstLook(
+    {"max_samples": 8, "scalar": ["logit", "log-prob"], "samples": 10},
+    ("gradient", "smoothgrad", "gradcam"),
+    {"saliency": METHODS},
+)
 OPTIONS = (
     ARGUMENT,
     Option(
@@ -22,6 +29,7 @@ OPTIONS = (
         shown=False,
         help="Manipulation, repeatable. Default: all that need no training.",
     ),
+    QUICK,
     *options_of(TRICKS),
     PICTURE,
     STRENGTH,
