@@ -101,7 +101,7 @@ def passes_of_map(
     options: Known,
     sides: Sides,
     *,
-    at_once: int,
+    at_once: float,
     methods: Mapping[str, SaliencyMethod] = METHODS,
 ) -> Passes:
     """What a map of one image takes.
@@ -110,7 +110,7 @@ def passes_of_map(
         name: in ``methods``.
         options: of all methods.
         sides: height and width of an image.
-        at_once: images that are explained in one call.
+        at_once: images that are explained in one call, on average.
         methods: by name.
 
     >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
@@ -126,6 +126,15 @@ def passes_of_map(
         return Passes(gradient=looked)
     each, call = entry.passes
     return Passes(gradient=each, forward=call / at_once)
+
+
+def of_batches(images: int, at_once: int) -> float:
+    """Images of a batch on average, where the last one is smaller.
+
+    >>> of_batches(5, 4), of_batches(0, 4)
+    (2.5, 1.0)
+    """
+    return images / ceil(images / at_once) if images else 1.0
 
 
 def scalars_computed(scalars: Iterable[str], parity: int) -> list[str]:

@@ -16,7 +16,7 @@ from saliency_audit.commands.attack.files import check_channels
 from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
 from saliency_audit.commands.attack.search import attackable, possible, search_of, search_options
 from saliency_audit.commands.attack.targets import Targets
-from saliency_audit.commands.costs import Expect
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
@@ -268,7 +268,7 @@ def attack(
         mine = images_of(len(data), at_once, shard=shard, done=done)
         if not methods:
             smoothed = len(stand_ins(work, search)) if followed and smooth != "none" else 0
-            part = min(at_once, max(mine, 1))
+            part = of_batches(mine, at_once)
             each = passes_of_image(run, work, smoothed, at_once=part, batch_size=batch_size)
             if expect := told.get("expect"):
                 expect(each * mine)

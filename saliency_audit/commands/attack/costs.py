@@ -75,7 +75,7 @@ def economy(
 
 
 def passes_of_image(
-    run: Run, work: Sequence[Job], stand_ins: int, *, at_once: int, batch_size: int
+    run: Run, work: Sequence[Job], stand_ins: int, *, at_once: float, batch_size: int
 ) -> Passes:
     """What attacking one image and measuring its maps takes, where no search ends early.
 
@@ -83,7 +83,7 @@ def passes_of_image(
         run: what all batches share.
         work: all jobs.
         stand_ins: smooth networks that are compared with the given one.
-        at_once: images of a batch.
+        at_once: images of a batch, on average.
         batch_size: most images the model sees at once.
     """
     sides = run.model.input_shape[1:]

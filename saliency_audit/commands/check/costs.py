@@ -19,7 +19,7 @@ from saliency_audit.commands.attack.costs import passes_of_image as of_attack
 from saliency_audit.commands.attack.jobs import jobs
 from saliency_audit.commands.attack.options import FIRST_LOOK as ATTACK_LOOK
 from saliency_audit.commands.attack.options import OPTIONS as ATTACK_OPTIONS
-from saliency_audit.commands.costs import Passes, seconds_a_pass, seconds_of
+from saliency_audit.commands.costs import Passes, of_batches, seconds_a_pass, seconds_of
 from saliency_audit.commands.evaluate.audit import METRICS_BY_DEFAULT, SALIENCY_BY_DEFAULT
 from saliency_audit.commands.evaluate.costs import Plan
 from saliency_audit.commands.evaluate.costs import economy as evaluate_economy
@@ -69,8 +69,8 @@ def costs(setup: Setup, refused: Collection[str], *, options: Mapping[str, Any])
     return pd.DataFrame(rows, columns=list(COST_COLUMNS))
 
 
-def _at_once(setup: Setup, values: Mapping[str, Any]) -> int:
-    return min(AT_ONCE, setup.batch_size, int(values["max_samples"]))
+def _at_once(setup: Setup, values: Mapping[str, Any]) -> float:
+    return of_batches(int(values["max_samples"]), min(AT_ONCE, setup.batch_size))
 
 
 def _fool(

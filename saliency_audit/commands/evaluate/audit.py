@@ -11,7 +11,7 @@ from torch import Tensor
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.beside import refuse_idle_needs, refuse_lacking
-from saliency_audit.commands.costs import Expect
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.evaluate.costs import REPEATED, Plan, passes_of_image
 from saliency_audit.commands.explain import predict, supported
@@ -177,7 +177,7 @@ def evaluate(
                 options or {},
                 model.input_shape,
                 len(weight_layers(model, known[:1])) if REPEATED in metrics else 0,
-                at_once=min(at_once, max(mine, 1)),
+                at_once=of_batches(mine, at_once),
             )
             if (each := passes_of_image(plan)) is not None:
                 expect(each * (mine * len(everyone)))

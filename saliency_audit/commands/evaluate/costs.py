@@ -69,7 +69,7 @@ class Plan:
         options: of methods.
         shape: of an image, ``(c, h, w)``.
         layers: of the model that own weights.
-        at_once: images of a batch.
+        at_once: images of a batch, on average.
     """
 
     metrics: Mapping[str, Mapping[str, Any]]
@@ -78,7 +78,7 @@ class Plan:
     options: Mapping[str, Any]
     shape: tuple[int, int, int]
     layers: int
-    at_once: int
+    at_once: float
 
     def of_map(self, name: str) -> Passes:
         """A map of one image."""
@@ -128,7 +128,8 @@ def _cascade(plan: Plan, metric: str) -> Passes:
     made = FORWARD * bool(seen)  # the outputs, once
     for name in seen:
         made += plan.of_map(name)
-    return made * int(stages * plan.setting(metric, "draws"))
+    looking = FORWARD * (1 / plan.at_once)  # for the layers
+    return looking + made * int(stages * plan.setting(metric, "draws"))
 
 
 _PASSES: dict[str, Callable[[Plan, str], Passes]] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
 from saliency_audit.catalogue.tricks import UNTRAINED
-from saliency_audit.commands.costs import Expect
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
 from saliency_audit.commands.fool.costs import passes_of_image
 from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
@@ -201,7 +201,7 @@ def fool(
                 len(forgeries),
                 options=options,
                 sides=model.input_shape[1:],
-                at_once=min(at_once, max(mine, 1)),
+                at_once=of_batches(mine, at_once),
             )
             expect(each * mine)
 

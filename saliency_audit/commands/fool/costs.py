@@ -81,7 +81,7 @@ def passes_of_image(
     *,
     options: Mapping[str, Any],
     sides: Sequence[int],
-    at_once: int,
+    at_once: float,
 ) -> Passes:
     """What measuring one image takes.
 
@@ -90,7 +90,7 @@ def passes_of_image(
         forgeries: manipulated models.
         options: of methods.
         sides: of an image.
-        at_once: images of a batch.
+        at_once: images of a batch, on average.
     """
     scalars: dict[str, list[str]] = {}
     for name, scalar in pairs:
