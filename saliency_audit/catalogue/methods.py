@@ -143,14 +143,13 @@ METHODS: dict[str, SaliencyMethod] = {
         "methods.guided_backprop:guided_backprop",
         "gradient kept only where positive at each ReLU",
         differentiable=False,
-        passes=(2, 4),
     ),
     "guided-gradcam": SaliencyMethod(
         "methods.guided_gradcam:guided_gradcam",
         "guided backpropagation times Grad-CAM",
         differentiable=False,
         why_zero="methods.gradcam:why_zero",
-        passes=(3, 4),
+        passes=(2, 0),
     ),
     "occlusion": SaliencyMethod(
         "methods.occlusion:occlusion",

@@ -14,7 +14,9 @@ from torch import Tensor
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.explain import OPPOSITE, predict
 from saliency_audit.commands.known import first_images
+from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.setup import Setup
+from saliency_audit.errors import AuditError
 from saliency_audit.methods import METHODS
 from saliency_audit.methods.occlusion import windows
 from saliency_audit.models import Classifier, input_gradient, surrogate
@@ -115,8 +117,8 @@ def passes_of_map(
 
     >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
     Passes(forward=0.0, gradient=50.0, second=0.0)
-    >>> passes_of_map("guided-backprop", {}, (28, 28), at_once=8).count
-    2
+    >>> passes_of_map("lrp", {}, (28, 28), at_once=8).count
+    4
     """
     entry = methods[name]
     looked = points(entry.function, options, sides)
@@ -160,7 +162,11 @@ def expecting(setup: Setup, processes: Processes) -> Expect:
     def expect(left: Passes) -> None:
         if setup.quiet or not processes.main:
             return
-        seconds = seconds_of(left, partial(seconds_a_pass, setup))
+        try:
+            with refusing():
+                seconds = seconds_of(left, partial(seconds_a_pass, setup))
+        except (AuditError, MemoryError, torch.OutOfMemoryError):
+            return  # the audit itself says what is wrong, or goes in smaller batches
         count = setup.model.passes + left.count * processes.world
         setup.screen.tell("[dim]note[/dim]", told(count, seconds))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import torch
 
 from saliency_audit.catalogue.methods import CONTROLS, METHODS
 from saliency_audit.catalogue.metrics import METRICS
@@ -32,8 +33,9 @@ from saliency_audit.commands.fool.costs import passes_of_image as of_fool
 from saliency_audit.commands.fool.options import FIRST_LOOK as FOOL_LOOK
 from saliency_audit.commands.fool.options import OPTIONS as FOOL_OPTIONS
 from saliency_audit.commands.known import first_images
+from saliency_audit.commands.reason import refusing
 from saliency_audit.commands.setup import Setup
-from saliency_audit.errors import UnsupportedError
+from saliency_audit.errors import AuditError
 from saliency_audit.models import weight_layers
 
 COST_COLUMNS = ("command", "images", "passes", "seconds")
@@ -62,7 +64,11 @@ def costs(setup: Setup, refused: Collection[str], *, options: Mapping[str, Any])
             own = {**options, **({"samples": values["samples"]} if values.get("samples") else {})}
             left_out = [each for each in METHODS if quick and each not in look.methods]
             images = int(values["max_samples"])
-            with suppress(UnsupportedError):
+            with (
+                suppress(AuditError, MemoryError, torch.OutOfMemoryError),
+                refusing(),
+                setup.model.audited(),
+            ):
                 total = plan(setup, kept, left_out, values, own) * images
                 seconds = seconds_of(total, pace)
                 rows.append((name + " --quick" * quick, images, total.count, seconds))

@@ -1,5 +1,7 @@
 """What a user can set of ``fool``."""
 
+from dataclasses import replace
+
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
@@ -40,7 +42,12 @@ OPTIONS = (
         choices=("forged", "disturbed"),
         help="Exit with 1 if any map is forged (or, for disturbed, changed at all).",
     ),
-    SALIENCY,
+    replace(
+        SALIENCY,
+        help="Saliency method, repeatable, or all; see `saliency-audit list saliency`. Default: "
+        "all that the model's format allows, those of many passes on one scalar or, on large "
+        "images, not at all.",
+    ),
     SCALARS,
     *OF_MAPS,
     *of_images(16),
