@@ -54,6 +54,8 @@ class SaliencyMethod(Coded):
         why_zero: ``(model, image, target, *, scalar) -> str``, why the map of one image is zero
             everywhere, where the method can tell.
         options: what a user can set of it.
+        passes: through the network, of each image and of each call; of a method that looks at
+            points, its options say how many.
     """
 
     code: Code
@@ -66,6 +68,7 @@ class SaliencyMethod(Coded):
     recorded: bool = False
     why_zero: Code | None = None
     options: tuple[Option, ...] = ()
+    passes: tuple[int, int] = (1, 0)
 
 
 @dataclass(frozen=True)

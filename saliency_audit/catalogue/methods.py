@@ -134,12 +134,14 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         parity=-1,
         options=(BASELINE,),
+        passes=(6, 6),
     ),
     "lrp": SaliencyMethod(
         "methods.lrp:lrp",
         "relevance handed down layer by layer (z-plus rule)",
         differentiable=False,
         options=(LRP_RULE,),
+        passes=(4, 4),
     ),
     "guided-backprop": SaliencyMethod(
         "methods.guided_backprop:guided_backprop",
@@ -151,6 +153,7 @@ METHODS: dict[str, SaliencyMethod] = {
         "guided backpropagation times Grad-CAM",
         differentiable=False,
         why_zero="methods.gradcam:why_zero",
+        passes=(2, 0),
     ),
     "occlusion": SaliencyMethod(
         "methods.occlusion:occlusion",
@@ -173,6 +176,7 @@ METHODS: dict[str, SaliencyMethod] = {
         signed=False,
         control=True,
         stochastic=True,
+        passes=(0, 0),
     ),
     "sobel": SaliencyMethod(
         "methods.sobel:sobel",
@@ -180,6 +184,7 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         signed=False,
         control=True,
+        passes=(0, 0),
     ),
 }
 """By the name that is asked for."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
+from saliency_audit.commands.quick import FirstLook, quickened
 from saliency_audit.commands.setup import (
     Advance,
     Screen,
@@ -153,6 +154,7 @@ def live(
     check: Callable[[Given], None] = lambda given: None,
     prepare: Callable[..., Setup] = prepare,
     doing: str = "",
+    first_look: FirstLook | None = None,
 ) -> int:
     """Run a command from its options to its exit code.
 
@@ -164,6 +166,7 @@ def live(
         check: refuses what is wrong before anything is loaded.
         prepare: loads both; takes options, screen and ``processes``.
         doing: what its progress bar calls the work; nothing where the audit has bars of its own.
+        first_look: what ``--quick`` means; None for a command without.
 
     Returns:
         The exit code.
@@ -175,12 +178,15 @@ def live(
     from saliency_audit.report.folder import RunFolder
     from saliency_audit.report.wording import told_assumed
 
+    given, line = quickened(given, first_look)
     check(given)
     path = place_of_report(given, command)
     read = {name: getattr(given, name, None) for name in ("data", "val", "annotations")}
     check_apart(path, **read)
     together = processes(given.device)
     setup = prepare(given, screen, processes=together)
+    if line:
+        setup.tell(line)
     job = plan(given, setup, together)
     settings = {**common_settings(setup, given), **job.settings}
     ledger = hold(

@@ -21,9 +21,11 @@ from saliency_audit.report.page import (
     FILLS,
     INK,
     NOTE,
+    PAD,
     SIGNED,
     SMALL,
     UNSIGNED,
+    below_title,
     figure_of,
     leading,
     numbered,
@@ -48,6 +50,7 @@ from saliency_audit.report.table import (
 Pixels = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 _SIDE, _GAP = 1.3, 0.12  # inches, of a panel
+_LEFT, _BAR = 1.9, 0.55  # inches, of the labels of rows and of a bar of colours
 _LABEL = 21  # characters of a row's label in a line
 _LINE = 0.2  # inches, of a line of a table
 _CAPTION = 24  # characters of a line below a panel
@@ -162,32 +165,45 @@ def draw_maps(
 def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footnote: str) -> Figure:
     heads = [wrap(name, _SIDE + 0.4, BODY) for name in columns]
     captions = ([cell.caption for cell in row.cells if cell and cell.caption] for row in rows)
-    below = sum(max((text.count("\n") + 1 for text in own), default=0) for own in captions)
+    below = [max((text.count("\n") + 1 for text in own), default=0) for own in captions]
     kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
     lines = max(head.count("\n") + 1 for head in heads)
+    # As high as the highest panel, and as the words beside it: wide images leave no gaps.
+    shapes = [cell.pixels.shape for row in rows for cell in row.cells if cell]
+    side = _SIDE * max([0.5, *(min(1.0, shape[0] / shape[1]) for shape in shapes)])
+    across, down = _SIDE + _GAP, [side + _GAP + 0.18 * many for many in below]
+    # Placed by hand: a layout engine measures every text of every panel, several times over.
     figure = figure_of(
-        1.9 + len(columns) * (_SIDE + _GAP),
-        lines * leading(BODY) + len(rows) * (_SIDE + _GAP) + 0.18 * below + 0.55 * len(kinds),
+        _LEFT + len(columns) * across,
+        lines * leading(BODY) + sum(down) + _BAR * len(kinds),
         title=title,
         footnote=footnote,
-        layout="compressed",
+        layout=None,
     )
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    for row, line in zip(rows, grid, strict=True):
-        for axes, cell in zip(line, row.cells, strict=True):
+    width, height = figure.get_size_inches()
+    top = below_title(figure) - PAD - lines * leading(BODY)
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row.cells):
+            low = top - side - sum(down[:i])
+            where = ((_LEFT + j * across) / width, low / height, _SIDE / width, side / height)
+            axes = figure.add_axes(where)
             _panel(axes, cell)
-        _row_label(line[0], row)
-    for axes, head in zip(grid[0], heads, strict=True):
-        axes.set_title(head, size=BODY, color=INK, pad=4)
-    for kind in kinds:
-        _colour_bar(figure, grid, kind)
+            if not j:
+                _row_label(axes, row)
+            if not i:
+                axes.set_title(heads[j], size=BODY, color=INK, pad=4)
+    middle, long = _LEFT + (len(columns) * across - _GAP) / 2, min(2.4, len(columns) * across)
+    for k, kind in enumerate(kinds):
+        low = top - sum(down) - k * _BAR - 0.14
+        where = ((middle - long / 2) / width, low / height, long / width, 0.12 / height)
+        _colour_bar(figure, figure.add_axes(where), kind)
     return figure
 
 
 def _panel(axes: Axes, cell: Tile | None) -> None:
     """Pixels, or grey with the word "undefined" and why; pixels fewer than the page's: squares."""
     axes.set(xticks=[], yticks=[])
-    axes.set_box_aspect(1)
+    axes.set_box_aspect(cell.pixels.shape[0] / cell.pixels.shape[1] if cell else 1)
     for spine in axes.spines.values():
         spine.set(linewidth=0.5, edgecolor="#999999", visible=cell is not None)
     if cell is None:
@@ -202,23 +218,27 @@ def _panel(axes: Axes, cell: Tile | None) -> None:
         return
     coarse = max(pixels.shape[:2]) < _SIDE * DPI
     axes.imshow(pixels, interpolation="nearest" if coarse else "antialiased", aspect="equal")
-    axes.set_box_aspect(None if pixels.shape[0] != pixels.shape[1] else 1)
 
 
 def _row_label(axes: Axes, row: PanelRow) -> None:
     """At the left of a row, its verdict below."""
     label = "\n".join(shorten(line, _LABEL) for line in row.label.split("\n"))
+    # In points from the middle: a low panel moves no words over each other.
     beside: dict[str, Any] = {
         "xycoords": "axes fraction",
+        "textcoords": "offset points",
         "ha": "right",
         "size": BODY,
         "color": INK,
     }
-    axes.annotate(label, (-0.08, 0.56 if row.verdict else 0.5), va="center", **beside)
+    high = 6 if row.verdict else 0
+    axes.annotate(label, (0, 0.5), (-7, high), va="center", **beside)
     if row.verdict:
+        low = high - 36 * leading(BODY) * (label.count("\n") + 1) - 8
         axes.annotate(
             row.verdict,
-            (-0.11, 0.5 - 0.07 * (2 + label.count("\n"))),
+            (0, 0.5),
+            (-10, low),
             va="top",
             weight="bold",
             bbox={"facecolor": fill(verdict(row.verdict)), "edgecolor": "none", "pad": 3},
@@ -226,21 +246,13 @@ def _row_label(axes: Axes, row: PanelRow) -> None:
         )
 
 
-def _colour_bar(figure: Figure, grid: Any, kind: str) -> None:
+def _colour_bar(figure: Figure, axes: Axes, kind: str) -> None:
     """What the colours of a kind of map mean."""
     scale, ends = {
         "signed": (SIGNED, {0.0: "negative", 0.5: "0", 1.0: "positive"}),
         "unsigned": (UNSIGNED, {0.0: "0", 1.0: "largest"}),
     }[kind]
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(0, 1), scale),
-        ax=grid,
-        location="bottom",
-        fraction=0.12 / figure.get_figheight(),
-        aspect=16,
-        shrink=min(1.0, 2.4 / (figure.get_figwidth() - 1.9)),
-        pad=0.22 / figure.get_figheight(),
-    )
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), scale), axes, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.set_ticks(list(ends), labels=list(ends.values()), size=NOTE)
     bar.ax.tick_params(length=0, pad=2)

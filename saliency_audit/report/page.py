@@ -34,6 +34,7 @@ TITLE, BODY, SMALL, NOTE = 12.0, 9.0, 8.0, 7.5  # points
 INK, FAINT = "#222222", "#666666"
 DPI = 120
 OVER_A_PICTURE = 17  # characters of a name
+PAD = 0.06  # inches, around what is laid out
 CHARACTER = 0.078  # inches, of a usual letter in a text of ``BODY`` points
 _MARGIN, _NARROWEST = 0.2, 5.6  # inches
 _LARGE = 3 << 20  # bytes
@@ -47,22 +48,28 @@ def figure_of(width: float, body: float, *, title: str, footnote: str, layout: A
         body: inches of height between title and note.
         title: above.
         footnote: below.
-        layout: of matplotlib, "constrained" or "compressed".
+        layout: of matplotlib, "constrained"; None where whoever fills it places everything.
     """
     width = max(width, _NARROWEST)
     title, footnote = wrap(title, width, TITLE), wrap(footnote, width, NOTE)
     height = body + 0.1 + leading(TITLE) * (title.count("\n") + 1)
     height += leading(NOTE) * (footnote.count("\n") + 1)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(w_pad=0.06, h_pad=0.06, wspace=0, hspace=0)  # type: ignore[call-arg]
-    left = _MARGIN / width
-    figure.suptitle(title, x=left, ha="left", size=TITLE, weight="bold", color=INK).set_parse_math(
-        False
-    )
-    figure.supxlabel(footnote, x=left, ha="left", size=NOTE, color=FAINT).set_parse_math(False)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)  # type: ignore[call-arg]
+    left, pad = _MARGIN / width, PAD / height
+    for text in (
+        figure.suptitle(title, x=left, y=1 - pad, ha="left", size=TITLE, weight="bold", color=INK),
+        figure.supxlabel(footnote, x=left, y=pad, ha="left", size=NOTE, color=FAINT),
+    ):
+        text.set_parse_math(False)
     return figure
+
+
+def below_title(figure: Figure) -> float:
+    """Inches from the lower edge of a figure to below its title."""
+    lines = figure.get_suptitle().count("\n") + 1
+    return float(figure.get_figheight()) - PAD - lines * leading(TITLE)
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -78,8 +85,6 @@ def save(figure: Figure, path: Path) -> Path:
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        # The second layout begins with panels of the right shape: their headings have a place.
-        figure.draw_without_rendering()
         figure.savefig(buffer, format="png", dpi=DPI)
     if buffer.tell() > _LARGE:
         buffer = _in_256_colours(buffer)

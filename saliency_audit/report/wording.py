@@ -1,7 +1,7 @@
 """Numbers and facts as people read them; the same in every report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import pandas as pd
@@ -194,3 +194,24 @@ def summary_table(summary: pd.DataFrame) -> Table:
         Column("higher\nis better", lambda line: plain(line["higher_is_better"])),
     ]
     return table_of(summary.to_dict("records"), columns, labels=4)
+
+
+def rounded(count: float) -> int:
+    """To two digits, as what is about right is told.
+
+    >>> rounded(3432), rounded(7)
+    (3400, 7)
+    """
+    whole = round(count)
+    return round(whole, -max(0, len(str(whole)) - 2))
+
+
+def duration(seconds: float) -> str:
+    """Roughly.
+
+    >>> [duration(seconds) for seconds in (3, 33, 130, 5000)]
+    ['10 s', '40 s', '2 min', '1.4 h']
+    """
+    if seconds < 90:
+        return f"{10 * max(1, ceil(seconds / 10))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

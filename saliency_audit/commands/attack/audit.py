@@ -11,10 +11,12 @@ from torch import Tensor
 from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.batch import AttackedBatch, Run
+from saliency_audit.commands.attack.costs import passes_of_image
 from saliency_audit.commands.attack.files import check_channels
 from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
 from saliency_audit.commands.attack.search import attackable, possible, search_of, search_options
 from saliency_audit.commands.attack.targets import Targets
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
@@ -56,11 +58,13 @@ class Told(TypedDict, total=False):
         advance: called with (work done, all work).
         begin: called once all is known to work and before anything is saved; returns the indices
             of batches that need no work.
+        expect: called before the first map with the passes that all take at most.
     """
 
     tell: Callable[[str], None]
     advance: Callable[[int, int], None]
     begin: Callable[[], Container[int]]
+    expect: Expect
 
 
 def attack(
@@ -70,6 +74,8 @@ def attack(
     attacks: Sequence[str] = ATTACKS_BY_DEFAULT,
     saliency: Sequence[str] | None = None,
     measure: Sequence[str] | None = None,
+    unattacked: Container[str] = (),
+    unmeasured: Container[str] = (),
     scalars: Sequence[str] = ("logit",),
     target: str = "predicted",
     eps: Sequence[float] | None = None,
@@ -98,6 +104,8 @@ def attack(
         saliency: attacked methods, names in ``METHODS``; None means those of
             ``METHODS_BY_DEFAULT`` that can be attacked, and "all" all of them.
         measure: measured methods; None means all that the model's format allows.
+        unattacked: methods by default that are not attacked.
+        unmeasured: methods that are not measured, unless they are attacked or asked for.
         scalars: names in ``SCALARS``.
         target: "predicted" or "label", the explained class. The class that must stay is always
             the predicted one.
@@ -148,7 +156,8 @@ def attack(
     # The random map of an image stays as it is under any attack.
     measurable = [name for name in every if name != "random"]
     named = [*(saliency or ()), *(methods or {})]
-    wanted = measurable if everything else list(dict.fromkeys(named or METHODS_BY_DEFAULT))
+    by_default = [name for name in METHODS_BY_DEFAULT if name not in unattacked]
+    wanted = measurable if everything else list(dict.fromkeys(named or by_default))
     chosen = bool(named) and not everything
     maps_attacked = any(ATTACKS[name].goal for name in attacks)
     channels, height, width = model.input_shape
@@ -184,7 +193,7 @@ def attack(
         # With nothing but the prediction attacked, what is asked for can only be measured.
         asked = measure or (None if maps_attacked or everything else saliency)
         measured = supported(
-            list(dict.fromkeys(asked or measurable)),
+            list(dict.fromkeys(asked or [n for n in measurable if n not in unmeasured])),
             model,
             known[:1],
             classes[:1],
@@ -257,6 +266,12 @@ def attack(
         seen: dict[Job, list[float]] = {}
         done = told.get("begin", tuple)()
         mine = images_of(len(data), at_once, shard=shard, done=done)
+        if not methods:
+            smoothed = len(stand_ins(work, search)) if followed and smooth != "none" else 0
+            part = of_batches(mine, at_once)
+            each = passes_of_image(run, work, smoothed, at_once=part, batch_size=batch_size)
+            if expect := told.get("expect"):
+                expect(each * mine)
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):

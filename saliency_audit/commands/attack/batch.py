@@ -30,8 +30,9 @@ from saliency_audit.commands.attack.rows import (
     target_values,
     worst,
 )
-from saliency_audit.commands.attack.search import points, run_job, search_options, tries
+from saliency_audit.commands.attack.search import run_job, search_options, tries
 from saliency_audit.commands.attack.targets import Targets
+from saliency_audit.commands.costs import points
 from saliency_audit.commands.explain import Maps, predict, tell_zero
 from saliency_audit.commands.rows import Subject, image_example, map_example
 from saliency_audit.data import ImageBatch

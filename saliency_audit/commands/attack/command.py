@@ -8,11 +8,13 @@ from typing import Any
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, TARGET_MAP
-from saliency_audit.commands.attack.options import OPTIONS
+from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.commands.attack.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -104,7 +106,7 @@ def check(given: Given) -> None:
     refuse_idle(given, "--search", SEARCHES, searches(given))
     check_attack(
         picked.attacks,
-        [*(n for n in picked.saliency or () if n != "all"), *(given.measure or ())],
+        [*(n for n in picked.saliency or () if n != "all"), *(_without_all(given.measure) or ())],
         picked.scalars,
         eps=picked.eps,
         norm=picked.norm,
@@ -125,14 +127,21 @@ def check(given: Given) -> None:
         load_picture(given.target_map, (8, 8), option="--target-map")
 
 
+def _without_all(measure: list[str] | None) -> list[str] | None:
+    """The methods to measure that were asked for by name; None for all."""
+    return None if measure and "all" in measure else measure
+
+
 def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """What one run does.
 
     Raises:
         InputError: the model or the images do not allow it.
     """
-    from saliency_audit.commands.attack.audit import attack
+    from saliency_audit.commands.attack.audit import METHODS_BY_DEFAULT, attack
+    from saliency_audit.commands.attack.costs import economy
     from saliency_audit.commands.attack.report import PICTURES
+    from saliency_audit.commands.costs import expecting
     from saliency_audit.commands.foreign_function import file_of_callable, maps_from_callable
     from saliency_audit.commands.picture import picture_sha256
 
@@ -148,6 +157,17 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "add --k 0.02"
         )
     picture = given.target_map
+    measure = _without_all(given.measure)
+    saved = economy(
+        picked.saliency or ([] if given.explain else None),
+        given.measure,
+        by_default=METHODS_BY_DEFAULT,
+        besides=not_looked_at(given, FIRST_LOOK, tuple(METHODS)),
+        options=picked.methods,
+        sides=setup.model.input_shape[1:],
+    )
+    if saved.note:
+        setup.tell(saved.note)
     return Job(
         settings={
             "preset": given.preset,
@@ -158,7 +178,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "target map": picture and str(picture),
             "target map sha256": picture and picture_sha256(picture, option="--target-map"),
             "saliency": picked.saliency or "default",
-            "measure": given.measure or "all that the model allows",
+            "measure": measure or "all that the model allows",
+            "not attacked": list(saved.unattacked),
+            "not measured": list(saved.unmeasured),
             "scalars": picked.scalars,
             "target": given.target,
             "search": picked.search,
@@ -172,7 +194,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             setup.data,
             attacks=picked.attacks,
             saliency=picked.saliency,
-            measure=given.measure,
+            measure=measure,
+            unattacked=saved.unattacked,
+            unmeasured=saved.unmeasured,
             scalars=picked.scalars,
             target=given.target,
             eps=picked.eps,
@@ -187,6 +211,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
+            expect=expecting(setup, processes),
         ),
         answer=partial(answer, k=picked.k, fail_on=given.fail_on, measured=bool(given.measure)),
         report=partial(report, path=path, k=picked.k, seed=given.seed),
@@ -296,5 +321,5 @@ COMMAND = Entry(
     "attack",
     OPTIONS,
     HELP,
-    partial(live, command="attack", doing="steps", check=check, plan=plan),
+    partial(live, command="attack", doing="steps", check=check, plan=plan, first_look=FIRST_LOOK),
 )

@@ -2,7 +2,7 @@
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS
-from saliency_audit.catalogue.methods import MAPS
+from saliency_audit.catalogue.methods import MAPS, METHODS
 from saliency_audit.commands.options import (
     ARGUMENT,
     CLASS_NAMES,
@@ -14,6 +14,7 @@ from saliency_audit.commands.options import (
     of_images,
     options_of,
 )
+from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 from saliency_audit.ranges import BUDGET, PIXELS
 
@@ -36,6 +37,9 @@ K = Option(
     shown=False,
     help="Most salient pixels: a share below 1, or a count. Default: 0.02.",
 )
+FIRST_LOOK = FirstLook(
+    {"max_samples": 8, "steps": 5}, ("gradient",), {"saliency": METHODS, "attack": ATTACKS}
+)
 OPTIONS = (
     ARGUMENT,
     Option(
@@ -54,8 +58,8 @@ OPTIONS = (
         many=True,
         shown=False,
         common=True,
-        help="Saliency method measured under the attacks, repeatable. Default: all that the "
-        "model's format allows.",
+        help="Saliency method measured under the attacks, repeatable, or all. Default: the "
+        "attacked ones and those that take few passes.",
     ),
     K,
     Option(
@@ -71,6 +75,7 @@ OPTIONS = (
         common=True,
         help="Exit with 1 if any map is fragile (or, for shifted, moved at all).",
     ),
+    QUICK,
     *options_of(ATTACKS),
     Option(
         "saliency",

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from inspect import signature
-from math import prod
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from saliency_audit.commands.reason import refusing
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
 from saliency_audit.methods import METHODS
-from saliency_audit.methods.occlusion import windows
 from saliency_audit.models import Classifier, halve_on_oom, surrogate
 from saliency_audit.seeding import forked, generators
 
@@ -381,20 +379,3 @@ def _second_derivative(
         total = explain(pixels, graph=True).square().sum()
         if total.requires_grad:
             torch.autograd.grad(total, pixels, allow_unused=True)
-
-
-def points(function: Callable[..., Any], options: Known, sides: tuple[int, int]) -> int:
-    """About how many passes a map takes: points of the path, noisy copies or covered windows.
-
-    >>> found = [METHODS[name].function for name in ("smoothgrad", "occlusion")]
-    >>> points(found[0], {"samples": 7}, (28, 28)), points(found[1], {}, (28, 28))
-    (7, 169)
-    """
-    parameters = signature(function).parameters
-    if "window" in parameters:
-        side, step = windows(*sides, window=options.get("window"), stride=options.get("stride"))
-        return prod(max(0, length - side) // step + 1 for length in sides)
-    for name in ("samples", "steps"):
-        if name in parameters:
-            return int(options.get(name, parameters[name].default))
-    return 1

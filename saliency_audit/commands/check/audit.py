@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliency_audit.commands.costs import passes_of_map, points
 from saliency_audit.commands.explain import explain, predict, tell_zero
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import Subject, failure_rows, image_example, map_example
@@ -23,7 +24,7 @@ IMAGES_AT_ONCE = 32
 EXAMPLES = 4
 """Images drawn with their maps."""
 FEW = {"samples": 2, "steps": 2}
-"""Points of a map that is only looked at for whether it is there."""
+"""Points of a map that is only looked at for whether it is there; windows of half a side."""
 PREPROCESSING: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mean 0, std 1": ((0.0,), (1.0,)),
     "mean 0.5, std 0.5": ((0.5,), (0.5,)),
@@ -37,6 +38,7 @@ def check(
     data: ImageData,
     *,
     saliency: Sequence[str] | None = None,
+    left_out: Container[str] = (),
     scalar: str = "logit",
     target: str = "predicted",
     options: Mapping[str, Any] | None = None,
@@ -54,6 +56,7 @@ def check(
         model: the classifier; its flags and weights are as before afterwards.
         data: the images.
         saliency: names in ``METHODS``; None means all but controls.
+        left_out: methods that are not looked at.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class.
         options: of saliency methods; maps are looked at with few samples and steps all the same.
@@ -74,7 +77,8 @@ def check(
         InputError: an unknown name, or images that cannot be read at all.
     """
     options = options or {}
-    asked = list(dict.fromkeys(saliency or [n for n, m in METHODS.items() if not m.control]))
+    usual = [n for n, m in METHODS.items() if not m.control and n not in left_out]
+    asked = list(dict.fromkeys(saliency or usual))
     for name in asked:
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, scalar)
@@ -171,9 +175,9 @@ def _of_method(
     rows_of = partial(subject.rows, saliency=name, scalar=scalar)
     refused: dict[str, str] = {}
     try:
-        maps = made(
-            images, targets, names=subject.names, options={**options, **FEW}, refused=refused
-        )
+        half = max(1, min(images.shape[2:]) // 2)
+        few = {**options, **FEW, "window": half, "stride": half}
+        maps = made(images, targets, names=subject.names, options=few, refused=refused)
     except UnsupportedError as error:
         why = f"reason={str(error).replace(';', ',')}"
         return rows_of("map-defined", torch.full_like(nothing, torch.nan), setting=why), []
@@ -183,10 +187,14 @@ def _of_method(
     if counted:
         zero_of = partial(tell_zero, name, maps, model, images, targets)
         zero_of(names=subject.names, scalar=scalar, tell=tell)
-        one, before = slice(0, 1), model.passes
-        made(images[one], targets[one], names=subject.names[:1], options=options)
         passes = torch.full_like(nothing, torch.nan)
-        passes[0] = model.passes - before
+        sides = model.input_shape[1:]
+        if points(METHODS[name].function, options, sides) > 1:
+            passes[0] = passes_of_map(name, options, sides, at_once=1).count
+        else:
+            one, before = slice(0, 1), model.passes
+            made(images[one], targets[one], names=subject.names[:1], options=options)
+            passes[0] = model.passes - before
         rows += [row for row in rows_of("map-passes", passes, setting="") if row["value"]]
     pictures = [
         map_example(image, maps[i], saliency=name, scalar=scalar, setting="", role="map")

@@ -1,15 +1,15 @@
 """``saliency-audit check``: what its options mean."""
 
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from saliency_audit.catalogue.methods import METHODS
-from saliency_audit.commands.check.options import OPTIONS
+from saliency_audit.commands.check.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import of_methods, refuse_idle
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
@@ -42,9 +42,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """What one run does."""
     from saliency_audit.commands.check.audit import check as look
 
+    left_out = not_looked_at(given, FIRST_LOOK, tuple(METHODS))
     return Job(
         settings={
             "saliency": given.saliency or "all",
+            "left out": left_out,
             "scalar": given.scalar,
             "target": given.target,
             "method options": of_methods(given),
@@ -54,6 +56,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             setup.model,
             setup.data,
             saliency=given.saliency,
+            left_out=left_out,
             scalar=given.scalar,
             target=given.target,
             options=of_methods(given),
@@ -71,6 +74,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 def answer(done: Done, *, given: Given) -> Answer:
     """What the model says, under which preprocessing, and which methods have a map."""
     from saliency_audit.commands.check import tables, verdict
+    from saliency_audit.commands.check.costs import costs
+    from saliency_audit.commands.costs import seconds_a_pass
     from saliency_audit.report.table import terminal
 
     setup, timed = done.setup, seconds_a_pass(done.setup)
@@ -79,16 +84,19 @@ def answer(done: Done, *, given: Given) -> Answer:
     found = verdict.methods(done.rows, seconds_a_pass=timed)
     says = verdict.says(done.rows, setup.class_names)
     facts = {"input": assumed["input"], "classes": setup.classes}
+    refused = list(found.loc[found["with_map"] == 0, "saliency"])
+    takes = costs(setup, refused, options=of_methods(given))
     text = verdict.sentence(accuracy, found, model=setup.model.name, facts=facts)
     shown = [
         tables.assumed_table(assumed),
         tables.says_table(says),
         *([tables.accuracy_table(accuracy)] if accuracy["n"].any() else []),
         tables.methods_table(found),
+        tables.costs_table(takes),
     ]
     return Answer(
         text,
-        {"accuracies": accuracy, "methods": found, "says": says},
+        {"accuracies": accuracy, "methods": found, "says": says, "costs": takes},
         [terminal(table, width=done.width, apart=2) for table in shown],
         facts={"assumed": assumed, "seconds_a_pass": timed},
     )
@@ -131,29 +139,6 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
 _SAID = ("size", "mean", "std")
 
 
-def seconds_a_pass(setup: Setup) -> float:
-    """Seconds that a forward and a backward pass of one image take, in a batch of eight."""
-    import torch
-
-    from saliency_audit.commands.known import first_images
-    from saliency_audit.models import input_gradient
-
-    model = setup.model
-    device = model.mean.device
-    images, _, _ = first_images(setup.data, min(8, setup.batch_size), 8, device=device, workers=0)
-
-    def timed() -> float:
-        started = time.perf_counter()
-        with model.audited():
-            input_gradient(model, images, torch.zeros(len(images), dtype=torch.long, device=device))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return (time.perf_counter() - started) / len(images)
-
-    timed()
-    return timed()
-
-
 def report(done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path) -> None:
     """Write tables, pictures and page."""
     from saliency_audit.commands.check.report import write_check_report
@@ -162,6 +147,7 @@ def report(done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path) 
         path,
         accuracies=answer.tables["accuracies"],
         methods=answer.tables["methods"],
+        costs=answer.tables["costs"],
         says=answer.tables["says"],
         assumed=answer.facts["assumed"],
         examples=done.folder.examples(),
@@ -181,5 +167,8 @@ def _summary(done: Done) -> Any:
 
 
 COMMAND = Entry(
-    "check", OPTIONS, HELP, partial(live, command="check", doing="maps", check=check, plan=plan)
+    "check",
+    OPTIONS,
+    HELP,
+    partial(live, command="check", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK),
 )

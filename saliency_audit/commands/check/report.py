@@ -9,6 +9,7 @@ import pandas as pd
 from saliency_audit.commands.check.tables import (
     accuracy_table,
     assumed_table,
+    costs_table,
     methods_table,
     says_table,
 )
@@ -34,6 +35,10 @@ _METHODS = (
     "Whether there is a map was looked at with few samples and steps; passes are those of a map as "
     "it will be made, seconds those of as many forward and backward passes here and now.",
 )
+_COSTS = (
+    "With their defaults, and as a first look with --quick. Passes are counted from the plan, "
+    "seconds by one timed batch, here and now; what sets up a run and the report come on top.",
+)
 _LIMITS = (
     "A few images tell whether something works, not how well. A method that has a map is not "
     "thereby right; that is what the other commands measure.",
@@ -46,6 +51,7 @@ def write_check_report(
     *,
     accuracies: pd.DataFrame,
     methods: pd.DataFrame,
+    costs: pd.DataFrame,
     says: pd.DataFrame,
     assumed: Mapping[str, Any],
     examples: Sequence[Example],
@@ -60,6 +66,7 @@ def write_check_report(
         folder: the output folder.
         accuracies: under each preprocessing.
         methods: which have a map, what one takes, why not.
+        costs: what each command would take.
         says: of the first images.
         assumed: what was loaded and assumed.
         examples: images and their maps.
@@ -75,7 +82,12 @@ def write_check_report(
         AuditError: a file cannot be written.
     """
     written = write_tables(
-        folder, summary=summary, accuracies=accuracies, methods=methods, says=says
+        folder,
+        summary=summary,
+        accuracies=accuracies,
+        methods=methods,
+        says=says,
+        costs=costs,
     )
     drawn = _draw_maps(gallery_of(examples, said), methods, folder)
     table = methods_table(methods)
@@ -94,6 +106,7 @@ def write_check_report(
                     "Accuracy, and what it would be", _ACCURACY, tables=[accuracy_table(accuracies)]
                 ),
                 Section("Which methods have a map", _METHODS, tables=[table]),
+                Section("What the commands would take", _COSTS, tables=[costs_table(costs)]),
                 Section("The maps", pictures=captioned(drawn, "The first images and their maps.")),
             ]
         ),

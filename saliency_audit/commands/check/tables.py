@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.report.table import Column, Table, table_of, verdict
-from saliency_audit.report.wording import number, text_in
+from saliency_audit.report.wording import duration, number, rounded, text_in
 
 
 def assumed_table(facts: Mapping[str, Any]) -> Table:
@@ -40,6 +40,17 @@ def methods_table(methods: pd.DataFrame) -> Table:
         Column("why not", text_in("why")),
     ]
     return table_of(methods.to_dict("records"), columns, labels=1)
+
+
+def costs_table(costs: pd.DataFrame) -> Table:
+    """What each command would take here."""
+    columns = [
+        Column("command", text_in("command")),
+        Column("images", lambda line: str(line["images"])),
+        Column("passes", lambda line: f"{rounded(line['passes']):,}"),
+        Column("time, about", lambda line: duration(line["seconds"])),
+    ]
+    return table_of(costs.to_dict("records"), columns, labels=1)
 
 
 def says_table(says: pd.DataFrame) -> Table:

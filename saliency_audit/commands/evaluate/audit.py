@@ -11,7 +11,9 @@ from torch import Tensor
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.beside import refuse_idle_needs, refuse_lacking
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.evaluate.batch import Judged, measured
+from saliency_audit.commands.evaluate.costs import REPEATED, Plan, passes_of_image
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import failure_rows, image_example
@@ -44,6 +46,8 @@ def evaluate(
     problems: Mapping[str, Mapping[str, str]] | None = None,
     models: Sequence[Classifier] = (),
     base: str | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+    unusual: Container[str] = (),
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
@@ -52,6 +56,7 @@ def evaluate(
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
     beside: Mapping[str, Any] | None = None,
+    expect: Expect = lambda left: None,
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
 
@@ -72,6 +77,8 @@ def evaluate(
         problems: of those, by name and image, why a map cannot be used.
         models: further classifiers for the same images, measured in the same way.
         base: a method that must be among those measured, since others will be compared with it.
+        unusual: methods that are not measured unless asked for.
+        left_out: metrics and methods that are not measured together.
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
@@ -80,6 +87,7 @@ def evaluate(
         tell: called with lines the user should read.
         advance: called with (measurements done, measurements to do).
         beside: what single metrics need, by name in ``NEEDS``.
+        expect: called before the first map with the passes that all take, where that is known.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -104,7 +112,8 @@ def evaluate(
         tell=tell,
         beside=beside,
     )
-    asked = list(dict.fromkeys(saliency or (() if methods else SALIENCY_BY_DEFAULT)))
+    usual = [name for name in SALIENCY_BY_DEFAULT if name not in unusual]
+    asked = list(dict.fromkeys(saliency or (() if methods else usual)))
     for name in asked:
         lookup("saliency method", METHODS, name)
     everyone = _named_apart([model, *models])
@@ -153,12 +162,25 @@ def evaluate(
             options=options or {},
             beside=beside,
             dataset_mean=mean,
+            left_out=left_out,
             seed=seed,
             batch_size=batch_size,
             tell=tell,
         )
         mine = images_of(len(data), at_once, shard=shard, done=done)
         total, made = mine * len(everyone) * run.measurements, 0
+        if not methods and not beside:
+            plan = Plan(
+                metrics,
+                chosen,
+                left_out,
+                options or {},
+                model.input_shape,
+                len(weight_layers(model, known[:1])) if REPEATED in metrics else 0,
+                at_once=of_batches(mine, at_once),
+            )
+            if (each := passes_of_image(plan)) is not None:
+                expect(each * (mine * len(everyone)))
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):

@@ -35,6 +35,7 @@ class Judged:
         options: of saliency methods.
         beside: what single metrics need.
         dataset_mean: see `View`.
+        left_out: metrics and methods that are not measured together.
         seed: of the run.
         batch_size: as given, or what was found to fit into memory.
         tell: called with lines the user should read, each of them once.
@@ -49,6 +50,7 @@ class Judged:
     options: Mapping[str, Any]
     beside: Mapping[str, Any]
     dataset_mean: Tensor | None
+    left_out: Sequence[tuple[str, str]]
     seed: int
     batch_size: int
     tell: Callable[[str], None]
@@ -64,10 +66,14 @@ class Judged:
         """The other ones."""
         return [name for name in self.metrics if METRICS[name].of != "model"]
 
+    def of_maps_by(self, method: str) -> list[str]:
+        """Those of them that are measured of a method's maps."""
+        return [name for name in self.of_maps if (name, method) not in self.left_out]
+
     @property
     def measurements(self) -> int:
         """Of one image and model."""
-        return len(self.of_model) + len(self.of_maps) * len(self.methods)
+        return len(self.of_model) + sum(len(self.of_maps_by(name)) for name in self.methods)
 
     def tell_once(self, line: str) -> None:
         """Tell a line unless it has been told."""
@@ -145,9 +151,9 @@ def measured(
         except AuditError as error:
             reason = _reason(error)
             run.tell_once(f"{name} failed: {reason}")
-            for metric in run.of_maps:
+            for metric in run.of_maps_by(name):
                 found.rows += _failed(subject, metric, name, scalar, reason)
-            count(len(run.of_maps))
+            count(len(run.of_maps_by(name)))
             continue
         found.rows += subject.without_map(maps, saliency=name, scalar=scalar, refused=refused)
         if view.draw:
@@ -176,7 +182,7 @@ def measured(
                 "shared_by_method": {},
             }
         )
-        for metric in run.of_maps:
+        for metric in run.of_maps_by(name):
             _measure(run, found, metric, of_method, subject)
             count(1)
     return found

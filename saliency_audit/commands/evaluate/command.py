@@ -10,12 +10,13 @@ from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, lacking
 from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
-from saliency_audit.commands.evaluate.options import OPTIONS
+from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
 from saliency_audit.commands.planting import preparation
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -94,7 +95,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     Raises:
         InputError: a further model, maps or annotations cannot be used.
     """
-    from saliency_audit.commands.evaluate.audit import evaluate
+    from saliency_audit.commands.costs import expecting
+    from saliency_audit.commands.evaluate.audit import SALIENCY_BY_DEFAULT, evaluate
+    from saliency_audit.commands.evaluate.costs import economy
     from saliency_audit.commands.evaluate.foreign import folders
     from saliency_audit.commands.evaluate.report import PICTURES
     from saliency_audit.commands.foreign_function import file_of_callable
@@ -115,10 +118,21 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
+    left_out, note = economy(
+        given.metric or ([given.preset] if given.preset else None),
+        given.saliency or list(methods) or (FIRST_LOOK.methods if given.quick else None),
+        by_default=SALIENCY_BY_DEFAULT,
+        options=of_methods(given),
+        sides=setup.model.input_shape[1:],
+    )
+    if note:
+        setup.tell(note)
+    unusual = not_looked_at(given, FIRST_LOOK, SALIENCY_BY_DEFAULT)
     return Job(
         settings={
             "metrics": metrics,
             "saliency": given.saliency or "default",
+            "left out": [*left_out, *unusual],
             "scalar": given.scalar,
             "target": given.target,
             "method options": of_methods(given),
@@ -144,10 +158,13 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             models=further,
             beside=beside.values,
             base=given.base,
+            left_out=left_out,
+            unusual=unusual,
             seed=given.seed,
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
+            expect=expecting(setup, processes),
         ),
         answer=partial(answer, fail_on=given.fail_on),
         report=partial(
@@ -257,5 +274,12 @@ COMMAND = Entry(
     "evaluate",
     OPTIONS,
     HELP,
-    partial(live, command="evaluate", doing="measurements", check=check, plan=plan),
+    partial(
+        live,
+        command="evaluate",
+        doing="measurements",
+        check=check,
+        plan=plan,
+        first_look=FIRST_LOOK,
+    ),
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from saliency_audit.catalogue.methods import MAPS
+from saliency_audit.catalogue.methods import MAPS, METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS
@@ -17,9 +17,15 @@ from saliency_audit.commands.options import (
     of_images,
     options_of,
 )
+from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 
 _BESIDE = NEEDS["other"].option.panel
+FIRST_LOOK = FirstLook(
+    {"max_samples": 8, "samples": 10, "steps": 8, "stages": 2, "draws": 1},
+    ("gradient", "smoothgrad", "gradcam"),
+    {"saliency": METHODS, "metric": METRICS},
+)
 OPTIONS = (
     ARGUMENT,
     Option(
@@ -31,6 +37,7 @@ OPTIONS = (
         help="Metric, repeatable; see `saliency-audit list metrics`. Default: deletion, "
         "preservation, sanity-cascade, scalar-agreement.",
     ),
+    QUICK,
     Option(
         "preset",
         choices=tuple(PRESETS),

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
 from saliency_audit.catalogue.tricks import UNTRAINED
+from saliency_audit.commands.costs import Expect, of_batches
 from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
+from saliency_audit.commands.fool.costs import passes_of_image
 from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
 from saliency_audit.commands.fool.lesson import school
 from saliency_audit.commands.fool.rows import (
@@ -49,6 +51,8 @@ def fool(
     strength: float = 10.0,
     saliency: Sequence[str] | None = None,
     scalars: Sequence[str] = SCALARS_BY_DEFAULT,
+    once: Container[str] = (),
+    left_out: Container[str] = (),
     target: str = "predicted",
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
@@ -63,6 +67,7 @@ def fool(
     begin: Callable[[], Container[int]] = tuple,
     tell: Callable[[str], None] = lambda line: None,
     advance: Callable[[int, int], None] = lambda made, total: None,
+    expect: Expect = lambda left: None,
 ) -> Iterator[Batch]:
     """Forge the model with each trick and measure every map before and after.
 
@@ -74,6 +79,8 @@ def fool(
         strength: norm of the picture's part over the median norm of the true gradient.
         saliency: names in ``METHODS``; None means all that the model's format allows.
         scalars: names in ``SCALARS``.
+        once: methods that are measured under the first of them alone.
+        left_out: methods that are not measured.
         target: "predicted" or "label", the explained class.
         options: of saliency methods, given to those that have them.
         folder: where manipulated models are saved; None means nowhere that lasts.
@@ -91,6 +98,8 @@ def fool(
             of batches that need no work.
         tell: called with lines the user should read.
         advance: called with (maps made, maps to make).
+        expect: called before the first map with the passes that all take; not where weights are
+            trained.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -101,7 +110,7 @@ def fool(
     """
     options = options or {}
     tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
-    asked = list(dict.fromkeys(saliency or METHODS))
+    asked = [name for name in dict.fromkeys(saliency or METHODS) if name not in left_out]
     for name in asked:
         lookup("saliency method", METHODS, name)
     scalars = list(dict.fromkeys(scalars))
@@ -179,11 +188,22 @@ def fool(
         pairs = [
             (name, scalar)
             for name in methods
-            for scalar in ([""] if METHODS[name].control else scalars)
+            for scalar in (
+                [""] if METHODS[name].control else scalars[:1] if name in once else scalars
+            )
         ]
         maps_per_image = len(pairs) * (1 + len(forgeries))
         made, told = 0, set[tuple[str, str]]()
         mine = images_of(len(data), at_once, shard=shard, done=done)
+        if train is None:
+            each = passes_of_image(
+                pairs,
+                len(forgeries),
+                options=options,
+                sides=model.input_shape[1:],
+                at_once=of_batches(mine, at_once),
+            )
+            expect(each * mine)
 
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard

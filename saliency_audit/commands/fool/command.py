@@ -8,15 +8,17 @@ from typing import Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, TRAIN, TRICKS, UNTRAINED
 from saliency_audit.commands.fail_on import refusal
-from saliency_audit.commands.fool.options import OPTIONS
+from saliency_audit.commands.fool.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import wrote
+from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, refuse_methods
 from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
+ALL = "all"
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
@@ -35,7 +37,7 @@ def check(given: Given) -> None:
     from saliency_audit.errors import InputError, lookup
     from saliency_audit.models import SCALARS
 
-    for name in given.saliency or ():
+    for name in named(given.saliency) or ():
         lookup("saliency method", METHODS, name)
     for name in given.scalar or ():
         lookup("scalar", SCALARS, name)
@@ -51,19 +53,36 @@ def check(given: Given) -> None:
                 )
     elif given.forge not in METHODS:
         lookup("saliency method", METHODS, given.forge)
-    refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
+    refuse_idle(given, "--saliency", METHODS, named(given.saliency) or METHODS)
     load_picture(given.picture, (8, 8))
+
+
+def named(saliency: list[str] | None) -> list[str] | None:
+    """The methods asked for by name; None for all."""
+    return None if saliency and ALL in saliency else saliency
 
 
 def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     """What one run does."""
+    from saliency_audit.commands.costs import expecting
     from saliency_audit.commands.fool.audit import SCALARS_BY_DEFAULT, fool
+    from saliency_audit.commands.fool.costs import economy
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
     refuse_methods(setup, given.saliency, scalar=scalars[0], options=of_methods(given))
+    saved = economy(
+        given.saliency,
+        given.scalar,
+        besides=not_looked_at(given, FIRST_LOOK, tuple(METHODS)),
+        first=scalars[0],
+        options=of_methods(given),
+        sides=setup.model.input_shape[1:],
+    )
+    if saved.note:
+        setup.tell(saved.note)
     trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)
@@ -81,8 +100,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "picture": str(given.picture or "bundled"),
             "picture sha256": picture_sha256(given.picture),
             "strength": given.strength,
-            "saliency": given.saliency or "all that the model allows",
+            "saliency": named(given.saliency) or "all that the model allows",
             "scalars": scalars,
+            "one scalar": list(saved.once),
+            "left out": list(saved.left_out),
             "target": given.target,
             "method options": of_methods(given),
             "training data": None if train is None else [train.name, train.fingerprint],
@@ -95,8 +116,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             tricks=tricks,
             picture=given.picture,
             strength=given.strength,
-            saliency=given.saliency,
+            saliency=named(given.saliency),
             scalars=scalars,
+            once=saved.once,
+            left_out=saved.left_out,
             target=given.target,
             options=of_methods(given),
             folder=path,
@@ -108,6 +131,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             train=train,
             lesson=lesson,
             trained=trained_before,
+            expect=expecting(setup, processes),
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
         report=partial(report, path=path),
@@ -175,5 +199,5 @@ COMMAND = Entry(
     "fool",
     OPTIONS,
     HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan),
+    partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK),
 )

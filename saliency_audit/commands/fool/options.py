@@ -1,5 +1,8 @@
 """What a user can set of ``fool``."""
 
+from dataclasses import replace
+
+from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
@@ -12,8 +15,14 @@ from saliency_audit.commands.options import (
     of_images,
     options_of,
 )
+from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 
+FIRST_LOOK = FirstLook(
+    {"max_samples": 8, "scalar": ["logit", "log-prob"], "samples": 10},
+    ("gradient", "smoothgrad", "gradcam"),
+    {"saliency": METHODS},
+)
 OPTIONS = (
     ARGUMENT,
     Option(
@@ -24,6 +33,7 @@ OPTIONS = (
         common=True,
         help="Manipulation, repeatable. Default: all that need no training.",
     ),
+    QUICK,
     *options_of(TRICKS),
     PICTURE,
     STRENGTH,
@@ -35,7 +45,12 @@ OPTIONS = (
         common=True,
         help="Exit with 1 if any map is forged (or, for disturbed, changed at all).",
     ),
-    SALIENCY,
+    replace(
+        SALIENCY,
+        help="Saliency method, repeatable, or all; see `saliency-audit list saliency`. Default: "
+        "all that the model's format allows, those of many passes on one scalar or, on large "
+        "images, not at all.",
+    ),
     SCALARS,
     *OF_MAPS,
     *of_images(16),

@@ -32,6 +32,7 @@ def test_the_bundled_model(run):
     assert ran.code == 0, ran.err
     assert {path.name for path in FOLDER.iterdir()} == {
         "accuracies.csv",
+        "costs.csv",
         "maps.png",
         "methods.csv",
         "methods.png",
