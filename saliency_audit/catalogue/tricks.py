@@ -174,6 +174,7 @@ TRICKS: dict[str, Trick] = {
         "P0 section 2",
         options=(SHIFT, HOLD),
         edits=("head",),
+        exclusive=True,
     ),
     "loss-sine": Trick(
         "tricks.loss_sine:loss_sine",
@@ -197,6 +198,7 @@ TRICKS: dict[str, Trick] = {
         "Heo et al. 2019",
         options=(FORGE, AIM, AIM_WEIGHT, MAX_ACCURACY_DROP),
         edits=("weights",),
+        exclusive=True,
         trains=True,
     ),
     "trigger": Trick(
@@ -206,6 +208,7 @@ TRICKS: dict[str, Trick] = {
         "Noppel et al. 2023",
         options=(FORGE, AIM, AIM_WEIGHT, MAX_ACCURACY_DROP, PATCH_SIDE),
         edits=("weights",),
+        exclusive=True,
         trains=True,
     ),
 }
