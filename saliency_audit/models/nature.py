@@ -131,8 +131,8 @@ def nature(model: Classifier, images: Tensor) -> Nature:
     if gradients is None:
         without = count
     elif without := int((gradients.flatten(1) == 0).all(1)[:count].sum()):
-        known = model.probabilities and not probabilities and not outputs.exclusive
-        seen = outputs.probabilities(again) if known else again
+        odds = model.probabilities and not probabilities and not outputs.exclusive
+        seen = outputs.probabilities(again) if odds else again
         reason = _why_zero(seen, gradients, model, count)
     return Nature(
         count,
