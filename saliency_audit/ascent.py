@@ -5,25 +5,31 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from saliency_audit.budget import Norm, accumulated, direction, project
 from saliency_audit.errors import InputError, lookup
+from saliency_audit.outputs import SOFTMAX, Outputs
 
 Loss = Literal["xent", "cw"]
 
 
 def attack_loss(
-    logits: Tensor, classes: Tensor, *, loss: str = "xent", kappa: float | None = None
+    logits: Tensor,
+    classes: Tensor,
+    *,
+    loss: str = "xent",
+    kappa: float | None = None,
+    outputs: Outputs = SOFTMAX,
 ) -> Tensor:
     r"""What is maximised, one value per image.
 
     Args:
         logits: ``(n, classes)``.
-        classes: to leave, ``(n,)``.
+        classes: to leave, ``(n,)``, or another prediction of ``outputs``.
         loss: "xent", the cross-entropy; "cw", :math:`\max_{j \ne y} f_j - f_y` (Carlini & Wagner
             2017), above 0 once the class has changed.
         kappa: "cw" grows no further than this; None lets it grow.
+        outputs: how a prediction is read off logits.
 
     Returns:
         ``(n,)``.
@@ -38,11 +44,8 @@ def attack_loss(
     if loss == "xent":
         if kappa is not None:
             raise InputError(f"kappa is {kappa:g}, but the loss is xent; give it to cw")
-        return F.cross_entropy(logits, classes, reduction="none")
-    own = classes.unsqueeze(1)
-    # Not 0 for the true class (P3's code): all other logits may be below 0.
-    others = logits.scatter(1, own, -torch.inf).amax(1)
-    lead = others - logits.gather(1, own).squeeze(1)
+        return outputs.loss(logits, classes)
+    lead = outputs.lead(logits, classes)
     return lead if kappa is None else lead.clamp_max(kappa)
 
 
@@ -60,6 +63,7 @@ def ascend(
     loss: str = "xent",
     kappa: float | None = None,
     momentum: float = 0.0,
+    outputs: Outputs = SOFTMAX,
     seen: Callable[[Tensor], None] = lambda images: None,
 ) -> Tensor:
     r"""Climb the loss from a start: :math:`x \leftarrow \Pi(x + a\,d)`.
@@ -67,7 +71,7 @@ def ascend(
     Args:
         model: gives logits; each image for itself.
         clean: centres of the balls, ``(n, c, h, w)`` in [0, 1].
-        classes: to leave, ``(n,)``.
+        classes: to leave, ``(n,)``, or another prediction of ``outputs``.
         eps: radius in pixel units.
         steps: number of them, each one forward and one backward pass.
         step_size: a, in pixel units.
@@ -78,6 +82,7 @@ def ascend(
         loss: see `attack_loss`.
         kappa: likewise.
         momentum: of MI-FGSM (Dong et al. 2018).
+        outputs: how a prediction is read off logits.
         seen: called with the images after each step.
 
     Returns:
@@ -91,7 +96,9 @@ def ascend(
     for _ in range(steps):
         images = images.detach().requires_grad_()
         with torch.enable_grad():
-            total = attack_loss(model(images), classes, loss=loss, kappa=kappa).sum()
+            total = attack_loss(
+                model(images), classes, loss=loss, kappa=kappa, outputs=outputs
+            ).sum()
         (gradient,) = torch.autograd.grad(total, images)
         velocity = accumulated(gradient.nan_to_num(), velocity, momentum)
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """The bundled model, its images, photographs and the picture to forge, with their card."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +56,13 @@ def picture_path() -> Path:
     return FOLDER / "picture.png"
 
 
-def default_policy() -> str:
-    """What `saliency-audit gate` asks of a model without a policy of one's own, with reasons."""
-    return (FOLDER / "policy.toml").read_text("utf-8")
+def default_policy(*, without: Collection[str] = ()) -> str:
+    """What `saliency-audit gate` asks of a model without a policy of one's own, with reasons.
+
+    Args:
+        without: metrics whose checks are left out, with the lines that give the reasons.
+    """
+    text = (FOLDER / "policy.toml").read_text("utf-8")
+    left_out = [f'metric = "{name}"' for name in without]
+    parts = text.split("\n\n")
+    return "\n\n".join(part for part in parts if not set(left_out) & set(part.split("\n")))

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from saliency_audit.attacks.kept import Kept
 from saliency_audit.attacks.structured import prediction_change
@@ -104,7 +103,7 @@ def descend(
         restarts: number of starts; the first is the clean image, the others random.
         random_step: take the first step at random, for goals that are stationary at the clean map.
         keep_prediction: add Dombrowski's term for the prediction to the goal.
-        restore_class: where a step has changed the class, follow the cross-entropy back to it
+        restore_class: where a step has changed the prediction, follow the cross-entropy back to it
             instead of the goal. The papers' attacks give up on such images.
         tick: called after each step.
 
@@ -130,8 +129,8 @@ def descend(
             lambda candidates, _: aim.judged(explain(candidates, graph=False)),
             value=aim.judged(explain(images, graph=False)),
         )
-        probabilities = model(images).softmax(1) if keep_prediction else None
-        classes = kept.classes if restore_class else None
+        probabilities = model.outputs.probabilities(model(images)) if keep_prediction else None
+        prediction = kept.prediction if restore_class else None
     look_every = max(1, steps // LOOKS)
     for start in range(restarts):
         pixels = (
@@ -152,7 +151,7 @@ def descend(
                     aim.goal,
                     pixels,
                     probabilities=probabilities,
-                    classes=classes,
+                    prediction=prediction,
                     smooth=smooth,
                     beta=sharpness,
                 )
@@ -182,7 +181,7 @@ def _gradient(
     images: Tensor,
     *,
     probabilities: Tensor | None,
-    classes: Tensor | None,
+    prediction: Tensor | None,
     smooth: Any,
     beta: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,7 +193,7 @@ def _gradient(
         goal: of the maps.
         images: where the search is.
         probabilities: of the clean images, to be kept; None where they need not be.
-        classes: of the clean images, to be restored; likewise.
+        prediction: of the clean images, to be restored; likewise.
         smooth: kind of the stand-in.
         beta: its sharpness.
     """
@@ -203,15 +202,15 @@ def _gradient(
         with logits_of(model, pixels) as seen:
             value = goal(explain(pixels, graph=True))
         wanted, change = value, torch.zeros_like(value)
-        if probabilities is not None or classes is not None:
+        if probabilities is not None or prediction is not None:
             # Maps that look at other points than the image itself take a pass more.
             logits = seen[0] if seen else model(pixels)
         if probabilities is not None:
-            change = prediction_change(logits.softmax(1), probabilities)
+            change = prediction_change(model.outputs.probabilities(logits), probabilities)
             wanted = value + change
-        if classes is not None:
-            back = F.cross_entropy(logits, classes, reduction="none")
-            wanted = back.where(logits.argmax(1) != classes, wanted)
+        if prediction is not None:
+            back = model.outputs.loss(logits, prediction)
+            wanted = back.where(model.outputs.changed(logits, prediction), wanted)
         total = wanted.sum()
         if not total.requires_grad:
             return torch.zeros_like(images), value, change

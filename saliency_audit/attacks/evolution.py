@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from saliency_audit.attacks.descend import LOOKS, Aim, Explain, logits_of
 from saliency_audit.attacks.kept import Kept
@@ -40,8 +39,8 @@ def evolve(
         \quad w_i = \frac{r_i}{m - 1} - \frac12
 
     of which Adam takes a step. :math:`r_i` is the rank of the goal among the m images of a step, 0
-    the lowest, and :math:`\epsilon` normal in pairs of opposite sign. Images of another class rank
-    last, those nearest to the clean class first. Nothing is asked of the network but logits and
+    the lowest, and :math:`\epsilon` normal in pairs of opposite sign. Images of another prediction
+    rank last, those nearest to the clean one first. Nothing is asked of the network but logits and
     maps, each at images as a file can hold them. The distribution's mean and the best image of
     every step are candidates.
 
@@ -100,10 +99,12 @@ def evolve(
         )
         change = torch.zeros_like(value)
         if probabilities is not None:
-            change = prediction_change(logits.softmax(1), probabilities.repeat(copies, 1))
-        classes = kept.classes.repeat(copies)
-        other = logits.argmax(1) != classes
-        back = F.cross_entropy(logits, classes, reduction="none")
+            change = prediction_change(
+                model.outputs.probabilities(logits), probabilities.repeat(copies, 1)
+            )
+        prediction = torch.cat([kept.prediction] * copies)
+        other = model.outputs.changed(logits, prediction)
+        back = model.outputs.loss(logits, prediction)
         ranked = back.where(other, value + change).nan_to_num(torch.inf)
         return other.view(copies, count), ranked.view(copies, count), value.view(copies, count)
 
@@ -114,7 +115,7 @@ def evolve(
             lambda candidates, _: aim.judged(explain(candidates, graph=False)),
             value=aim.judged(explain(images, graph=False)),
         )
-        probabilities = model(images).softmax(1) if keep_prediction else None
+        probabilities = model.outputs.probabilities(model(images)) if keep_prediction else None
         pixels = images.clone()
         adam = torch.optim.Adam([pixels], lr=step_size)
         look_every = max(1, steps // LOOKS)

@@ -16,12 +16,13 @@ class Kept:
         clean: ``(n, c, h, w)``; what stays where nothing better is offered.
         measure: of candidates and their logits, ``(n,)``, lower is better.
         value: of the clean images, ``(n,)``; candidates must be below it.
-        changed: whether the predicted class must change instead of stay.
+        changed: whether the prediction must change instead of stay.
 
     Attributes:
         images: the best so far, ``(n, c, h, w)``.
         value: theirs.
         found: whether one was better than the clean image, ``(n,)`` bool.
+        prediction: of the clean images, as ``model.outputs`` has it.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Kept:
         self._model = model
         self._measure = measure
         self._changed = changed
-        self.classes = self._logits(clean).argmax(1)
+        self.prediction = model.outputs.prediction(self._logits(clean))
 
     def offer(self, candidates: Tensor) -> None:
         """Keep those that are better, as they are.
@@ -48,7 +49,7 @@ class Kept:
             candidates: ``(n, c, h, w)``, rounded and within the budget.
         """
         logits = self._logits(candidates)
-        allowed = (logits.argmax(1) != self.classes) == self._changed
+        allowed = self._model.outputs.changed(logits, self.prediction) == self._changed
         allowed &= logits.isfinite().all(1)
         value = self._measure(candidates, logits)
         # NaN compares false: a candidate without a value is never better.

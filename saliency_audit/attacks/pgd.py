@@ -32,14 +32,14 @@ def pgd(
     from_random: bool = True,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    r"""Leave the predicted class: :math:`x \leftarrow \Pi(x + a\,d)`, on the network as it is.
+    r"""Leave the prediction: :math:`x \leftarrow \Pi(x + a\,d)`, on the network as it is.
 
     Args:
         model: frozen.
         explain: not used.
         aim: not used.
         images: ``(n, c, h, w)`` on the 8-bit grid.
-        targets: not used; the class to leave is the predicted one.
+        targets: not used; what to leave is the prediction.
         eps: budget in pixel units.
         steps: of one start.
         step_size: in pixel units; None means 2.5 eps / steps.
@@ -54,8 +54,8 @@ def pgd(
         tick: called after each step.
 
     Returns:
-        ``(n, c, h, w)``: of the images of another class the one of highest loss, within the
-        budget and on the 8-bit grid; the clean image where the class stayed.
+        ``(n, c, h, w)``: of the images with another prediction the one of highest loss, within
+        the budget and on the 8-bit grid; the clean image where the prediction stayed.
 
     Raises:
         InputError: no budget, or an unknown loss.
@@ -68,7 +68,7 @@ def pgd(
     kept = Kept(
         model,
         images,
-        lambda _, logits: -attack_loss(logits, kept.classes, loss=loss),
+        lambda _, logits: -attack_loss(logits, kept.prediction, loss=loss, outputs=model.outputs),
         value=images.new_full((len(images),), torch.inf),
         changed=True,
     )
@@ -82,7 +82,7 @@ def pgd(
         ascend(
             model,
             images,
-            kept.classes,
+            kept.prediction,
             eps=eps,
             steps=steps,
             step_size=step_size,
@@ -93,6 +93,7 @@ def pgd(
             rule=rule,
             loss=loss,
             momentum=momentum,
+            outputs=model.outputs,
             seen=offer,
         )
     return kept.images

@@ -120,6 +120,8 @@ class Metric(Coded):
         takes: of the view, what it can do without: "judge".
         answer: what the setting of the answer holds; the others are stages on the way to it.
         options: what a user can set of it.
+        exclusive: whether it means something only where one class is right and the others are not:
+            outputs with a sigmoid each have none of it.
         check: ``(shape, classes, **options)``, refuses options that mean nothing on images of a
             shape ``(c, h, w)`` and a model of so many classes; None where ranges say it all.
     """
@@ -133,6 +135,7 @@ class Metric(Coded):
     takes: tuple[str, ...] = ()
     answer: str = ""
     options: tuple[Option, ...] = ()
+    exclusive: bool = False
     check: Code | None = None
 
     def refuse(self, shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -> None:
@@ -226,6 +229,7 @@ class Trick(Coded):
             be saved as weights of the same architecture, in files of their own name.
         gradient_bound: ``(network, std)``, the most that the L1 norm of the loss gradient can
             change; None where nothing is promised about it.
+        exclusive: whether it can be played only where classes exclude each other.
         trains: whether it trains the weights: ``code`` takes ``fit`` too (see
             ``commands.fool.lesson``), and it is played only when asked for.
     """
@@ -237,6 +241,7 @@ class Trick(Coded):
     options: tuple[Option, ...] = ()
     edits: tuple[str, ...] = ()
     gradient_bound: Code | None = None
+    exclusive: bool = False
     trains: bool = False
 
     def with_options(self, options: Mapping[str, Any]) -> Variant:

@@ -286,6 +286,7 @@ METRICS: dict[str, Metric] = {
         needs=("labels",),
         takes=("judge",),
         options=SHARES,
+        exclusive=True,
     ),
     "deletion": Metric(
         "metrics.deletion:deletion",
@@ -494,6 +495,7 @@ METRICS: dict[str, Metric] = {
         needs=("train",),
         options=(PATCH_SIDE, PATCH_OPACITY, PLANT_STEPS, PLANT_LR),
         check="metrics.known_answer:refuse_known_answer",
+        exclusive=True,
     ),
     "gaze-overlap": Metric(
         "metrics.gaze_overlap:gaze_overlap",
@@ -589,6 +591,7 @@ METRICS: dict[str, Metric] = {
         verdict="random",
         options=(EXPLAIN_CLASS,),
         check="metrics.class_evidence:refuse_classes",
+        exclusive=True,
     ),
     "retrieval": Metric(
         "metrics.retrieval:retrieval_rate",
@@ -620,6 +623,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         needs=("labels",),
+        exclusive=True,
     ),
     "robust-accuracy": Metric(
         "metrics.accuracy:robust_accuracy",
@@ -636,6 +640,7 @@ METRICS: dict[str, Metric] = {
         needs=("labels",),
         options=(EPS, NORM, ATTACK_STEPS, RESTARTS),
         check="metrics.accuracy:refuse_robust",
+        exclusive=True,
     ),
     "gradient-norm-target": Metric(
         "metrics.gradient_norm:gradient_norm_target",
@@ -696,6 +701,7 @@ METRICS: dict[str, Metric] = {
                 code="metrics.similarity:cosine",
             )
         },
+        exclusive=True,
     ),
     "completeness": Metric(
         "metrics.completeness:completeness",
@@ -876,7 +882,7 @@ CHECKS: dict[str, Check] = {
         chance="1/classes",
         proportion=True,
     ),
-    "confidence": Check(None, "probability of the predicted class", None, (0, 1), "ours"),
+    "confidence": Check(None, "probability of what is predicted", None, (0, 1), "ours"),
     "map-defined": Check(
         None,
         "1 if there is a map: finite, and not the same everywhere",

@@ -176,6 +176,7 @@ TRICKS: dict[str, Trick] = {
         "P0 section 2",
         options=(SHIFT, HOLD),
         edits=("head",),
+        exclusive=True,
     ),
     "loss-sine": Trick(
         "tricks.loss_sine:loss_sine",
@@ -199,6 +200,7 @@ TRICKS: dict[str, Trick] = {
         "Heo et al. 2019",
         options=(FORGE, AIM, AIM_WEIGHT, MAX_ACCURACY_DROP),
         edits=("weights",),
+        exclusive=True,
         trains=True,
     ),
     "trigger": Trick(
@@ -208,6 +210,7 @@ TRICKS: dict[str, Trick] = {
         "Noppel et al. 2023",
         options=(FORGE, AIM, AIM_WEIGHT, MAX_ACCURACY_DROP, PATCH_SIDE),
         edits=("weights",),
+        exclusive=True,
         trains=True,
     ),
 }

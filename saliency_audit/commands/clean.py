@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from saliency_audit.commands.explain import predict
 from saliency_audit.data import ImageData, batches
+from saliency_audit.metrics.accuracy import accuracy
 from saliency_audit.models import Classifier
 
 
@@ -15,7 +16,7 @@ class Clean:
 
     Attributes:
         right: correctly classified images.
-        n: labelled images that could be read.
+        n: images that could be read and have a label that says what is right.
         readable: images that could be read.
         unreadable: images that could not.
         classes: number of outputs.
@@ -96,8 +97,9 @@ def clean_accuracy(
                 digests |= {sha256(image.tobytes()).digest() for image in pixels}
                 logits = predict(model, batch.images, batch_size=batch_size)
                 classes = logits.shape[1]
-                n += int((batch.labels >= 0).sum())
-                right += int((logits.argmax(1) == batch.labels).sum())
+                hits = accuracy(logits, batch.labels, outputs=model.outputs)
+                n += int(hits.isfinite().sum())
+                right += int(hits.nansum())
     return Clean(right, n, readable, unreadable, classes, first_failure, frozenset(digests))
 
 

@@ -109,6 +109,14 @@ OF_MODEL = (
         help="Which output holds the logits, of a model that returns several: its name, or its "
         "number from 0.",
     ),
+    Option(
+        "outputs",
+        default="softmax",
+        choices=("softmax", "multi-label"),
+        panel=MODEL,
+        help="What the logits say: softmax, one of the classes; multi-label, for each output with "
+        "a sigmoid of its own whether it is there.",
+    ),
     Option("layer", panel=MAPS, help="Layer of Grad-CAM. Default: the last spatial one."),
     Option(
         "trust_pickle",

@@ -9,6 +9,14 @@ from saliency_audit.errors import AuditError, UnsupportedError
 from saliency_audit.models.files import one_line
 
 
+def no_meaning(name: str, outputs: str) -> str:
+    """That something means nothing where outputs do not exclude each other."""
+    return (
+        f"{name} needs classes that exclude each other, which the outputs of a {outputs} model do "
+        "not"
+    )
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Inside, any error of a method, metric, attack or trick says that this one does not hold.

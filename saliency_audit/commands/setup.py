@@ -79,6 +79,11 @@ class Setup:
     started: float = field(default_factory=time.time)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def alternatives(self) -> int | None:
+        """Classes of which one is right; None where outputs do not exclude each other."""
+        return self.classes if self.model.outputs.exclusive else None
+
     def tell(self, line: str) -> None:
         """Print a line on stderr and keep it for the report."""
         self.notes.append(line)
@@ -130,6 +135,7 @@ def prepare(
         "precision": "bf16" if given.precision == "bf16" else "fp32",
         "layer": given.layer,
         "output": given.output,
+        "outputs": given.outputs,
         "device": place,
     }
 
@@ -272,7 +278,12 @@ def measure_clean_accuracy(setup: Setup, *, workers: int, processes: Processes =
             f"WARNING: {clean.unreadable} of {images} cannot be read (rows with status=error); "
             f"the first is {clean.first_failure}"
         )
-    if clean.accuracy is None and setup.data.labelled:
+    if not setup.model.outputs.exclusive:
+        setup.tell(
+            "clean accuracy: undefined, images have one label each and a multi-label model says a "
+            "set; know by other means that this is the right model behind the right preprocessing"
+        )
+    elif clean.accuracy is None and setup.data.labelled:
         setup.tell(
             f"clean accuracy: undefined, no image of {setup.data.name} that has a label can be read"
         )
@@ -324,6 +335,7 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "std": model.std.flatten().tolist(),
         "layer": given.layer,
         "output": given.output,
+        "outputs": given.outputs,
         "precision": given.precision,
         # Before what is drawn with it, which would be blamed for it.
         "seed": given.seed,
@@ -358,6 +370,7 @@ def facts(
         "images": len(data),
         "unreadable": clean.unreadable,
         "classes": setup.classes,
+        "outputs": model.outputs.name,
         "clean_accuracy": clean.accuracy,
         "clean_accuracy_n": clean.n,
         **({"assumptions": list(setup.assumed)} if setup.assumed else {}),

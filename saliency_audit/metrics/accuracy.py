@@ -1,6 +1,7 @@
 """Is the prediction right, and does it stay so under attack?"""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,28 +11,32 @@ from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.metrics.completeness import HALF, completeness
 from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.outputs import SOFTMAX, Outputs
 from saliency_audit.setting import eps_text
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+def accuracy(logits: Tensor, labels: Tensor, *, outputs: Outputs = SOFTMAX) -> Tensor:
     """1 where the largest logit is the label's, else 0.
 
     Args:
         logits: ``(n, classes)``.
         labels: ``(n,)``, -1 where there is none.
+        outputs: what the logits say.
 
     Returns:
-        ``(n,)`` float64, 0 or 1; NaN where there is no label.
+        ``(n,)`` float64, 0 or 1; NaN where there is no label, and everywhere if outputs do not
+        exclude each other: one label is not the set that would be right.
 
     >>> accuracy(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, -1]))
     tensor([1., nan], dtype=torch.float64)
     """
-    return (logits.argmax(1) == labels).double().where(labels >= 0, torch.nan)
+    known = (labels >= 0) & outputs.exclusive
+    return (logits.argmax(1) == labels).double().where(known, torch.nan)
 
 
 def clean_accuracy(view: View) -> list[Measured]:
     """As `accuracy`, of the images as they are."""
-    return [Measured(accuracy(view.logits, view.labels))]
+    return [Measured(accuracy(view.logits, view.labels, outputs=view.model.outputs))]
 
 
 def robust_accuracy(
@@ -72,7 +77,8 @@ def robust_accuracy(
             raise InputError(option=option, value=count, fix="give at least 1")
     if view.attack is None:
         raise UnsupportedError("robust-accuracy needs an attack; `saliency-audit evaluate` has one")
-    values = accuracy(view.logits, view.labels)
+    right_of = partial(accuracy, outputs=view.model.outputs)
+    values = right_of(view.logits, view.labels)
     right = (values == 1).nonzero().flatten()
     for rows in torch.split(right, view.batch_size) if len(right) else ():
         attacked = view.attack(
@@ -85,7 +91,7 @@ def robust_accuracy(
             restarts=restarts,
         )
         seen = logits(view.model, attacked, view.batch_size)
-        values[rows] = accuracy(seen, view.labels[rows])
+        values[rows] = right_of(seen, view.labels[rows])
         withstood = rows[values[rows] == 1]
         values[withstood] = values[withstood].masked_fill(_masked(view, withstood), torch.nan)
     setting = f"eps={eps_text(eps)};norm={norm};attack-steps={attack_steps};restarts={restarts}"

@@ -3,14 +3,18 @@
 import torch
 from torch import Tensor
 
+from saliency_audit.outputs import SOFTMAX, Outputs
 
-def prediction_kept(logits: Tensor, reference: Tensor) -> Tensor:
+
+def prediction_kept(logits: Tensor, reference: Tensor, *, outputs: Outputs = SOFTMAX) -> Tensor:
     """1 where both rows of logits have their largest entry in the same place, else 0.
 
     Args:
         logits: ``(n, classes)``; more classes than ``reference`` has count as changed when one
             of the additional ones wins.
         reference: ``(n, classes)``.
+        outputs: how predictions are read off logits; of those that do not exclude each other it
+            is 1 where the same ones are above one half.
 
     Returns:
         ``(n,)`` float64, 0 or 1; NaN where a logit is not finite.
@@ -18,11 +22,11 @@ def prediction_kept(logits: Tensor, reference: Tensor) -> Tensor:
     >>> prediction_kept(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]]))
     tensor([1.], dtype=torch.float64)
     """
-    kept = (logits.argmax(1) == reference.argmax(1)).double()
+    kept = (~outputs.changed(logits, outputs.prediction(reference))).double()
     return kept.where(logits.isfinite().all(1) & reference.isfinite().all(1), torch.nan)
 
 
-def prob_change(logits: Tensor, reference: Tensor) -> Tensor:
+def prob_change(logits: Tensor, reference: Tensor, *, outputs: Outputs = SOFTMAX) -> Tensor:
     r"""Largest change of a class probability, :math:`\max_i |p_i - p'_i|`.
 
     The softmax is taken in double precision: what is measured is the models' difference, not the
@@ -31,6 +35,7 @@ def prob_change(logits: Tensor, reference: Tensor) -> Tensor:
     Args:
         logits: ``(n, classes)``. Classes that ``reference`` does not have are compared with 0.
         reference: ``(n, classes)``.
+        outputs: how probabilities are read off logits.
 
     Returns:
         ``(n,)`` float64 in [0, 1].
@@ -38,7 +43,7 @@ def prob_change(logits: Tensor, reference: Tensor) -> Tensor:
     >>> prob_change(torch.tensor([[7.0, 7.0]]), torch.tensor([[0.0, 0.0]]))
     tensor([0.], dtype=torch.float64)
     """
-    p, q = logits.double().softmax(1), reference.double().softmax(1)
+    p, q = (outputs.probabilities(values.double()) for values in (logits, reference))
     change = (p[:, : q.shape[1]] - q).abs().amax(1)
     return change if p.shape == q.shape else change.maximum(p[:, q.shape[1] :].amax(1))
 
@@ -62,12 +67,13 @@ def logit_change(logits: Tensor, reference: Tensor) -> Tensor:
     return (logits[:, : reference.shape[1]].double() - reference.double()).abs().amax(1)
 
 
-def confidence_change(logits: Tensor, reference: Tensor) -> Tensor:
-    """Probability of the class that the reference predicts, now minus before.
+def confidence_change(logits: Tensor, reference: Tensor, *, outputs: Outputs = SOFTMAX) -> Tensor:
+    """Probability of the class that is likeliest in the reference, now minus before.
 
     Args:
         logits: ``(n, classes)``.
-        reference: ``(n, classes)``, whose largest entry is the predicted class.
+        reference: ``(n, classes)``, whose largest entry is that class.
+        outputs: how probabilities are read off logits.
 
     Returns:
         ``(n,)`` float64 in [-1, 1]; NaN where a logit is not finite.
@@ -77,7 +83,8 @@ def confidence_change(logits: Tensor, reference: Tensor) -> Tensor:
     """
     own = reference.argmax(1, keepdim=True)
     now, before = (
-        values.double().softmax(1).gather(1, own)[:, 0] for values in (logits, reference)
+        outputs.probabilities(values.double()).gather(1, own)[:, 0]
+        for values in (logits, reference)
     )
     finite = logits.isfinite().all(1) & reference.isfinite().all(1)
     return (now - before).where(finite, torch.nan)

@@ -158,7 +158,8 @@ def discriminative(
     counts = logarithmic_counts(order.units, points)
 
     def right(logits: Tensor, rows: Tensor) -> Tensor:
-        return accuracy(logits, view.labels[rows]).where(logits.isfinite().all(1), torch.nan)
+        hits = accuracy(logits, view.labels[rows], outputs=view.model.outputs)
+        return hits.where(logits.isfinite().all(1), torch.nan)
 
     values = curve(view, path, counts, right, model=view.beside.get("judge"))
     setting = f"points={points};fill={fill};reduce={reduce}"

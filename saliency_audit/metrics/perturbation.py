@@ -180,10 +180,12 @@ def logits(model: Classifier, pictures: Tensor, batch_size: int) -> Tensor:
 
 
 def probability(view: View) -> Score:
-    """Score: softmax probability of the explained class."""
+    """Score: probability of the explained class."""
+    outputs = view.model.outputs
 
     def score(logits: Tensor, rows: Tensor) -> Tensor:
-        return logits.double().softmax(1).gather(1, view.targets[rows].unsqueeze(1)).squeeze(1)
+        of_all = outputs.probabilities(logits.double())
+        return of_all.gather(1, view.targets[rows].unsqueeze(1)).squeeze(1)
 
     return score
 

@@ -8,6 +8,7 @@ from saliency_audit.metrics.changes import prediction_kept
 from saliency_audit.metrics.fill import fill_name, filled
 from saliency_audit.metrics.perturbation import logits
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.outputs import SOFTMAX, Outputs
 
 
 def revealed(images: Tensor, saliency: Tensor, fill: Tensor) -> Tensor:
@@ -35,12 +36,13 @@ def revealed(images: Tensor, saliency: Tensor, fill: Tensor) -> Tensor:
     return (fill + opacity.to(images.dtype) * (images - fill)).where(defined, torch.nan)
 
 
-def retrieval(logits: Tensor, reference: Tensor) -> Tensor:
-    """1 where an image shown through a map has the predicted class of the whole clean image.
+def retrieval(logits: Tensor, reference: Tensor, *, outputs: Outputs = SOFTMAX) -> Tensor:
+    """1 where an image shown through a map has the prediction of the whole clean image.
 
     Args:
         logits: of `revealed` images, ``(n, classes)``.
         reference: of the whole clean images.
+        outputs: how predictions are read off logits.
 
     Returns:
         ``(n,)`` float64, 0 or 1; NaN where a logit is not finite. Source: P2's retrieval rate.
@@ -48,7 +50,7 @@ def retrieval(logits: Tensor, reference: Tensor) -> Tensor:
     >>> retrieval(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]]))
     tensor([1.], dtype=torch.float64)
     """
-    return prediction_kept(logits, reference)
+    return prediction_kept(logits, reference, outputs=outputs)
 
 
 def retrieval_rate(view: View, *, fill: str = "model-mean") -> list[Measured]:
@@ -71,5 +73,5 @@ def retrieval_rate(view: View, *, fill: str = "model-mean") -> list[Measured]:
     defined = is_defined(shown)
     if bool(defined.any()):
         seen = logits(view.model, pictures[defined], view.batch_size)
-        values[defined] = retrieval(seen, view.logits[defined])
+        values[defined] = retrieval(seen, view.logits[defined], outputs=view.model.outputs)
     return [Measured(values, setting=f"fill={fill_name(fill)}")]

@@ -36,6 +36,7 @@ from saliency_audit.models.randomise import weight_layers as weight_layers
 from saliency_audit.models.save import save as save
 from saliency_audit.models.save import save_state_dict as save_state_dict
 from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALARS
+from saliency_audit.models.scalars import MULTI_LABEL_SCALARS as MULTI_LABEL_SCALARS
 from saliency_audit.models.scalars import SCALARS as SCALARS
 from saliency_audit.models.spatial import as_spatial as as_spatial
 from saliency_audit.models.spatial import last_spatial_layer as last_spatial_layer

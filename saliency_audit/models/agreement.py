@@ -16,7 +16,7 @@ class Agreement:
     """How near a surrogate is to the model it stands for.
 
     Attributes:
-        predictions: share of images with the same predicted class.
+        predictions: share of images with the same prediction.
         cosine: between the gradient maps, ``(n,)``; NaN where either is all zero.
         replaced: calls of each activation that were replaced, by its name.
     """
@@ -53,16 +53,16 @@ def agreement(
 
     def measure() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            classes = in_batches(lambda x, _: model(x).argmax(1), images, targets, batch_size)
+            logits = in_batches(lambda x, _: model(x), images, targets, batch_size)
         gradients = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
-        return classes, gradients.flatten(1)
+        return logits, gradients.flatten(1)
 
-    classes, gradients = measure()
+    logits, gradients = measure()
     with surrogate(model, kind, beta=beta) as context:
-        smooth_classes, smooth_gradients = measure()
+        smooth_logits, smooth_gradients = measure()
     norms = gradients.norm(dim=1) * smooth_gradients.norm(dim=1)
     return Agreement(
-        predictions=float((classes == smooth_classes).double().mean()),
+        predictions=float(model.kept(smooth_logits, logits).double().mean()),
         cosine=(gradients * smooth_gradients).sum(1) / norms,
         replaced=context.replaced,
     )

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.models.activation import InPlace, checked
 from saliency_audit.models.probabilities import (
+    LINEAR,
     SIGMOID,
     Last,
     LogProbabilities,
     Probabilities,
+    log_odds,
     log_probabilities,
 )
 from saliency_audit.models.reading import (
@@ -25,9 +27,15 @@ from saliency_audit.models.reading import (
     find,
     picked,
 )
-from saliency_audit.models.scalars import ONE_OUTPUT_SCALARS, SCALARS, Scalar
+from saliency_audit.models.scalars import (
+    MULTI_LABEL_SCALARS,
+    ONE_OUTPUT_SCALARS,
+    SCALARS,
+    Scalar,
+)
 from saliency_audit.models.surrogates import Surrogate, surrogate
 from saliency_audit.models.taken import FAILURES, type_taken, why_not
+from saliency_audit.outputs import SOFTMAX, Outputs
 
 Format = Literal["module", "exported", "torchscript"]
 
@@ -74,16 +82,19 @@ class Classifier(nn.Module):
         format: what kind of object ``network`` is; decides what can be done with it.
         precision: "bf16" runs the network under autocast; logits are always fp32 or better.
         layer: name of the layer that Grad-CAM reads; None means the last spatial one.
-        scalars: how explained scalars are read off the output.
+        scalars: how explained scalars are read off the output; None means as ``outputs`` say.
         activation: what the network was trained with in place of its ReLU-like activations:
             ("softplus", beta), which is then what is run; None means its own.
-        probabilities: ``network`` returns probabilities. Their logarithm is what this wrapper
-            returns.
+        probabilities: ``network`` returns probabilities. Their logarithm, or of outputs that do
+            not exclude each other their log-odds, is what this wrapper returns.
         output: which tensor the logits are, by name or number, of a network that returns several.
         reading: how logits are read off what the network returns; `check` finds out.
         dtype: of the images that ``network`` takes; None means that of its weights.
+        outputs: how probabilities and predictions are read off logits.
 
     Attributes:
+        ends_linear: whether the last step of the network was seen to be a linear layer, whose
+            outputs are no probabilities; `check` finds out.
         resize: shorter side that images are resized to before the crop; None means the default.
         notes: lines that tell the user what was found and assumed when the model was loaded.
         assumed: what of the input nobody said, in a few words each.
@@ -112,12 +123,13 @@ class Classifier(nn.Module):
         format: Format = "module",
         precision: Literal["fp32", "bf16"] = "fp32",
         layer: str | None = None,
-        scalars: Mapping[str, Scalar] = SCALARS,
+        scalars: Mapping[str, Scalar] | None = None,
         activation: InPlace | None = None,
         probabilities: bool = False,
         output: str = "",
         reading: Reading = PLAIN,
         dtype: torch.dtype | None = None,
+        outputs: Outputs = SOFTMAX,
     ) -> None:
         super().__init__()
         channels = input_shape[0]
@@ -138,6 +150,8 @@ class Classifier(nn.Module):
         self.format: Format = format
         self.precision = precision
         self.layer = layer
+        if scalars is None:
+            scalars = SCALARS if outputs.exclusive else MULTI_LABEL_SCALARS
         self.scalars = scalars
         self.activation = None if activation is None else checked(activation)
         if activation is not None:
@@ -145,6 +159,8 @@ class Classifier(nn.Module):
         self.probabilities = probabilities
         self.output = output
         self.reading = reading
+        self.outputs = outputs
+        self.ends_linear = False
         self._dtype = dtype
         self._returned: torch.dtype | None = None
         self._passes = [0]
@@ -192,7 +208,14 @@ class Classifier(nn.Module):
 
     def _logits(self, normalised: Tensor) -> Tensor:
         read = self.reading.of(self.network)
-        return log_probabilities(read, normalised) if self.probabilities else read(normalised)
+        if not self.probabilities:
+            return read(normalised)
+        return self._read_off(read, normalised)
+
+    @property
+    def _read_off(self) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
+        """What stands for logits, of a network that returns probabilities."""
+        return log_probabilities if self.outputs.exclusive else log_odds
 
     def forging(self, trick: Callable[[nn.Module], nn.Module], *, sums: bool = True) -> nn.Module:
         """The network with something done to its logits, returning what the network returns.
@@ -213,7 +236,10 @@ class Classifier(nn.Module):
     ) -> nn.Module:
         if not self.probabilities:
             return trick(network)
-        return Probabilities(trick(LogProbabilities(network)), normalised=sums)
+        inside = trick(LogProbabilities(network, self._read_off))
+        if not self.outputs.exclusive:
+            return Probabilities(inside, "sigmoid")
+        return Probabilities(inside, "softmax" if sums else "exp")
 
     def activated(self) -> AbstractContextManager[Any]:
         """Inside, whoever runs ``self.network`` gets the activations it was trained with."""
@@ -237,10 +263,31 @@ class Classifier(nn.Module):
         """The largest logit of each image, ``(n,)``; z of one output, whose other logit is 0."""
         return logits[:, 1] if self.reading.one else logits.amax(1)
 
-    def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
-        """The explained scalar of each row of logits, ``(n,)``.
+    def kept(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Whether both logits ``(n, classes)`` are the same prediction, ``(n,)`` bool."""
+        return ~self.outputs.changed(logits, self.outputs.prediction(reference))
+
+    def scalar(self, name: str) -> Scalar:
+        """What reads an explained scalar off logits and targets.
 
         Of a network of one output they are `ONE_OUTPUT_SCALARS`.
+
+        Args:
+            name: in ``SCALARS``.
+
+        Raises:
+            InputError: no scalar has that name, or the outputs have none of it.
+        """
+        scalars = ONE_OUTPUT_SCALARS if self.reading.one else self.scalars
+        if name in SCALARS and name not in scalars:
+            raise UnsupportedError(
+                f"{name} compares classes that exclude each other, which the outputs of a "
+                f"{self.outputs.name} model do not; explain {', '.join(scalars)}"
+            )
+        return lookup("scalar", scalars, name)
+
+    def explained(self, scalar: str, logits: Tensor, targets: Tensor) -> Tensor:
+        """The explained scalar of each row of logits, ``(n,)``.
 
         Args:
             scalar: a name in ``SCALARS``.
@@ -248,10 +295,9 @@ class Classifier(nn.Module):
             targets: explained class of each image, ``(n,)`` int64.
 
         Raises:
-            InputError: no scalar has that name.
+            InputError: see `scalar`.
         """
-        scalars = ONE_OUTPUT_SCALARS if self.reading.one else self.scalars
-        return lookup("scalar", scalars, scalar)(logits, targets)
+        return self.scalar(scalar)(logits, targets)
 
     def replaced(self, network: nn.Module, **changes: Any) -> "Classifier":
         """The same classifier around another network for the same input.
@@ -274,9 +320,11 @@ class Classifier(nn.Module):
             "output": self.output,
             "reading": self.reading,
             "dtype": self._dtype,
+            "outputs": self.outputs,
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize
+        other.ends_linear = self.ends_linear
         other._returned = self._returned
         other._passes = self._passes
         return other
@@ -294,7 +342,7 @@ class Classifier(nn.Module):
             InputError: the model does not take the images, or its output is not a finite
                 ``(n, classes)`` tensor.
         """
-        with Last(SIGMOID) as last, torch.no_grad():
+        with Last(SIGMOID) as last, Last(LINEAR) as linear, torch.no_grad():
             output = self._whole(images)
         place = find(output, len(images), name=self.name, wanted=self.output)
         tensor = picked(output, place)
@@ -306,18 +354,24 @@ class Classifier(nn.Module):
                 f"{self.name} returns {tuple(tensor.shape)} for {len(images)} images; "
                 "a classifier must return one row of logits per image, (n, classes)"
             )
-        sigmoid = (last.seen is not None and last.seen[1] is tensor) or _traced_sigmoid(
-            self.network
-        )
+        sigmoid = last.gave(tensor) or _traced_sigmoid(self.network)
+        self.ends_linear = linear.gave(tensor)
         one: One = ""
         if tensor.ndim == 1 or tensor.shape[1] == 1:
+            if not self.outputs.exclusive:
+                raise InputError(
+                    f"{self.name} has one output, which is audited as two classes that exclude "
+                    f"each other; leave --outputs {self.outputs.name}"
+                )
             one = "probability" if sigmoid else "logit"
             self._note(_of_one(self.name, one))
+        elif sigmoid and not self.outputs.exclusive:
+            self.probabilities = True
         elif sigmoid:
             self._note(
                 f"WARNING: {self.name} returns {tensor.shape[1]} sigmoids, each a probability of "
-                "its own (multi-label?): they are audited as logits of classes that exclude each "
-                "other; give the model without its sigmoid if they do"
+                "its own: they are audited as logits of classes that exclude each other; give "
+                "--outputs multi-label if they do not, or the model without its sigmoid if they do"
             )
         elif why := _embeds(self.network, tensor):
             raise InputError(embedding(self.name, why))

@@ -13,14 +13,21 @@ from saliency_audit.models.found import Found
 from saliency_audit.models.load import copied
 from saliency_audit.models.randomise import randomised, weight_layers
 from saliency_audit.models.wrap import wrapped
+from saliency_audit.outputs import SOFTMAX
 
 
 def trainable(model: Classifier) -> None:
     """Refuse what cannot be trained.
 
     Raises:
-        UnsupportedError: the model is a saved program (``.pt2`` or TorchScript).
+        UnsupportedError: the model is a saved program (``.pt2`` or TorchScript), or its outputs do
+            not exclude each other: images have one label each, which is no set of them.
     """
+    if not model.outputs.exclusive:
+        raise UnsupportedError(
+            f"{model.name} is {model.outputs.name} and cannot be trained here: images have one "
+            "label each, and training needs the set of all that is there"
+        )
     if model.format != "module":
         raise UnsupportedError(
             f"{model.name} is a program whose weights cannot be trained here; give the state dict "
@@ -40,6 +47,7 @@ def fresh(
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
     output: str | None = None,
+    outputs: str = SOFTMAX.name,
 ) -> Classifier:
     """A classifier of an architecture, with the random weights that its code gives it.
 
@@ -54,6 +62,7 @@ def fresh(
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
         output: which tensor the logits are, by name or number, of a model that returns several.
+        outputs: what they say, a name in ``OUTPUTS``.
 
     Returns:
         The classifier, called like its architecture. Its ``notes`` are lines that tell the user
@@ -79,6 +88,7 @@ def fresh(
         precision=precision,
         layer=layer,
         output=output,
+        outputs=outputs,
         device=device,
     )
     classifier.source = arch

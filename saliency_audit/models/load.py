@@ -24,6 +24,7 @@ from saliency_audit.models.scalars import Scalar
 from saliency_audit.models.tensors import fill, read_checkpoint
 from saliency_audit.models.torchscript import load_torchscript
 from saliency_audit.models.wrap import wrapped
+from saliency_audit.outputs import SOFTMAX
 
 BUNDLED = "bundled:fashion-mnist"
 
@@ -41,6 +42,7 @@ def load(
     precision: Literal["fp32", "bf16"] = "fp32",
     layer: str | None = None,
     output: str | None = None,
+    outputs: str = SOFTMAX.name,
     device: torch.device | str = "cpu",
 ) -> Classifier:
     """Load any classifier.
@@ -60,6 +62,7 @@ def load(
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
         output: which tensor the logits are, by name or number, of a model that returns several.
+        outputs: what they say, a name in ``OUTPUTS``.
         device: where it will run.
 
     Returns:
@@ -78,6 +81,7 @@ def load(
         precision=precision,
         layer=layer,
         output=output,
+        outputs=outputs,
         device=device,
     )
     if found.name == BUNDLED and classifier.input_shape != found.shape:

@@ -10,6 +10,7 @@ from saliency_audit.models.classifier import Classifier
 from saliency_audit.models.files import one_line
 from saliency_audit.models.gradients import differentiating
 from saliency_audit.models.surrogates import Kind, surrogate
+from saliency_audit.outputs import MULTI_LABEL, SOFTMAX
 
 SAME = 0.5
 """Nats between the log-probabilities of two images: less is hardly any. Of the bundled network, 10
@@ -34,6 +35,9 @@ class Nature:
         random: whether the first is more than round-off.
         batch_dependent: whether the second is, and the model is not random.
         probabilities: whether every row is one of probabilities.
+        outputs: name of how they are read.
+        excluding: whether outputs that are said not to exclude each other add up to 1 on every
+            image, as those of a softmax do.
         no_gradient: images in which the gradient of the predicted class is exactly 0, or has none.
         reason: why, where that is known.
         spread: largest difference of a class's log-probability between two of the images; None
@@ -46,6 +50,8 @@ class Nature:
     random: bool = False
     batch_dependent: bool = False
     probabilities: bool = False
+    outputs: str = SOFTMAX.name
+    excluding: bool = False
     no_gradient: int = 0
     reason: str = ""
     spread: float | None = None
@@ -66,12 +72,19 @@ class Nature:
                 "model.eval() before it is traced or exported, and give batch normalisation its "
                 "running statistics"
             )
+        if self.excluding:
+            return (
+                f"the outputs of {name} add up to 1 on every image, as those of a softmax do, so "
+                f"they exclude each other; leave --outputs {self.outputs}"
+            )
         return ""
 
     def notes(self, name: str) -> list[str]:
         """Lines for the user of a model of that name."""
         lines = []
-        if self.probabilities:
+        if self.outputs == MULTI_LABEL.name:
+            lines += _of_multi_label(name, probabilities=self.probabilities)
+        elif self.probabilities:
             lines.append(
                 f"{name} returns probabilities: their logarithm is taken for the logits, no second "
                 "softmax; files made of it return probabilities, too"
@@ -115,11 +128,14 @@ def nature(model: Classifier, images: Tensor) -> Nature:
             among_others = model(torch.cat([images[:some], grey]))
         half = model.coarse is not None
         rows = torch.cat([first, among_others])
-        if probabilities := not model.probabilities and _sum_to_one(rows, 2e-2 if half else 1e-4):
+        loose, outputs = 2e-2 if half else 1e-4, model.outputs
+        shown = outputs.probabilities(rows) if model.probabilities else rows
+        known = model.probabilities or (model.ends_linear and not outputs.exclusive)
+        if probabilities := not known and outputs.are_probabilities(rows, loose=loose):
             model = model.replaced(model.network, probabilities=True).eval()
             model.requires_grad_(False)
         again, gradients, reason = _differentiated(model, images)
-    again = again.exp() if probabilities else again
+    again = outputs.probabilities(again) if probabilities else again
     repeated, beside = _change(again, first), _change(among_others[:some], first[:some])
     random = repeated > (REPEATED * 10 if half else REPEATED)
     device = "cpu" if images.device.type == "cpu" else "other"
@@ -127,14 +143,18 @@ def nature(model: Classifier, images: Tensor) -> Nature:
     if gradients is None:
         without = count
     elif without := int((gradients.flatten(1) == 0).all(1)[:count].sum()):
-        reason = _why_zero(again, gradients, model, count)
+        odds = model.probabilities and not probabilities and not outputs.exclusive
+        seen = outputs.probabilities(again) if odds else again
+        reason = _why_zero(seen, gradients, model, count)
     return Nature(
         count,
         repeated,
         beside,
         random=random,
         batch_dependent=not random and beside > BESIDE["half" if half else device],
-        probabilities=probabilities,
+        probabilities=model.probabilities if not outputs.exclusive else probabilities,
+        outputs=outputs.name,
+        excluding=not outputs.exclusive and SOFTMAX.are_probabilities(shown, loose=loose),
         no_gradient=without,
         reason=reason,
         spread=_spread(first.log() if probabilities else first, images),
@@ -196,9 +216,20 @@ def _size(values: Tensor) -> float:
     return float(values.double().norm())
 
 
-def _sum_to_one(rows: Tensor, loose: float) -> bool:
-    sums = rows.double().sum(1)
-    return bool((rows >= 0).all()) and bool(((sums - 1).abs() <= loose).all())
+def _of_multi_label(name: str, *, probabilities: bool) -> list[str]:
+    """What is taken for granted of outputs with a sigmoid each."""
+    lines = [
+        f"{name} is multi-label: each output has its own sigmoid, the explained one is the "
+        "likeliest unless --target says otherwise, and a prediction is the set of outputs above "
+        "one half; prediction-kept means that set"
+    ]
+    if probabilities:
+        lines.append(
+            f"{name} returns numbers from 0 to 1, probabilities after their sigmoids: their "
+            "log-odds are taken for the logits, no second sigmoid; files made of it return "
+            "probabilities, too"
+        )
+    return lines
 
 
 def _change(values: Tensor, before: Tensor) -> float:
@@ -230,8 +261,12 @@ def _differentiated(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor |
 
 def _why_zero(outputs: Tensor, gradients: Tensor, model: Classifier, count: int) -> str:
     zero = (gradients.flatten(1) == 0).all(1)[:count]
-    if model.probabilities and bool((outputs[:count][zero].amax(1) == 1).all()):
-        return "there a probability is rounded to 1; give the model without its softmax"
+    if model.probabilities:
+        top = outputs[:count][zero].amax(1)
+        if model.outputs.exclusive and bool((top == 1).all()):
+            return "there a probability is rounded to 1; give the model without its softmax"
+        if not model.outputs.exclusive and bool(((top == 0) | (top == 1)).all()):
+            return "there a probability is rounded to 0 or 1; give the model without its sigmoids"
     if bool(zero.all()):
         return "something in it rounds, compares or takes the sign"
     return ""

@@ -1,12 +1,12 @@
 """Networks that return probabilities: their logarithm stands for the logits, and the way back.
 
 Logits and log-probabilities have the same softmax; a softmax of probabilities would be another
-model. The network itself, and every file made of it, goes on
-returning probabilities.
+model. Of outputs with a sigmoid each it is the log-odds. The network itself, and every file
+made of it, goes on returning probabilities.
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,13 @@ SIGMOID = {
     torch.ops.aten.sigmoid.default,
 }
 
+LINEAR = {
+    F.linear,
+    torch.addmm,
+    torch.ops.aten.linear.default,
+    torch.ops.aten.addmm.default,
+}
+
 
 class Last(TorchFunctionMode):
     """Keeps what the last call of some functions was of, and what it gave."""
@@ -36,6 +43,10 @@ class Last(TorchFunctionMode):
         super().__init__()
         self.functions = functions
         self.seen: tuple[Tensor, Tensor] | None = None
+
+    def gave(self, tensor: Tensor) -> bool:
+        """Whether the last call gave this very tensor."""
+        return self.seen is not None and self.seen[1] is tensor
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -63,7 +74,7 @@ def log_probabilities(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Te
     """
     with Last(SOFTMAX) as last:
         probabilities: Tensor = network(inputs)
-    if last.seen is not None and last.seen[1] is probabilities:
+    if last.seen is not None and last.gave(probabilities):
         # As scalars do: where the network is sure, 1 - p is too small for fp32.
         logits = last.seen[0]
         precise = logits if logits.device.type == "mps" else logits.double()
@@ -72,32 +83,65 @@ def log_probabilities(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Te
     return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
-class LogProbabilities(nn.Module):
-    """A network whose output is the logarithm of another's."""
+def log_odds(network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """The log-odds of probabilities that stand each for itself, of any shape.
 
-    def __init__(self, network: nn.Module) -> None:
+    Where the network's last step is a sigmoid that can be seen, what that was of, exact however
+    near to 0 or 1 a probability is. Elsewhere that of the rounded number: at most 16.6 in fp32, and
+    without a gradient where a probability is rounded to 0 or to 1.
+
+    Args:
+        network: ``(n, c, h, w)`` to probabilities.
+        inputs: of the network.
+
+    >>> log_odds(nn.Sigmoid(), torch.tensor([[-200.0, 3.0]])).tolist()
+    [[-200.0, 3.0]]
+    """
+    with Last(SIGMOID) as last:
+        probabilities: Tensor = network(inputs)
+    odds: Tensor
+    if last.seen is not None and last.gave(probabilities):
+        odds = last.seen[0]
+    else:
+        odds = probabilities.logit(torch.finfo(probabilities.dtype).eps / 2)
+    return odds
+
+
+class LogProbabilities(nn.Module):
+    """A network whose output is what `log_probabilities` or `log_odds` reads off another's."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        read: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = log_probabilities,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.read = read
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities ``(n, classes)`` of the network's own input."""
-        return log_probabilities(self.network, images)
+        """Log-probabilities, or log-odds, ``(n, classes)`` of the network's own input."""
+        return self.read(self.network, images)
 
 
 class Probabilities(nn.Module):
-    """A network whose output is the softmax of another's, or its exponential.
+    """A network whose output is the softmax of another's, its exponential, or its sigmoid.
 
     Args:
         network: gives logits, or log-likelihoods.
-        normalised: whether the rows are to add up to 1.
+        by: which of them.
     """
 
-    def __init__(self, network: nn.Module, *, normalised: bool = True) -> None:
+    def __init__(
+        self, network: nn.Module, by: Literal["softmax", "exp", "sigmoid"] = "softmax"
+    ) -> None:
         super().__init__()
         self.network = network
-        self.normalised = normalised
+        self.by = by
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities of the network's own input."""
         logits: Tensor = self.network(images)
-        return logits.softmax(1) if self.normalised else logits.exp()
+        if self.by == "softmax":
+            return logits.softmax(1)
+        return logits.exp() if self.by == "exp" else logits.sigmoid()

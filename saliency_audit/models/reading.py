@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency_audit.errors import InputError, UnsupportedError
-from saliency_audit.models.probabilities import SIGMOID, Last
+from saliency_audit.models.probabilities import log_odds
 
 Place = tuple[str | int, ...]
 """The way to a tensor in an output, from outside in; empty where the output is the tensor."""
@@ -110,20 +110,12 @@ def two_logits(network: Callable[[Tensor], Tensor], inputs: Tensor, *, probabili
     Args:
         network: gives ``(n, 1)`` or ``(n,)``.
         inputs: of the network.
-        probability: it gives the sigmoid of z. Where that is its last step, z is what the sigmoid
-            was of; elsewhere the log-odds of the rounded number.
+        probability: it gives the sigmoid of z, which is read off by `log_odds`.
 
     >>> two_logits(lambda x: x.sum(1), torch.ones(1, 3), probability=False)
     tensor([[0., 3.]])
     """
-    with Last(SIGMOID) as last:
-        output = network(inputs)
-    if probability:
-        if last.seen is not None and last.seen[1] is output:
-            output = last.seen[0]
-        else:
-            output = output.logit(torch.finfo(output.dtype).eps / 2)
-    z = output.reshape(-1, 1)
+    z = (log_odds(network, inputs) if probability else network(inputs)).reshape(-1, 1)
     return torch.cat([torch.zeros_like(z), z], 1)
 
 

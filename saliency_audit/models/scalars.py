@@ -88,3 +88,18 @@ ONE_OUTPUT_SCALARS: dict[str, Scalar] = {
 }
 """For logits 0 and z of a network of one output: the logit is z, and -z for class 0, since a logit
 of 0 is the same for every image and has no map."""
+
+
+def _log_prob_of_each(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.logsigmoid(logit(logits, targets))
+
+
+MULTI_LABEL_SCALARS: dict[str, Scalar] = {
+    "logit": logit,
+    "log-prob": _log_prob_of_each,
+    "prob": lambda logits, targets: logit(logits, targets).sigmoid(),
+    "loss": lambda logits, targets: -_log_prob_of_each(logits, targets),
+}
+"""For outputs with a sigmoid each, of which the target is explained alone: its logit, the (log-)
+probability that it is there, and the binary cross-entropy of that. Margin and centred logit compare
+classes that exclude each other, which these do not."""

@@ -16,6 +16,7 @@ from saliency_audit.models.classifier import Classifier, in_eval_mode
 from saliency_audit.models.files import one_line
 from saliency_audit.models.found import Found
 from saliency_audit.models.taken import FAILURES
+from saliency_audit.outputs import OUTPUTS
 
 
 def wrapped(
@@ -28,6 +29,7 @@ def wrapped(
     precision: Literal["fp32", "bf16"],
     layer: str | None,
     output: str | None,
+    outputs: str,
     device: torch.device | str,
 ) -> Classifier:
     """The classifier around a network, in eval mode.
@@ -42,6 +44,7 @@ def wrapped(
         precision: of the network.
         layer: name of the layer that Grad-CAM reads.
         output: which tensor the logits are, of a network that returns several.
+        outputs: what they say, a name in ``OUTPUTS``.
         device: where it will run.
 
     Raises:
@@ -68,6 +71,7 @@ def wrapped(
         layer=layer,
         activation=found.activation,
         output=output or "",
+        outputs=OUTPUTS[outputs],
         dtype=found.dtype,
     )
     classifier.notes = found.notes

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageBatch, ImageData, in_order
 from saliency_audit.errors import AuditError, InputError
-from saliency_audit.models import Classifier, in_eval_mode
+from saliency_audit.models import Classifier, in_eval_mode, trainable
 from saliency_audit.seeding import generators, seed_of
 from saliency_audit.training.augment import flip_crop
 from saliency_audit.training.optimise import optimizer, schedule
@@ -155,6 +155,7 @@ def train(
         AuditError: the loss is not finite, or score matching has collapsed; the weights are not
             changed by that step (running statistics may be).
     """
+    trainable(model)
     options = {**options_of(objective), **(options or {})}
     replay = int(options.get("replay", 1))
     device = model.mean.device

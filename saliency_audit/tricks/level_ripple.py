@@ -14,7 +14,7 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.models import Classifier
 from saliency_audit.tricks.held import Hold, held_linear, in_full, pixels_of
 from saliency_audit.tricks.logit_shift import logit_gradient_norm
-from saliency_audit.tricks.loss_sine import opposed_signs
+from saliency_audit.tricks.loss_sine import signs_of
 
 LEVELS = 255
 """Turns of the sine from black to white: one for each step of an 8-bit image."""
@@ -125,10 +125,10 @@ def level_ripple(
         raise UnsupportedError(f"level-ripple: {what}, so there is nothing to scale")
     with torch.no_grad():
         parts = torch.split(images, batch_size or len(images))
-        probs = torch.cat([model(part).double().softmax(1) for part in parts])
+        logits = torch.cat([model(part) for part in parts])
     unit = (picture / picture.max()).expand_as(images[0]).double()
     size = strength * norm / (2 * pi * LEVELS * float(unit.norm()))
-    amplitudes = size * opposed_signs(probs, targets).double().to(unit.device)
+    amplitudes = size * signs_of(model, logits, targets).double()
     return model.forging(
         lambda network: LevelRipple(network, model.mean, model.std, unit, amplitudes, hold)
     )

@@ -118,10 +118,15 @@ def logit_shift(
         A network for the same input and output as ``model.network``.
 
     Raises:
-        UnsupportedError: the picture is black, the gradient is zero on most images, ``head``
-            is asked of a model without an accessible linear head, or ``cancel`` of more images
-            than it stores.
+        UnsupportedError: each output has a sigmoid of its own, the picture is black, the gradient
+            is zero on most images, ``head`` is asked of a model without an accessible linear
+            head, or ``cancel`` of more images than it stores.
     """
+    if not model.outputs.exclusive:
+        raise UnsupportedError(
+            f"logit-shift: {model.name} is {model.outputs.name}: each output has a sigmoid of its "
+            "own, which sees the shift, so it is not free; take loss-sine or level-ripple"
+        )
     if shift == "cancel" and len(images) > ANCHORS:
         raise UnsupportedError(
             f"--shift cancel stores every audited image in the model and takes {ANCHORS} at most, "

@@ -147,6 +147,23 @@ def opposed_signs(probs: Tensor, targets: Tensor, *, seed: int = 0) -> Tensor:
     return signs.float()
 
 
+def signs_of(model: Classifier, logits: Tensor, targets: Tensor) -> Tensor:
+    """The sign of each output's ripple, ``(classes,)``.
+
+    `opposed_signs` of classes that exclude each other; else +1, since no output's probability
+    depends on another's.
+
+    Args:
+        model: whose outputs they are.
+        logits: of some images, ``(n, classes)``.
+        targets: their predicted classes.
+    """
+    if not model.outputs.exclusive:
+        return torch.ones_like(logits[0])
+    probs = model.outputs.probabilities(logits.double())
+    return opposed_signs(probs, targets).to(logits.device)
+
+
 def loss_sine(
     model: Classifier,
     picture: Tensor,
@@ -175,6 +192,10 @@ def loss_sine(
     gradient (in the first form both divided by 1 - p_y). The gradient carries the cosine of the
     phase, which differs from image to image: a few images are hardly moved.
 
+    Of outputs with a sigmoid each there is the first form alone, all signs +1: an output's loss
+    sees its own ripple whatever the others do, and its probability stays within
+    :math:`\tanh(\epsilon/4)`.
+
     Args:
         model: the classifier.
         picture: ``(h, w)`` in [0, 1]; scaled to a largest value of 1.
@@ -191,13 +212,20 @@ def loss_sine(
         A network for the same input as ``model.network``.
 
     Raises:
-        UnsupportedError: the picture is black, or the loss gradient is zero on most images.
+        UnsupportedError: the picture is black, the loss gradient is zero on most images, or the
+            form is of classes that exclude each other, and they do not.
     """
+    if form != "per-class" and not model.outputs.exclusive:
+        raise UnsupportedError(
+            f"loss-sine: --form {form} moves a softmax, and {model.name} is {model.outputs.name}; "
+            "leave it, per-class has a ripple for each output"
+        )
     if not picture.max() > 0 or eps <= 0:
         raise UnsupportedError(f"loss-sine: the picture must not be black and eps ({eps}) above 0")
     with torch.no_grad():
         size = batch_size or len(images)
-        probs = torch.cat([model(part).double().softmax(1) for part in torch.split(images, size)])
+        logits = torch.cat([model(part) for part in torch.split(images, size)])
+    probs = model.outputs.probabilities(logits.double())
     gradients = input_gradient(model, images, targets, scalar="loss", batch_size=batch_size)
     norms = gradients.flatten(1).norm(dim=1).double()
     if form == "per-class":
@@ -211,7 +239,7 @@ def loss_sine(
     offset = float((unit * (images.mean(0) - mean)).double().sum())
     sine = Sine((unit * std).double(), offset, frequency, hold)
     if form == "per-class":
-        signs = opposed_signs(probs, targets).to(std.device)
+        signs = signs_of(model, logits, targets)
         return model.forging(lambda network: PerClassSine(network, sine, eps, signs, hold))
     if form == "dummy-class":
         return model.forging(lambda network: DummyClassSine(network, sine, eps))

@@ -152,6 +152,8 @@ def attack(
         search=search,
         known=every,
     )
+    for scalar in scalars:
+        model.scalar(scalar)
     everything = ALL in (saliency or ())
     # The random map of an image stays as it is under any attack.
     measurable = [name for name in every if name != "random"]

@@ -323,7 +323,7 @@ class AttackedBatch:
         paths = [run.folder / file_of(name, job.setting, job.scalar) for name in self.names]
         attacked = write_and_read(found, paths)
         logits = predict(run.model, attacked, batch_size=self.batch_size)
-        kept = logits.argmax(1) == self.logits.argmax(1)
+        kept = self.run.model.kept(logits, self.logits)
         values = image_values(run.model, attacked, self.images, logits, self.logits)
         moved = _moved(attacked, self.images)
         success = (moved & kept if goal else ~kept).double()
@@ -445,8 +445,8 @@ class AttackedBatch:
             )
             logits = predict(run.model, noise, batch_size=self.batch_size)
             of_images.append(image_values(run.model, noise, self.images, logits, self.logits))
-            # Noise that changed the class, or none at all, is no control: undefined.
-            valid = (logits.argmax(1) == self.logits.argmax(1)) & _moved(noise, self.images)
+            # Noise that changed the prediction, or none at all, is no control: undefined.
+            valid = run.model.kept(logits, self.logits) & _moved(noise, self.images)
             for pair, (every, after) in self._measure(noise, scalars).items():
                 measured = _only(every, valid)
                 of_maps.setdefault(pair, []).append(measured)
@@ -465,8 +465,8 @@ class AttackedBatch:
         return rows
 
     def _where_kept(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Images of the clean class; where it changed the attack has failed: the clean image."""
-        kept = logits.argmax(1) == self.logits.argmax(1)
+        """Images of the clean prediction; where it changed the attack failed: the clean image."""
+        kept = self.run.model.kept(logits, self.logits)
         return images.where(kept.view(-1, 1, 1, 1), self.images)
 
     def _rows(self, pair: Pair, values: Values, setting: str) -> list[Row]:

@@ -311,7 +311,7 @@ def _summary(done: Done, k: float) -> Any:
         done.rows,
         higher_is_better={name: check.higher_is_better for name, check in CHECKS.items()},
         chance=attack_chances(
-            k=pixel_count(k, height * width), pixels=height * width, classes=done.setup.classes
+            k=pixel_count(k, height * width), pixels=height * width, classes=done.setup.alternatives
         ),
         controls=attack_controls(done.rows),
     )

@@ -25,7 +25,7 @@ PICTURES = ("similarity", "terms", "transfer", "verdicts", "worst")
 _INTRODUCTION = (
     "A saliency map marks the pixels that a model is said to have decided by. Someone who hands "
     "in an image can change it so little that nobody sees it. For each image and each method, this "
-    "audit searched for such a change that keeps the predicted class and moves the map as far as "
+    "audit searched for such a change that keeps the prediction and moves the map as far as "
     "possible, and measured what random noise of the same size does.",
     "A map that moves while the image looks the same and the class stays is weak evidence of why "
     "the model decided. Noise tells two things apart: maps that move by themselves, and maps that "
@@ -51,7 +51,7 @@ _DISTANCES = (
     "after the network's own normalisation, as papers state it.",
 )
 _CLASS = (
-    "For comparison, an attack within the same budget on the predicted class instead of the map. "
+    "For comparison, an attack within the same budget on the prediction instead of the map. "
     "A class that can be changed with less than a map needs is the larger problem.",
 )
 _SEARCH = (

@@ -24,7 +24,7 @@ def image_values(
 ) -> Values:
     """What changed between two sets of images; distances in pixels and in the network's units."""
     values = {
-        name: CHECKS[name].function(logits, clean_logits)
+        name: CHECKS[name].function(logits, clean_logits, outputs=model.outputs)
         for name in ("prediction-kept", "confidence-change")
     }
     values |= {
@@ -112,7 +112,7 @@ class Retrieval:
         fill = self._model.mean.to(images.dtype)
         shown = revealed(images, magnitude(saliency), fill)
         logits = predict(self._model, shown, batch_size=self._batch_size)
-        return retrieval(logits, self._logits)
+        return retrieval(logits, self._logits, outputs=self._model.outputs)
 
 
 def rows_of(

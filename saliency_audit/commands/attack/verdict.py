@@ -92,20 +92,20 @@ def attack_controls(results: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {pair: setting for pair, setting in found.items() if setting is not None}
 
 
-def attack_chances(*, k: int, pixels: int, classes: int) -> dict[str, float]:
+def attack_chances(*, k: int, pixels: int, classes: int | None) -> dict[str, float]:
     """What a map without information would get, by check.
 
     Args:
         k: most salient pixels.
         pixels: of a map.
-        classes: of the model.
+        classes: of which one is right; None where there is no chance level of a prediction.
     """
     alike = ("spearman", "spearman-abs", "pearson", "pearson-to-target")
     retrieved = ("clean-clean", "clean-attacked", "attacked-clean", "attacked-attacked")
     return {
         SIMILARITY: k / pixels,
         **dict.fromkeys(alike, 0.0),
-        **{f"retrieval-{pair}": 1 / classes for pair in retrieved},
+        **{f"retrieval-{pair}": 1 / classes for pair in retrieved if classes},
     }
 
 

@@ -16,13 +16,15 @@ from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.maps import is_defined
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import CHECKS
-from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.models import Classifier
 from saliency_audit.types import Batch, Example, Row
 
 IMAGES_AT_ONCE = 32
 """Most images of one batch of rows."""
 EXAMPLES = 4
 """Images drawn with their maps."""
+SAID = 5
+"""Outputs of an image that are told of, where several may be there."""
 FEW = {"samples": 2, "steps": 2}
 """Points of a map that is only looked at for whether it is there; windows of half a side."""
 PREPROCESSING: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -70,8 +72,8 @@ def check(
 
     Yields:
         One `Batch` of rows per at most 32 images: "accuracy" under each preprocessing,
-        "confidence" of the predicted class, and of each method "map-defined" and "map-passes".
-        Why a method has no map is its ``setting``.
+        "confidence" of the predicted class or of outputs above one half, and of each method
+        "map-defined" and "map-passes". Why a method has no map is its ``setting``.
 
     Raises:
         InputError: an unknown name, or images that cannot be read at all.
@@ -81,7 +83,7 @@ def check(
     asked = list(dict.fromkeys(saliency or usual))
     for name in asked:
         lookup("saliency method", METHODS, name)
-    lookup("scalar", SCALARS, scalar)
+    model.scalar(scalar)
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
     with model.audited():
@@ -99,12 +101,13 @@ def check(
                 predicted = logits.argmax(1)
                 targets = predicted if target == "predicted" else batch.labels
                 says = Subject(batch.names, batch.labels, predicted, model.name)
-                rows += says.rows(
-                    "confidence",
-                    model.explained("prob", logits, predicted),
-                    setting="",
-                )
-                for setting, other in {"": model, **others}.items():
+                if model.outputs.exclusive:
+                    confidence = model.explained("prob", logits, predicted)
+                    rows += says.rows("confidence", confidence, setting="")
+                else:
+                    rows += _said(model, says, logits)
+                judged = {"": model, **others} if model.outputs.exclusive else {}
+                for setting, other in judged.items():
                     answered = (
                         logits
                         if other is model
@@ -136,6 +139,20 @@ def check(
                     made += len(batch.names)
                     advance(made, total)
             yield Batch(batch.index, rows, examples)
+
+
+def _said(model: Classifier, subject: Subject, logits: Tensor) -> list[Row]:
+    """The likeliest outputs above one half of each image; the largest with no target if none is."""
+    rows: list[Row] = []
+    for i, name in enumerate(subject.names):
+        values, places = model.outputs.probabilities(logits[i].double()).sort(descending=True)
+        many = min(SAID, int(model.outputs.prediction(logits[i]).sum()))
+        targets = places[:many] if many else torch.full_like(places[:1], -1)
+        each = Subject(
+            [name] * len(targets), subject.labels[i].expand(len(targets)), targets, model.name
+        )
+        rows += each.rows("confidence", values[: len(targets)], setting="")
+    return rows
 
 
 def _preprocessed(model: Classifier) -> Iterator[tuple[str, Classifier]]:

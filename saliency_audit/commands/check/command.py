@@ -129,7 +129,8 @@ def assumptions(given: Given, setup: Setup) -> dict[str, Any]:
         "mean": colours(model.mean) + said["mean"],
         "std": colours(model.std) + said["std"],
         "classes": str(setup.classes),
-        "output": "probabilities" if model.probabilities else "logits",
+        "output": ("probabilities" if model.probabilities else "logits")
+        + ("" if model.outputs.exclusive else ", each with a sigmoid of its own (multi-label)"),
         "gradient": f"in {found.images - found.no_gradient} of the first {found.images} images",
         "images": f"{len(data)} of {data.name}",
         "device": str(model.mean.device),

@@ -76,9 +76,11 @@ def says(results: pd.DataFrame, names: Sequence[str] | None, *, most: int = 8) -
         most: images.
 
     Returns:
-        ``SAYS_COLUMNS``; label and class by name where there is one, confidence the probability.
+        ``SAYS_COLUMNS``; label and class by name where there is one, confidence the probability. A
+        line for each output above one half, where several may be; without a name where none is.
     """
-    rows = results[results["check"] == "confidence"].head(most)
+    rows = results[results["check"] == "confidence"]
+    rows = rows[rows["image"].isin(rows["image"].unique()[:most])]
 
     def named(index: Any) -> str:
         if pd.isna(index):

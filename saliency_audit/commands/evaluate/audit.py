@@ -16,12 +16,14 @@ from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.evaluate.costs import REPEATED, Plan, passes_of_image
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
+from saliency_audit.commands.reason import no_meaning
 from saliency_audit.commands.rows import failure_rows, image_example
 from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import InputError, UnsupportedError, lookup
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
-from saliency_audit.models import SCALARS, Classifier, resolve_randomisation, weight_layers
+from saliency_audit.models import Classifier, resolve_randomisation, weight_layers
+from saliency_audit.outputs import Outputs
 from saliency_audit.types import Batch, CurvePoint
 
 METRICS_BY_DEFAULT = ("deletion", "preservation", "sanity-cascade", "scalar-agreement")
@@ -102,12 +104,13 @@ def evaluate(
         metrics = {name: {} for name in metrics}
     for name in metrics:
         lookup("metric", METRICS, name)
-    lookup("scalar", SCALARS, scalar)
+    model.scalar(scalar)
     recorded = [name for name, method in methods.items() if method.recorded]
     metrics = _possible(
         metrics,
         recorded,
         labelled=data.labelled,
+        outputs=model.outputs,
         by_default=by_default,
         tell=tell,
         beside=beside,
@@ -210,16 +213,22 @@ def _possible(
     recorded: Sequence[str],
     *,
     labelled: bool,
+    outputs: Outputs,
     by_default: bool,
     tell: Callable[[str], None],
     beside: Mapping[str, Any],
 ) -> dict[str, Mapping[str, Any]]:
-    """The metrics, less those by default that need the method where there are its maps alone."""
+    """The metrics, less those by default that these maps or outputs have none of."""
     kept = dict(metrics)
     refuse_lacking(metrics, beside)
     for name in metrics:
         metric = METRICS[name]
-        if metric.of == "method" and recorded:
+        if metric.exclusive and not outputs.exclusive:
+            if not by_default:
+                raise UnsupportedError(f"{no_meaning(name, outputs.name)}; leave it")
+            tell(f"{no_meaning(name, outputs.name)}: left out")
+            del kept[name]
+        elif metric.of == "method" and recorded:
             why = (
                 f"{name} needs the method itself, to make maps again, and {recorded[0]} are maps "
                 "made elsewhere"

@@ -265,7 +265,7 @@ def _summary(done: Done) -> Any:
     from saliency_audit.stats.summary import summarise
 
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
-    chances = evaluate_chances(done.rows, done.setup.classes)
+    chances = evaluate_chances(done.rows, done.setup.alternatives)
     summary = summarise(done.rows, higher_is_better=better, chance=chances)
     return pd.concat([summary, density_summary(done.rows)], ignore_index=True)
 

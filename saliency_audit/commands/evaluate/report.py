@@ -77,8 +77,9 @@ _LIMITS = (
     "which as many pixels were replaced, and why a difference to it is what the word is about.",
     "A map better than random is not thereby complete or right: it marks pixels that matter "
     "more than others do.",
-    "density-perturbation reads logits, not probabilities. Adding the same to all logits changes "
-    "no prediction and no probability, and forges it; scalar-agreement tells on that.",
+    "density-perturbation reads logits, not probabilities. Of classes that exclude each other, "
+    "adding the same to all logits changes no prediction and no probability, and forges it; "
+    "scalar-agreement tells on that.",
     "The sanity checks compare the map of the given model with that of a model whose weights are "
     "random, for the same image and class. They show whether a map depends on what was learned, "
     "not whether it is right. Where the randomised model's map has a norm, or its logits a "

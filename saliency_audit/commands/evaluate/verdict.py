@@ -188,19 +188,20 @@ def _as_said(check: str, word: str) -> str:
     return {SAME: "not distinguishable from random", WORSE: "worse than random"}.get(word, word)
 
 
-def evaluate_chances(summary: pd.DataFrame, classes: int) -> dict[tuple[str, str], float]:
+def evaluate_chances(summary: pd.DataFrame, classes: int | None) -> dict[tuple[str, str], float]:
     """What a map without information gets, by check and setting, where that is known beforehand.
 
     Args:
         summary: or results; anything with the columns ``check`` and ``setting``.
-        classes: outputs of the model.
+        classes: of which one is right; None where outputs do not exclude each other.
     """
     chances = {}
     for check, setting in summary[["check", "setting"]].drop_duplicates().itertuples(index=False):
         known = CHECKS[check].chance if check in CHECKS else ""
         given = parts_of(setting)
         if known == "1/classes":
-            chances[check, setting] = 1 / classes
+            if classes:
+                chances[check, setting] = 1 / classes
         elif known and known in given:
             chances[check, setting] = float(given[known])
         elif known.replace(".", "").isdigit():

@@ -31,7 +31,7 @@ from saliency_audit.commands.rows import Subject, failure_rows, image_example
 from saliency_audit.data import ImageData, batches, images_of
 from saliency_audit.errors import UnsupportedError, lookup
 from saliency_audit.methods import METHODS
-from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.models import Classifier
 from saliency_audit.tricks import TRICKS
 from saliency_audit.types import Batch, Example
 
@@ -115,7 +115,7 @@ def fool(
         lookup("saliency method", METHODS, name)
     scalars = list(dict.fromkeys(scalars))
     for scalar in scalars:
-        lookup("scalar", SCALARS, scalar)
+        model.scalar(scalar)
     at_once = min(IMAGES_AT_ONCE, batch_size)
     device = model.mean.device
 

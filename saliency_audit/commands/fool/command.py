@@ -69,6 +69,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.fool.costs import economy
     from saliency_audit.commands.fool.forgery import MODEL_FILES
     from saliency_audit.commands.picture import picture_sha256
+    from saliency_audit.models import trainable
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
@@ -84,6 +85,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     if saved.note:
         setup.tell(saved.note)
     trained = [f"--trick {name}" for name in tricks if TRICKS[name].trains]
+    if trained:
+        trainable(setup.model)
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)
     path = place_of_report(given, "fool")

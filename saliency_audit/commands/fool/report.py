@@ -40,8 +40,9 @@ _INTRODUCTION = (
 )
 _OF_MODEL = (
     "Against the given model: prediction-kept is the share of images with the same predicted "
-    "class, prob-change the largest change of a class probability, loss-change that of the "
-    "cross-entropy. The smaller the changes, the harder the manipulation is to notice.",
+    "class (of a multi-label model, the same outputs above one half), prob-change the largest "
+    "change of a class probability, loss-change that of the cross-entropy. The smaller the "
+    "changes, the harder the manipulation is to notice.",
     "scalar-agreement tells on a shifted model: it is the cosine of the logit's gradient with that "
     "of the centred logit, which no shift can move. Low means that something was added to all "
     "logits alike.",

@@ -62,27 +62,22 @@ def rows_of_model(
     map_of = looks.clean.map_of
     loss = model.explained("loss", logits, explained)
     gradient = map_of(model, "gradient", "loss")
-    accuracy = CHECKS["accuracy"].function(logits, subject.labels)
-    rows = subject.rows("accuracy", accuracy, setting=BEFORE)
-    rows += subject.rows(
-        "scalar-agreement",
-        CHECKS["scalar-agreement"]
-        .function(map_of(model, "gradient", "logit"), map_of(model, "gradient", "centred-logit"))
-        .masked_fill(missing, torch.nan),
-        setting=BEFORE,
-        saliency="gradient",
-    )
+    rows = []
+    if model.outputs.exclusive:
+        accuracy = CHECKS["accuracy"].function(logits, subject.labels)
+        rows += subject.rows("accuracy", accuracy, setting=BEFORE)
+        rows += _rows_of_agreement(subject, model, looks.clean, BEFORE)
     for forgery in forgeries:
         saved, setting, look = forgery.saved, forgery.setting, looks.of[forgery.setting]
-        shifted = tuple(look.map_of(saved, "gradient", each) for each in ("logit", "centred-logit"))
         after = predict(saved, look.images, batch_size=len(logits))
         values = {
-            "prediction-kept": (after, logits),
-            "prob-change": (after, logits),
             "logit-change": (after, logits),
             "loss-change": (saved.explained("loss", after, explained), loss),
             "loss-gradient-change": (look.map_of(saved, "gradient", "loss"), gradient),
         }
+        for check in ("prediction-kept", "prob-change"):
+            numbers = CHECKS[check].function(after, logits, outputs=model.outputs)
+            rows += subject.rows(check, numbers, setting=setting)
         for check, (value, reference) in values.items():
             numbers = CHECKS[check].function(value, reference)
             if check.startswith("loss"):
@@ -94,13 +89,21 @@ def rows_of_model(
             )
             share = share.masked_fill(missing, torch.nan)
             rows += subject.rows("gradient-bound-share", share, setting=setting)
-        rows += subject.rows(
-            "scalar-agreement",
-            CHECKS["scalar-agreement"].function(*shifted).masked_fill(missing, torch.nan),
-            setting=setting,
-            saliency="gradient",
-        )
+        if model.outputs.exclusive:
+            rows += _rows_of_agreement(subject, saved, look, setting)
     return rows
+
+
+def _rows_of_agreement(subject: Subject, model: Classifier, look: Look, setting: str) -> list[Row]:
+    """Whether the logit's gradient is that of the centred logit, which no shift moves."""
+    maps = (look.map_of(model, "gradient", scalar) for scalar in ("logit", "centred-logit"))
+    agreement = CHECKS["scalar-agreement"].function(*maps)
+    return subject.rows(
+        "scalar-agreement",
+        agreement.masked_fill(subject.targets < 0, torch.nan),
+        setting=setting,
+        saliency="gradient",
+    )
 
 
 def rows_held_out(forgeries: Sequence[Forgery], model: str) -> list[Row]:

@@ -41,7 +41,7 @@ def judge(
     baseline: pd.DataFrame | None = None,
     changes: pd.DataFrame | None = None,
     other_images: bool = False,
-    classes: int,
+    classes: int | None,
     images: int,
     unreadable: int = 0,
 ) -> Outcome:
@@ -56,7 +56,7 @@ def judge(
         baseline: summary of an earlier run.
         changes: the paired difference of each metric to that run, columns as in ``differences``.
         other_images: whether that run measured other images than this one.
-        classes: outputs of the model.
+        classes: of which one is right; None where outputs do not exclude each other.
         images: of the run; each must have a value.
         unreadable: those of them that could not be read, and so have none.
     """

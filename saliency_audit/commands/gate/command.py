@@ -1,5 +1,6 @@
 """``saliency-audit gate``."""
 
+from collections.abc import Collection
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -39,11 +40,11 @@ def run(given: Given, screen: Screen) -> int:
     if given.print_policy:
         from saliency_audit.assets import default_policy
 
-        screen.write(default_policy())
+        screen.write(default_policy(without=_meaningless(given)))
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
 
-    rules = _policy(given.policy)
+    rules = _policy(given.policy, without=_meaningless(given))
     if not (rules.refuses or given.report_only):
         raise InputError(
             f'--policy {given.policy} refuses no model: every check has level = "warn"; give one '
@@ -66,13 +67,22 @@ def plan(
     Raises:
         InputError: an option of the policy means nothing, or what it names cannot be used.
     """
-    from saliency_audit.commands.gate.fit import refuse_unfit
+    from saliency_audit.assets import default_policy
+    from saliency_audit.commands.gate.fit import refuse_exclusive, refuse_unfit
     from saliency_audit.commands.gate.report import PICTURES
     from saliency_audit.commands.gate.runs import alone
     from saliency_audit.commands.gate.runs import plan as audits
     from saliency_audit.commands.gate.teeth import refuse_toothless
 
     _refuse_assumed(setup)
+    refuse_exclusive(rules.checks, setup.model)
+    left_out = [name for name in _meaningless(given) if f'metric = "{name}"' in default_policy()]
+    if given.policy is None and left_out:
+        setup.tell(
+            f"WARNING: the default policy is taken without {' and '.join(left_out)}: the outputs "
+            f"of a {given.outputs} model do not exclude each other; nothing left in it tells a "
+            "model that guesses"
+        )
     named = {name: {**rules.data, **rules.run}.get(name) for name in NEEDS}
     metrics = [check for check in rules.checks if check.kind == "metric"]
     beside = loaded(named, setup, [check.metric for check in metrics])
@@ -176,8 +186,15 @@ def _baseline(path: Path | None) -> Baseline:
     return Baseline(read_baseline(path), baseline_rows(path), baseline_images(path))
 
 
-def _policy(path: Path | None) -> "Policy":
-    """The policy of the user, or the default one.
+def _meaningless(given: Given) -> list[str]:
+    """Metrics that the outputs of the model have none of, by the options of the command line."""
+    if given.outputs == "softmax":
+        return []
+    return [name for name, metric in METRICS.items() if metric.exclusive]
+
+
+def _policy(path: Path | None, *, without: Collection[str] = ()) -> "Policy":
+    """The policy of the user, or the default one, without the checks of some metrics.
 
     Raises:
         InputError: it cannot be read, or says what makes no sense.
@@ -187,7 +204,7 @@ def _policy(path: Path | None) -> "Policy":
     from saliency_audit.regular import refuse_irregular
 
     if path is None:
-        return read_policy(default_policy(), "the default policy")
+        return read_policy(default_policy(without=without), "the default policy")
     refuse_irregular(path, "policy")
     try:
         with path.open("rb") as file:

@@ -23,7 +23,7 @@ _SOFT = tuple(
 _SCALAR = Option("scalar", help="Explained number.")
 FROM_POLICY = "from-policy"
 """A seed that nobody picks: the policy's sha256 is it."""
-_ON_IMAGES = ("size", "channels", "mean", "std")
+_ON_IMAGES = ("size", "channels", "mean", "std", "outputs")
 
 
 def _named(*options: Option) -> dict[str, Option]:

@@ -200,7 +200,7 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
     for one in work.runs:
         frame = done.folder.rows(one.job)
         summary, apart = summed(
-            one, frame, shape=work.setup.model.input_shape, classes=work.setup.classes
+            one, frame, shape=work.setup.model.input_shape, classes=work.setup.alternatives
         )
         compared = {c.name for c in one.checks if c.limit == "no_worse_than"}
         changes = None
@@ -217,7 +217,7 @@ def _judged(done: Done, work: Work) -> "tuple[pd.DataFrame, str, dict[str, pd.Da
                 baseline=work.baseline.summary,
                 changes=changes,
                 other_images=work.other_images,
-                classes=work.setup.classes,
+                classes=work.setup.alternatives,
                 **counted,
             )
     judged = [outcomes[i] for i in range(len(work.policy.checks))]
@@ -265,7 +265,7 @@ def _to_the_job(work: Work, path: Path) -> None:
 
 
 def summed(
-    run: "GateRun", frame: "pd.DataFrame", *, shape: tuple[int, ...], classes: int
+    run: "GateRun", frame: "pd.DataFrame", *, shape: tuple[int, ...], classes: int | None
 ) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     """Summary of an audit's rows, and of metrics the paired differences to the random map.
 
@@ -273,7 +273,7 @@ def summed(
         run: the audit.
         frame: its rows.
         shape: of an image, ``(c, h, w)``.
-        classes: outputs of the model.
+        classes: of which one is right; None where outputs do not exclude each other.
     """
     import pandas as pd
 
