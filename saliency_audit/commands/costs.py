@@ -1,12 +1,12 @@
 """What a run takes: the passes of its plan, and their time by one timed batch."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from math import ceil, prod
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -153,6 +153,38 @@ def scalars_computed(scalars: Iterable[str], parity: int) -> list[str]:
 
 
 Expect = Callable[[Passes], None]
+
+
+class Told(TypedDict, total=False):
+    """Who is told how far an audit is.
+
+    Attributes:
+        tell: called with lines the user should read.
+        advance: called with (work done, all work).
+        begin: called once all is known to work and before anything is saved; returns the indices
+            of batches that need no work.
+        expect: called before the first map with the passes that all take at most, where that is
+            known.
+    """
+
+    tell: Callable[[str], None]
+    advance: Callable[[int, int], None]
+    begin: Callable[[], Container[int]]
+    expect: Expect
+
+
+def listeners(
+    told: Told,
+) -> tuple[Callable[[str], None], Callable[[int, int], None], Callable[[], Container[int]], Expect]:
+    """``tell``, ``advance``, ``begin`` and ``expect``; what was not given does nothing."""
+    return (
+        told.get("tell", lambda line: None),
+        told.get("advance", lambda made, total: None),
+        told.get("begin", tuple),
+        told.get("expect", lambda left: None),
+    )
+
+
 """Takes what a run will take from here on, once it is known."""
 
 

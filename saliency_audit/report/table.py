@@ -93,7 +93,10 @@ def beside(line: Mapping[Any, Any]) -> str:
     >>> beside({"reason": "", "n": 95, "n_undefined": 5}), beside({"reason": "", "n": 8})
     ('\n(95 of 100 images)', '')
     """
-    n, missing = line.get("n", 0), line.get("n_undefined", 0)
+    n, missing = (
+        0 if (count := line.get(key)) is None or count != count else int(count)  # or NaN
+        for key in ("n", "n_undefined")
+    )
     reason = flat(str(line.get("reason") or ""))
     if not reason and not missing:
         return ""

@@ -95,7 +95,11 @@ def test_every_command_has_an_example_with_a_model_of_one_s_own():
 @pytest.mark.parametrize(
     "example",
     [
-        pytest.param(example, marks=[pytest.mark.slow] * (" my.pt " in example and name in LONG))
+        pytest.param(
+            example,
+            marks=[pytest.mark.slow]
+            * (name == "finetune" or (" my.pt " in example and name in LONG)),
+        )
         for name in COMMANDS
         for example in examples_of(name)
     ],

@@ -88,6 +88,7 @@ def test_what_its_user_put_or_changed_there_stays(audit):
     assert listed().keys() == there.keys() - mine.keys() - {"run.json"}
 
 
+@pytest.mark.slow
 def test_an_earlier_training_goes_and_a_users_model_stays(audit):
     assert audit("finetune").code == 0
     Path("out/model.pt2").write_bytes(b"mine")

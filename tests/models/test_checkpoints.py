@@ -172,7 +172,7 @@ def test_arch_brings_size_mean_and_std_which_options_override(arch, side, colour
     assert other.mean.flatten().tolist() == pytest.approx([0.1] * 3)
     assert other.std.flatten().tolist() == pytest.approx([0.2] * 3)
     (said,) = [note for note in other.notes if "published weights" in note]
-    assert said.startswith(f"size {side},{side}, as of")
+    assert said.startswith(f"size {side},{side}, names of the classes, as of")
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,22 @@
 """Can someone who owns the image move its saliency map, with the prediction unchanged? (B)."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from torch import Tensor
 
 from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.batch import AttackedBatch, Run
-from saliency_audit.commands.attack.costs import passes_of_image
+from saliency_audit.commands.attack.costs import Economy, passes_of_image
 from saliency_audit.commands.attack.files import check_channels
 from saliency_audit.commands.attack.jobs import RANDOM, Job, jobs
 from saliency_audit.commands.attack.search import attackable, possible, search_of, search_options
 from saliency_audit.commands.attack.targets import Targets
-from saliency_audit.commands.costs import Expect, of_batches
+from saliency_audit.commands.costs import Told, listeners, of_batches
 from saliency_audit.commands.explain import predict, supported
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.picture import load_picture
@@ -50,23 +50,6 @@ EXAMPLES = 4
 """Images drawn of each attack on each method: the worst."""
 
 
-class Told(TypedDict, total=False):
-    """Who is told how far an audit is.
-
-    Attributes:
-        tell: called with lines the user should read.
-        advance: called with (work done, all work).
-        begin: called once all is known to work and before anything is saved; returns the indices
-            of batches that need no work.
-        expect: called before the first map with the passes that all take at most.
-    """
-
-    tell: Callable[[str], None]
-    advance: Callable[[int, int], None]
-    begin: Callable[[], Container[int]]
-    expect: Expect
-
-
 def attack(
     model: Classifier,
     data: ImageData,
@@ -74,8 +57,7 @@ def attack(
     attacks: Sequence[str] = ATTACKS_BY_DEFAULT,
     saliency: Sequence[str] | None = None,
     measure: Sequence[str] | None = None,
-    unattacked: Container[str] = (),
-    unmeasured: Container[str] = (),
+    saved: Economy | None = None,
     scalars: Sequence[str] = ("logit",),
     target: str = "predicted",
     eps: Sequence[float] | None = None,
@@ -104,8 +86,7 @@ def attack(
         saliency: attacked methods, names in ``METHODS``; None means those of
             ``METHODS_BY_DEFAULT`` that can be attacked, and "all" all of them.
         measure: measured methods; None means all that the model's format allows.
-        unattacked: methods by default that are not attacked.
-        unmeasured: methods that are not measured, unless they are attacked or asked for.
+        saved: what is not done where nobody asked for it; None: everything is.
         scalars: names in ``SCALARS``.
         target: "predicted" or "label", the explained class. The class that must stay is always
             the predicted one.
@@ -136,8 +117,8 @@ def attack(
         InputError: an unknown name, an impossible number, a method asked for by name that cannot
             be attacked or measured, or images that cannot be read at all.
     """
-    tell: Callable[[str], None] = told.get("tell", lambda line: None)
-    advance = told.get("advance", lambda done, total: None)
+    tell, advance, begin, expect = listeners(told)
+    saved = saved or Economy()
     options, search = options or {}, search or {}
     every = {**METHODS, **(methods or {})}
     by_evolution = search_of(search) == EVOLUTION
@@ -158,7 +139,7 @@ def attack(
     # The random map of an image stays as it is under any attack.
     measurable = [name for name in every if name != "random"]
     named = [*(saliency or ()), *(methods or {})]
-    by_default = [name for name in METHODS_BY_DEFAULT if name not in unattacked]
+    by_default = [name for name in METHODS_BY_DEFAULT if name not in saved.unattacked]
     wanted = measurable if everything else list(dict.fromkeys(named or by_default))
     chosen = bool(named) and not everything
     maps_attacked = any(ATTACKS[name].goal for name in attacks)
@@ -195,7 +176,7 @@ def attack(
         # With nothing but the prediction attacked, what is asked for can only be measured.
         asked = measure or (None if maps_attacked or everything else saliency)
         measured = supported(
-            list(dict.fromkeys(asked or [n for n in measurable if n not in unmeasured])),
+            list(dict.fromkeys(asked or [n for n in measurable if n not in saved.unmeasured])),
             model,
             known[:1],
             classes[:1],
@@ -266,14 +247,13 @@ def attack(
             count=_progress(advance, lambda: run.work(work) * mine),
         )
         seen: dict[Job, list[float]] = {}
-        done = told.get("begin", tuple)()
+        done = begin()
         mine = images_of(len(data), at_once, shard=shard, done=done)
         if not methods:
             smoothed = len(stand_ins(work, search)) if followed and smooth != "none" else 0
             part = of_batches(mine, at_once)
             each = passes_of_image(run, work, smoothed, at_once=part, batch_size=batch_size)
-            if expect := told.get("expect"):
-                expect(each * mine)
+            expect(each * mine)
         for batch in batches(
             data, batch_size=at_once, workers=workers, device=device, skip=done, shard=shard
         ):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.catalogue.methods import CONTROLS
 from saliency_audit.commands.beside import refuse_idle_needs, refuse_lacking
-from saliency_audit.commands.costs import Expect, of_batches
+from saliency_audit.commands.costs import Told, listeners, of_batches
 from saliency_audit.commands.evaluate.batch import Judged, measured
 from saliency_audit.commands.evaluate.costs import REPEATED, Plan, passes_of_image
 from saliency_audit.commands.explain import predict, supported
@@ -54,11 +54,8 @@ def evaluate(
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
-    begin: Callable[[], Container[int]] = tuple,
-    tell: Callable[[str], None] = lambda line: None,
-    advance: Callable[[int, int], None] = lambda made, total: None,
     beside: Mapping[str, Any] | None = None,
-    expect: Expect = lambda left: None,
+    **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
 
@@ -85,11 +82,8 @@ def evaluate(
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         shard: ``(rank, world)``: this process takes every world-th batch.
-        begin: called once all is known to work; returns the indices of batches that need no work.
-        tell: called with lines the user should read.
-        advance: called with (measurements done, measurements to do).
         beside: what single metrics need, by name in ``NEEDS``.
-        expect: called before the first map with the passes that all take, where that is known.
+        told: see `Told`.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -98,6 +92,7 @@ def evaluate(
         InputError: an unknown name, a metric without what it needs, a method asked for by name
             that the model does not allow, or images that cannot be read at all.
     """
+    tell, advance, begin, expect = listeners(told)
     methods, beside = methods or {}, beside or {}
     known_methods = {**METHODS, **methods}
     if not isinstance(metrics, Mapping):

@@ -73,7 +73,6 @@ def before_and_after(
     *,
     swapped: Classifier | None = None,
     checks: Collection[str] = QUESTIONS,
-    class_names: Sequence[str] | None = None,
     saliency: Sequence[str] = ("gradient",),
     scalar: str = "logit",
     target: str = "predicted",
@@ -105,7 +104,6 @@ def before_and_after(
             is another one: what of a difference is not the training's.
         data: the images. What needs labels is undefined for those without.
         checks: what is measured, of ``QUESTIONS``.
-        class_names: of the outputs, where they are known.
         saliency: names in ``METHODS``.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class; "predicted" is each model's own.
@@ -238,7 +236,7 @@ def before_and_after(
                 if (row := given if run is runs[0] and not given["check"] else run.rows(given))
                 is not None
             ]
-            examples = _drawn(batch, roles, class_names) if run.drawn else []
+            examples = _drawn(batch, roles, chosen.class_names) if run.drawn else []
             yield replace(batch, rows=rows, examples=examples, job=run.job)
         made += run.work
         advance(made, total)

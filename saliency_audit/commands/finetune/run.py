@@ -128,10 +128,9 @@ def audit(
             yield from before_and_after(
                 work.before,
                 work.after,
-                setup.data,
+                replace(setup.data, class_names=list(setup.class_names or ()) or None),
                 swapped=work.swapped,
                 checks=work.checks,
-                class_names=setup.class_names,
                 saliency=given.saliency or ("gradient",),
                 scalar=given.scalar,
                 target=given.target,

@@ -7,7 +7,6 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.commands.evaluate.columns import BETTER
-from saliency_audit.commands.finetune.verdict import budget_of
 from saliency_audit.report.table import Cell, Column, Table, Toned, beside, table_of, verdict
 from saliency_audit.report.wording import (
     images_in,
@@ -17,6 +16,7 @@ from saliency_audit.report.wording import (
     number,
     number_in,
 )
+from saliency_audit.setting import parts_of
 from saliency_audit.visible import flat
 
 
@@ -66,6 +66,16 @@ def change_table(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> Table:
         rows += table_of(lines, shown).rows
     heads = table_of([], columns("check"))
     return Table(heads.columns, rows, extra=heads.extra)
+
+
+def budget_of(line: Mapping[Any, Any]) -> str:
+    """The budget of an attack that a row is of, as people say it; empty for what has none.
+
+    >>> budget_of({"setting": "eps=1;norm=l2"}), budget_of({"setting": "attack=topk;eps=2/255"})
+    ('1 (l2)', '2/255')
+    """
+    parts = parts_of(line["setting"])
+    return parts.get("eps", "") + (" (l2)" if parts.get("norm") == "l2" else "")
 
 
 def _of(line: Mapping[Any, Any], *, budget: bool) -> str:

@@ -12,6 +12,7 @@ from saliency_audit.commands.attack.audit import TOP
 from saliency_audit.commands.attack.masked import incomplete
 from saliency_audit.commands.evaluate.verdict import evaluate_chances
 from saliency_audit.commands.finetune.options import QUESTIONS
+from saliency_audit.commands.finetune.tables import budget_of
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.setting import parts_of
@@ -137,16 +138,6 @@ def finetune_verdicts(
             }
         )
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
-
-
-def budget_of(line: Line) -> str:
-    """The budget of an attack that a row is of, as people say it; empty for what has none.
-
-    >>> budget_of({"setting": "eps=1;norm=l2"}), budget_of({"setting": "attack=topk;eps=2/255"})
-    ('1 (l2)', '2/255')
-    """
-    parts = parts_of(line["setting"])
-    return parts.get("eps", "") + (" (l2)" if parts.get("norm") == "l2" else "")
 
 
 def _is_answer(line: Line) -> bool:

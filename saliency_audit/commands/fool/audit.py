@@ -1,20 +1,20 @@
 """Can someone who owns the weights make a saliency map show any picture? (P0 section 2, B.1)."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
 from saliency_audit.catalogue.tricks import UNTRAINED
-from saliency_audit.commands.costs import Expect, of_batches
+from saliency_audit.commands.costs import Told, listeners, of_batches
 from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
-from saliency_audit.commands.fool.costs import passes_of_image
+from saliency_audit.commands.fool.costs import Economy, passes_of_image
 from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
 from saliency_audit.commands.fool.lesson import school
 from saliency_audit.commands.fool.rows import (
@@ -51,8 +51,7 @@ def fool(
     strength: float = 10.0,
     saliency: Sequence[str] | None = None,
     scalars: Sequence[str] = SCALARS_BY_DEFAULT,
-    once: Container[str] = (),
-    left_out: Container[str] = (),
+    saved: Economy | None = None,
     target: str = "predicted",
     options: Mapping[str, Any] | None = None,
     folder: Path | None = None,
@@ -64,10 +63,7 @@ def fool(
     train: ImageData | None = None,
     lesson: Mapping[str, Any] | None = None,
     trained: Callable[[str], Path | None] = lambda trick: None,
-    begin: Callable[[], Container[int]] = tuple,
-    tell: Callable[[str], None] = lambda line: None,
-    advance: Callable[[int, int], None] = lambda made, total: None,
-    expect: Expect = lambda left: None,
+    **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Forge the model with each trick and measure every map before and after.
 
@@ -79,8 +75,7 @@ def fool(
         strength: norm of the picture's part over the median norm of the true gradient.
         saliency: names in ``METHODS``; None means all that the model's format allows.
         scalars: names in ``SCALARS``.
-        once: methods that are measured under the first of them alone.
-        left_out: methods that are not measured.
+        saved: what is not measured where nobody asked for it; None: everything is.
         target: "predicted" or "label", the explained class.
         options: of saliency methods, given to those that have them.
         folder: where manipulated models are saved; None means nowhere that lasts.
@@ -94,12 +89,7 @@ def fool(
         lesson: how: ``max_steps``, ``lr`` and ``batch_size`` of a step.
         trained: gives the weights that an interrupted run, in all the same as this one, trained
             for a trick; None where there are none.
-        begin: called once all is known to work and before anything is saved; returns the indices
-            of batches that need no work.
-        tell: called with lines the user should read.
-        advance: called with (maps made, maps to make).
-        expect: called before the first map with the passes that all take; not where weights are
-            trained.
+        told: see `Told`; the passes are not told where weights are trained.
 
     Yields:
         One `Batch` of rows per at most 32 images.
@@ -108,9 +98,10 @@ def fool(
         InputError: an unknown name, a method asked for by name that the model does not allow, or
             images that cannot be read at all.
     """
-    options = options or {}
+    tell, advance, begin, expect = listeners(told)
+    saved, options = saved or Economy(), options or {}
     tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
-    asked = [name for name in dict.fromkeys(saliency or METHODS) if name not in left_out]
+    asked = [name for name in dict.fromkeys(saliency or METHODS) if name not in saved.left_out]
     for name in asked:
         lookup("saliency method", METHODS, name)
     scalars = list(dict.fromkeys(scalars))
@@ -189,11 +180,11 @@ def fool(
             (name, scalar)
             for name in methods
             for scalar in (
-                [""] if METHODS[name].control else scalars[:1] if name in once else scalars
+                [""] if METHODS[name].control else scalars[:1] if name in saved.once else scalars
             )
         ]
         maps_per_image = len(pairs) * (1 + len(forgeries))
-        made, told = 0, set[tuple[str, str]]()
+        made, warned = 0, set[tuple[str, str]]()
         mine = images_of(len(data), at_once, shard=shard, done=done)
         if train is None:
             each = passes_of_image(
@@ -272,8 +263,8 @@ def fool(
                     rows += more
                     examples += pictures
                     for where, problem in problems.items():
-                        if (name, where) not in told:
-                            told.add((name, where))
+                        if (name, where) not in warned:
+                            warned.add((name, where))
                             tell(f"{name} is undefined at {where}: {problem}")
                     made += len(batch.names) * (1 + len(forgeries))
                     advance(made, mine * maps_per_image)

@@ -172,6 +172,7 @@ def test_worst_case_is_the_worst_attack_of_each_image(model, data):
     assert noise.mean() <= values(rows, "topk-intersection", NOISE).mean()
 
 
+@pytest.mark.slow
 def test_mass_center_and_target_region_beat_noise(model, data):
     rows = run(model, data, attacks=["mass-center", "target-region"], search={"steps": 20})
     shift = values(rows, "mass-center-shift", "attack=mass-center;eps=8/255;attacked=gradient")
@@ -212,6 +213,7 @@ def test_structured_comes_near_the_map_of_another_image(model, data):
     assert line["verdict"] in ("fragile", "shifted")
 
 
+@pytest.mark.slow
 def test_structured_within_a_budget_and_towards_a_picture(model, data):
     picture = torch.zeros(28, 28)
     picture[4:10, 4:24] = 1

@@ -95,6 +95,7 @@ def test_the_same_seed_writes_the_same_bytes(run):
         assert path.read_bytes() == Path("b/images", path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_several_budgets_and_attacks_in_one_run(run):
     ran = run(
         "attack", *FEW, "--attack", "topk", "--attack", "structured", "--attack", "pgd",
@@ -111,6 +112,7 @@ def test_several_budgets_and_attacks_in_one_run(run):
     assert "whose predicted class is another one" in ran.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "preset",
     [
@@ -202,6 +204,7 @@ def test_a_full_disk_while_images_are_written(run, monkeypatch):
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_goes_on(run, monkeypatch):
     forward = type(bundled_model()).forward
 

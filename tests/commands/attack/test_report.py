@@ -187,6 +187,7 @@ def test_figures_are_of_the_largest_budget():
     assert set(found["topk"]["eps"]) == {"16/255"}
 
 
+@pytest.mark.slow
 def test_many_methods_and_budgets_go_on_several_pages(tmp_path):
     run = attack_run(
         images=("a.png",),

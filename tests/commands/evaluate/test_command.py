@@ -87,6 +87,7 @@ def test_the_default_metrics_have_all_their_pictures(run):
     assert {"scalar-agreement", "sanity-cascade-ssim", "sanity-cascade-map-norm"} <= checks
 
 
+@pytest.mark.slow
 def test_every_metric_in_one_run(run):
     data = images_in(Path("photos"))
     marked = pd.DataFrame(

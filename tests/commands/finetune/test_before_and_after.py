@@ -118,6 +118,7 @@ def test_stability_is_with_another_training_or_with_the_model_before(data):
     assert same["value"].tolist() == [1.0] * SLOW
 
 
+@pytest.mark.slow
 def test_the_model_under_another_activation_is_measured_as_any_model_before(data):
     before, after = classifier(0, "net"), classifier(1)
     smooth = before.replaced(before.network, name="smooth", activation=("softplus", 2.0))

@@ -28,6 +28,8 @@ from saliency_audit.training.checkpoint import read_checkpoint
 
 FOLDER = Path("saliency-audit-report/finetune")
 FEW = ("--max-steps", 4, "--max-samples", 2, "--max-val", 20, "--max-train", 200)
+BARE = (*FEW, "--audit", "accuracy")
+"""For what is not about the audit, which costs more than the training."""
 ARCH = "saliency_audit.assets.fashion_mnist_cnn:FashionMnistCnn"
 FILES = {
     "before-after.png",
@@ -125,7 +127,7 @@ def test_accuracy_is_of_all_validation_images(once):
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(run, tmp_path):
-    options = ("--objective", "adversarial", "--penalty", "l1", *FEW, "--train-batch-size", 32)
+    options = ("--objective", "adversarial", "--penalty", "l1", *BARE, "--train-batch-size", 32)
     ran = run("finetune", *options, "--checkpoint-every", 2, "--output-dir", "whole")
     assert ran.code == 0, ran.err
     # As if it had been killed after the second step: what later steps left is not there.
@@ -159,6 +161,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(run, tmp_path):
     assert "cannot resume: lr was 0.01, now 0.5" in other.err
 
 
+@pytest.mark.slow
 def test_an_audit_that_was_stopped_goes_on_and_nothing_is_trained_again(run, monkeypatch):
     options = ("finetune", "--objective", "cross-entropy", *FEW, "--train-batch-size", 32)
     assert run(*options, "--output-dir", "whole").code == 0
@@ -220,7 +223,7 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
         "                         nn.Linear(4 * 26 * 26, 10))\n"
     )
     arch = ("--arch", "small_net:build", "--channels", 1, "--size", 28)
-    common = (*arch, *FEW, "--mean", 0.3, "--std", 0.4, "--lr", 0.1)
+    common = (*arch, *BARE, "--mean", 0.3, "--std", 0.4, "--lr", 0.1)
     first = run(
         "finetune", "--from-scratch", "--objective", "cross-entropy", *common, "--output-dir", "a"
     )
@@ -255,7 +258,7 @@ def test_a_training_without_an_audit(run):
 
 
 def test_softplus_stays_in_what_is_written(run):
-    ran = run("finetune", "--objective", "score-matching", *FEW)
+    ran = run("finetune", "--objective", "score-matching", *BARE)
     assert ran.code == 0, ran.err
     assert "softplus (beta 10) takes the place of ReLU" in ran.err
     model = load(str(FOLDER / "model.safetensors"), arch=ARCH, channels=1, size=28)
@@ -283,7 +286,7 @@ def test_what_people_marked_is_read_by_name_of_the_training_image(run):
         path = Path("marked", f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0].numpy() > 0.1).astype(np.uint8) * 255).save(path)
-    ran = run("finetune", "--objective", "harmonise", "--annotations", "marked", *FEW)
+    ran = run("finetune", "--objective", "harmonise", "--annotations", "marked", *BARE)
     assert ran.code == 0, ran.err
     assert (pd.read_csv(FOLDER / "training.csv")["annotated"] == 1).all()
 
@@ -304,7 +307,7 @@ def two_processes(*options):
 
 
 def test_two_processes_end_where_one_does(run):
-    options = ("--objective", "gradient-norm", *FEW, "--freeze-bn")
+    options = ("--objective", "gradient-norm", *BARE, "--freeze-bn")
     alone = run("finetune", *options, "--output-dir", "alone")
     assert alone.code == 0, alone.err
     ran = two_processes(*options)
@@ -328,7 +331,7 @@ def test_the_accuracy_told_by_two_processes_is_of_the_model_they_write(run):
         *("--from-scratch", "--arch", "norm_net:build", "--channels", 1, "--size", 28),
         *("--mean", 0, "--std", 1, "--objective", "cross-entropy", "--max-train", 1000),
         *("--max-val", 300, "--train-batch-size", 8, "--max-steps", 100, "--lr", 0.05),
-        *("--max-samples", 1),
+        *("--max-samples", 1, "--audit", "accuracy"),
     )
     assert ran.returncode == 0, ran.stderr
     told = pd.read_csv("together/training.csv")["val_accuracy"].iloc[-1]
@@ -337,14 +340,23 @@ def test_the_accuracy_told_by_two_processes_is_of_the_model_they_write(run):
 
 
 def test_random_weights_are_no_teacher_of_their_own(run):
-    options = ("--from-scratch", "--arch", ARCH, "--channels", 1, "--size", 28, *FEW)
+    options = ("--from-scratch", "--arch", ARCH, "--channels", 1, "--size", 28, *BARE)
     ran = run("finetune", "--objective", "interpretation", *options)
     assert ran.code == 2
     assert "has nobody to learn from; give --teacher" in ran.err
 
 
 def test_maps_of_an_earlier_teacher_are_not_taken_for_this_runs(run):
-    options = ("--objective", "interpretation", *FEW[:-1], 20, "--train-batch-size", 10)
+    options = (
+        "--objective",
+        "interpretation",
+        *FEW[:-1],
+        20,
+        "--audit",
+        "accuracy",
+        "--train-batch-size",
+        10,
+    )
     maps = FOLDER / "partial" / "teacher-maps.npy"
     maps.parent.mkdir(parents=True)
     stale = np.full((20, 1, 28, 28), 1e3, np.float32)
@@ -520,12 +532,12 @@ def test_a_method_that_the_model_does_not_allow_is_refused_before_the_training(r
 
 
 def test_a_checkpoint_without_its_settings_is_not_resumed(run):
-    options = ("--objective", "cross-entropy", *FEW)
+    options = ("--objective", "cross-entropy", *BARE)
     assert run("finetune", *options).code == 0
     ran = run("finetune", *options, "--resume", "--seed", 1)
     assert (ran.code, "cannot resume: seed was 0, now 1" in ran.err) == (2, True)
     (FOLDER / "run.json").unlink()
-    ran = run("finetune", "--objective", "noise", *FEW, "--resume")
+    ran = run("finetune", "--objective", "noise", *BARE, "--resume")
     assert ran.code == 0, ran.err
     assert "resuming" not in ran.err
 
@@ -558,18 +570,18 @@ SMOOTH = (
 def test_softplus_is_claimed_only_where_it_replaces_something(run):
     Path("smooth_net.py").write_text(SMOOTH)
     arch = ("--from-scratch", "--arch", "smooth_net:build", "--channels", 1, "--size", 28)
-    ran = run("finetune", *arch, "--objective", "score-matching", *FEW)
+    ran = run("finetune", *arch, "--objective", "score-matching", *BARE)
     assert ran.code == 0, ran.err
     assert "softplus" not in ran.err
     model = load(str(FOLDER / "model.safetensors"), arch="smooth_net:build", channels=1, size=28)
     assert model.activation is None
-    ran = run("finetune", *arch, "--objective", "pgd", "--surrogate", "softplus", *FEW)
+    ran = run("finetune", *arch, "--objective", "pgd", "--surrogate", "softplus", *BARE)
     assert ran.code == 2
     assert "no ReLU or the like" in ran.err
 
 
 def test_a_softplus_model_stays_what_it_is(run):
-    assert run("finetune", "--objective", "score-matching", *FEW, "--output-dir", "a").code == 0
+    assert run("finetune", "--objective", "score-matching", *BARE, "--output-dir", "a").code == 0
     given = ("a/model.safetensors", "--arch", ARCH, "--channels", 1, "--size", 28)
     for option in (("--surrogate", "none"), ("--surrogate", "softplus", "--beta", 30)):
         ran = run("finetune", *given, "--objective", "pgd", *option)

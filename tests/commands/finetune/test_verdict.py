@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from saliency_audit.commands.finetune.tables import budget_of
 from saliency_audit.commands.finetune.verdict import (
     BETTER,
     CHANGED,
@@ -12,7 +13,6 @@ from saliency_audit.commands.finetune.verdict import (
     SAME,
     UNDEFINED,
     WORSE,
-    budget_of,
     finetune_sentence,
     finetune_verdicts,
 )

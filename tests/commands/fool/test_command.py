@@ -231,6 +231,7 @@ def test_what_was_finished_is_kept_and_resumed_to_the_same_bytes(run, monkeypatc
     assert again.out == resumed.out
 
 
+@pytest.mark.slow
 def test_a_forgery_that_was_trained_is_not_trained_again(run, monkeypatch):
     few = (*TRAINED, "--max-samples", 2, "--output-dir")
     assert run("fool", *few, "whole").code == 0

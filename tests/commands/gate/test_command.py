@@ -114,6 +114,7 @@ def test_a_model_with_random_weights_is_refused(run):
     assert ran.err == ""
 
 
+@pytest.mark.slow
 def test_torchscript_passes_the_default_policy_too(run):
     torch.jit.script(bundled_model()).save("model.pt")
     ran = run("gate", "model.pt", "--channels", 1, *FEW, *PLAIN)
