@@ -80,7 +80,7 @@ def test_the_workflow_runs_as_it_stands(project):
     assert {"report.html", "junit.xml", "results.csv"} <= {path.name for path in uploaded.iterdir()}
     table = pd.read_csv(uploaded / "checks.csv")
     assert len(table) == 7
-    assert list(table["effect"]).count("fail") == 1
+    assert list(table["effect"]).count("refuse") == 1
 
 
 def test_the_gitlab_job_says_the_same(project):

@@ -116,7 +116,7 @@ def passes_of_map(
         methods: by name.
 
     >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
-    Passes(forward=0.0, gradient=50.0, second=0.0)
+    Passes(forward=0.0, gradient=50, second=0.0)
     >>> passes_of_map("lrp", {}, (28, 28), at_once=8).count
     4
     """
@@ -156,9 +156,10 @@ Expect = Callable[[Passes], None]
 
 
 class Told(TypedDict, total=False):
-    """Who is told how far an audit is.
+    """What share of an audit this process does, and who is told how far it is.
 
     Attributes:
+        shard: ``(rank, world)``: it takes every world-th batch.
         tell: called with lines the user should read.
         advance: called with (work done, all work).
         begin: called once all is known to work and before anything is saved; returns the indices
@@ -167,6 +168,7 @@ class Told(TypedDict, total=False):
             known.
     """
 
+    shard: tuple[int, int]
     tell: Callable[[str], None]
     advance: Callable[[int, int], None]
     begin: Callable[[], Container[int]]

@@ -209,8 +209,8 @@ def rounded(count: float) -> int:
 def duration(seconds: float) -> str:
     """Roughly.
 
-    >>> [duration(seconds) for seconds in (3, 33, 130, 5000)]
-    ['10 s', '40 s', '2 min', '1.4 h']
+    >>> [duration(seconds) for seconds in (3, 33, 130, 6000)]
+    ['10 s', '40 s', '2 min', '1.7 h']
     """
     if seconds < 90:
         return f"{10 * max(1, ceil(seconds / 10))} s"

@@ -142,11 +142,11 @@ def test_without_images_to_train_on_a_colour_model_is_refused(run):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 4))
     torch.save(network.state_dict(), "net.pt")
-    Path("net.py").write_text(
+    Path("colour_net.py").write_text(
         "import torch\n\n\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), "
         "torch.nn.Linear(192, 4))\n"
     )
-    ran = run("evaluate", "net.pt", "--arch", "net:make", "--size", 8, *FEW, *OUT)
+    ran = run("evaluate", "net.pt", "--arch", "colour_net:make", "--size", 8, *FEW, *OUT)
     assert ran.code == 2
     assert "no training images of 3x8x8 are bundled; give some with --train" in ran.err
 

@@ -71,7 +71,6 @@ def attack(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Attack every image with each attack and measure every map before and after.
@@ -106,7 +105,6 @@ def attack(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
-        shard: ``(rank, world)``: this process takes every world-th batch.
         told: ``tell`` and ``advance``, for lines the user should read and how far it is, and
             ``begin``, which says what there is already.
 
@@ -118,6 +116,7 @@ def attack(
             be attacked or measured, or images that cannot be read at all.
     """
     tell, advance, begin, expect = listeners(told)
+    shard = told.get("shard", (0, 1))
     saved = saved or Economy()
     options, search = options or {}, search or {}
     every = {**METHODS, **(methods or {})}

@@ -53,7 +53,6 @@ def evaluate(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
     beside: Mapping[str, Any] | None = None,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
@@ -81,7 +80,6 @@ def evaluate(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
-        shard: ``(rank, world)``: this process takes every world-th batch.
         beside: what single metrics need, by name in ``NEEDS``.
         told: see `Told`.
 
@@ -93,6 +91,7 @@ def evaluate(
             that the model does not allow, or images that cannot be read at all.
     """
     tell, advance, begin, expect = listeners(told)
+    shard = told.get("shard", (0, 1))
     methods, beside = methods or {}, beside or {}
     known_methods = {**METHODS, **methods}
     if not isinstance(metrics, Mapping):

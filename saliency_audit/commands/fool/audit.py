@@ -58,7 +58,6 @@ def fool(
     seed: int = 0,
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
     skip_impossible: bool = False,
     train: ImageData | None = None,
     lesson: Mapping[str, Any] | None = None,
@@ -82,7 +81,6 @@ def fool(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
-        shard: ``(rank, world)``: this process takes every world-th batch, and the first one saves
             the manipulated models.
         skip_impossible: tell of a trick that this model does not allow and go on with the others.
         train: images that tricks that train are trained on; they need some.
@@ -99,6 +97,7 @@ def fool(
             images that cannot be read at all.
     """
     tell, advance, begin, expect = listeners(told)
+    shard = told.get("shard", (0, 1))
     saved, options = saved or Economy(), options or {}
     tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
     asked = [name for name in dict.fromkeys(saliency or METHODS) if name not in saved.left_out]
