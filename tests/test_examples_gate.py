@@ -49,7 +49,7 @@ def project(tmp_path):
     for label in range(10):
         folder = tmp_path / "validation" / str(label)
         folder.mkdir(parents=True)
-        for i in range(7):
+        for i in range(4):
             Image.fromarray(images[labels == label][i]).save(folder / f"{i}.png")
     copyfile(EXAMPLE / "policy.toml", tmp_path / "policy.toml")
     return tmp_path

@@ -94,7 +94,13 @@ def hugging_face(folder: str) -> None:
     transformers.ViTForImageClassification(config).eval().save_pretrained(folder)
 
 
-SLOW = ("--against", "--search evolution", "finetune", "gate saliency-audit-report")
+SLOW = (
+    "--against",
+    "--search evolution",
+    "finetune",
+    "gate saliency-audit-report",
+    "smoothgrad --",
+)
 """What makes a line take longer than CI has."""
 
 
@@ -119,6 +125,8 @@ def test_command_runs(run, line):
     for command, option in (("fool", "--saliency"), ("attack", "--measure")):
         if words[0] == command and option not in words:
             words += [option, "gradient"]
+    if words[0] == "fool" and "--trick" not in words:
+        words += ["--trick", "logit-shift"]
     steps = STEPS if words[0] == "attack" or "deletion" in words else {}
     # A policy given as a file says itself how many images.
     gate = {} if "policy" in line else GATE

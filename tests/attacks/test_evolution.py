@@ -205,6 +205,7 @@ def test_every_goal_is_reached_further_than_at_first(fashion, seeds):
         assert (found - fashion[1]).abs().max() <= 8 / 255 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lrp", "occlusion", "guided-backprop"])
 def test_maps_that_cannot_be_differentiated_are_moved_further_than_by_noise(method, seeds):
     model = Classifier(bundled_model(), input_shape=(1, 28, 28)).eval().requires_grad_(False)

@@ -57,7 +57,13 @@ def hashes(content):
     return {name: sha256(data).hexdigest() for name, data in content.items() if name != "run.json"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("finetune", "fool")))
+        for name in COMMANDS
+    ],
+)
 def test_run_json_lists_all_files_and_the_next_run_replaces_them(audit, command):
     for _ in range(2):
         ran = audit(command)
@@ -68,6 +74,7 @@ def test_run_json_lists_all_files_and_the_next_run_replaces_them(audit, command)
     assert listed() == hashes(files())
 
 
+@pytest.mark.slow
 def test_what_its_user_put_or_changed_there_stays(audit):
     assert audit("fool").code == 0
     mine = {
@@ -100,6 +107,7 @@ def test_an_earlier_training_goes_and_a_users_model_stays(audit):
     assert Path("out/model.pt2").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_training_is_not_resumed(audit):
     assert audit("finetune").code == 0
     copyfile("out/checkpoint/last.pt", "last.pt")
@@ -274,6 +282,7 @@ def two_processes(*options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_several_processes_of_one_run_hold_it_together(audit):
     ran = two_processes("--batch-size", 2)

@@ -73,6 +73,7 @@ def test_a_copy_is_trained_once_and_used_again_until_anything_differs(run, train
     assert FILE.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_another_model_and_a_file_of_somebody_else_are_not_taken(run, trained):
     torch.save(bundled_model().state_dict(), "one.pt")
     state = bundled_model().state_dict()

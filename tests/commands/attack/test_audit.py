@@ -149,6 +149,7 @@ def test_any_batch_size_and_any_neighbours_give_the_same_numbers(model, data):
     assert gap.max() < 0.05
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows(model, data):
     options = {"saliency": ["smoothgrad"], "measure": ["smoothgrad"], "options": {"samples": 3}}
     one, other = (run(model, data, seed=3, search={"steps": 3}, **options) for _ in range(2))
@@ -189,6 +190,7 @@ def test_mass_center_and_target_region_beat_noise(model, data):
     assert line["mean"] > 1.5 * before.mean()
 
 
+@pytest.mark.slow
 def test_structured_comes_near_the_map_of_another_image(model, data):
     rows = run(model, data, attacks=["structured"], search={"steps": 60})
     setting = "attack=structured;eps=none;attacked=gradient"

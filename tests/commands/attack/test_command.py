@@ -132,6 +132,7 @@ def test_every_preset_runs_and_can_be_overridden(run, preset):
     assert settings["preset"] == preset
 
 
+@pytest.mark.slow
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
     ran = run("attack", *FEW, "--fail-on", "fragile")
     assert ran.code == 1
@@ -222,6 +223,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(run, monkeypatch):
     assert two["verdict"].tolist() == six["verdict"].tolist()
 
 
+@pytest.mark.slow
 def test_a_report_does_not_keep_what_another_run_made(run):
     Path("report/images").mkdir(parents=True)
     Path("report/images/holiday.png").write_bytes(b"mine")

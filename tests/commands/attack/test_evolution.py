@@ -290,6 +290,7 @@ def test_a_function_of_ones_own_is_attacked(run):
     assert verdicts["similarity"].iloc[0] < verdicts["control"].iloc[0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes(run):
     few = ("attack", "--search", "evolution", "--saliency", "gradcam", "--measure", "gradcam",
            "--max-samples", 8, "--batch-size", 2, "--steps", 2, "--population", 4)  # fmt: skip

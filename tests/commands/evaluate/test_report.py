@@ -164,6 +164,7 @@ def test_everything_of_many_methods_is_drawn_and_undefined_is_said(tmp_path):
             assert image.width < 1700
 
 
+@pytest.mark.slow
 def test_models_have_pictures_of_their_own_and_stand_beside_the_first(tmp_path):
     run = evaluate_run(
         models=("net", LONG),

@@ -223,7 +223,7 @@ def test_a_network_of_ones_own_is_trained_from_scratch_and_compared(run):
         "                         nn.Linear(4 * 26 * 26, 10))\n"
     )
     arch = ("--arch", "small_net:build", "--channels", 1, "--size", 28)
-    common = (*arch, *BARE, "--mean", 0.3, "--std", 0.4, "--lr", 0.1)
+    common = (*arch, *FEW, "--mean", 0.3, "--std", 0.4, "--lr", 0.1)
     first = run(
         "finetune", "--from-scratch", "--objective", "cross-entropy", *common, "--output-dir", "a"
     )
@@ -258,7 +258,7 @@ def test_a_training_without_an_audit(run):
 
 
 def test_softplus_stays_in_what_is_written(run):
-    ran = run("finetune", "--objective", "score-matching", *BARE)
+    ran = run("finetune", "--objective", "score-matching", *FEW)
     assert ran.code == 0, ran.err
     assert "softplus (beta 10) takes the place of ReLU" in ran.err
     model = load(str(FOLDER / "model.safetensors"), arch=ARCH, channels=1, size=28)
@@ -319,6 +319,7 @@ def test_two_processes_end_where_one_does(run):
     assert np.allclose(*losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_accuracy_told_by_two_processes_is_of_the_model_they_write(run):
     Path("norm_net.py").write_text(
         "from torch import nn\n\n\ndef build():\n"
@@ -346,6 +347,7 @@ def test_random_weights_are_no_teacher_of_their_own(run):
     assert "has nobody to learn from; give --teacher" in ran.err
 
 
+@pytest.mark.slow
 def test_maps_of_an_earlier_teacher_are_not_taken_for_this_runs(run):
     options = ("--objective", "interpretation", *FEW[:2], *FEW[4:-1], 20, "--audit", "accuracy")
     options = (*options, "--train-batch-size", 10)

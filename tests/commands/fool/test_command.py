@@ -288,6 +288,7 @@ def test_bad_input_leaves_earlier_work_alone(run, monkeypatch):
     assert run("fool", *BATCHED, "--output-dir", "parts", "--resume").code == 0
 
 
+@pytest.mark.slow
 def test_a_report_does_not_keep_what_another_run_made(run):
     assert run("fool", *FEW, "--output-dir", "report").code == 0
     assert run("fool", *FEW, "--output-dir", "report", "--trick", "logit-shift").code == 0

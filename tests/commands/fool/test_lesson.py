@@ -156,6 +156,7 @@ def test_what_is_wanted_is_measured_before_and_after(model, data, aim):
     assert held_out.count().tolist() == [6, 6]
 
 
+@pytest.mark.slow
 def test_a_swap_is_measured_beside_the_map_of_the_second_likeliest_class(model, data, images):
     frame, _ = audited(model, data, "finetune", aim="swap", max_accuracy_drop=0.5)
     before = frame[(frame["check"] == "cosine-to-other-class") & (frame["saliency"] == "gradient")]

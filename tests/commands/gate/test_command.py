@@ -73,6 +73,7 @@ def test_the_bundled_model_passes_the_default_policy(run):
     assert "0.5" in (FOLDER / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_shifted_model_is_refused_and_the_report_says_by_which_check(run):
     few = ("--saliency", "gradient", "--scalar", "logit", "--max-samples", 8)
     assert run("fool", *few, "--trick", "logit-shift").code == 0
