@@ -57,10 +57,12 @@ def figure_of(width: float, body: float, *, title: str, footnote: str, layout: A
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
     if (engine := figure.get_layout_engine()) is not None:
         engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)  # type: ignore[call-arg]
-    left, pad = _MARGIN / width, PAD / height
+    left = _MARGIN / width
+    # A layout engine leaves room only for what it places itself.
+    top, bottom = (None, None) if layout else (1 - PAD / height, PAD / height)
     for text in (
-        figure.suptitle(title, x=left, y=1 - pad, ha="left", size=TITLE, weight="bold", color=INK),
-        figure.supxlabel(footnote, x=left, y=pad, ha="left", size=NOTE, color=FAINT),
+        figure.suptitle(title, x=left, y=top, ha="left", size=TITLE, weight="bold", color=INK),
+        figure.supxlabel(footnote, x=left, y=bottom, ha="left", size=NOTE, color=FAINT),
     ):
         text.set_parse_math(False)
     return figure

@@ -6,6 +6,7 @@ from PIL import Image
 
 from saliency_audit.report import figures
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps, draw_table
+from saliency_audit.report.page import figure_of
 from saliency_audit.report.table import RULE, Table, Toned, verdict
 
 RNG = np.random.default_rng(0)
@@ -158,3 +159,21 @@ def test_numbers_are_shaded(tmp_path):
         Table(["", "a"], [["x", "0.5"]]), tmp_path, "t", title="T", shade=lambda text: "#123456"
     )
     assert (18, 52, 86) in {colour for _, colour in opened(path).getcolors(maxcolors=1 << 24)}
+
+
+def test_what_is_laid_out_keeps_clear_of_its_title_and_note():
+    figure = figure_of(
+        6,
+        3,
+        title="Which map tells? " * 8,
+        footnote="Means over images. " * 12,
+        layout="constrained",
+    )
+    axes = figure.add_subplot(xlabel="share")
+    figure.draw_without_rendering()
+    drawn, title, note = (
+        part.get_tightbbox()
+        for part in (axes, *sorted(figure.texts, key=lambda text: -text.get_position()[1]))
+    )
+    assert note.y1 <= drawn.y0
+    assert drawn.y1 <= title.y0
