@@ -252,9 +252,10 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, im
 
 
 def _reasons(verdicts: pd.DataFrame) -> str:
-    """Why some are undefined, each reason with its methods."""
+    """Why some are undefined, each reason with its methods; an error itself is in the table."""
     own = verdicts[verdicts["verdict"] == UNDEFINED]
+    short = own["reason"].str.partition(": ")[0]
     return "; ".join(
         f"{', '.join(dict.fromkeys(maps['saliency']))}: {reason}"
-        for reason, maps in own.groupby("reason", sort=False)
+        for reason, maps in own.groupby(short, sort=False)
     )
