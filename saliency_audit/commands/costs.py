@@ -178,7 +178,13 @@ class Told(TypedDict, total=False):
 def listeners(
     told: Told,
 ) -> tuple[Callable[[str], None], Callable[[int, int], None], Callable[[], Container[int]], Expect]:
-    """``tell``, ``advance``, ``begin`` and ``expect``; what was not given does nothing."""
+    """``tell``, ``advance``, ``begin`` and ``expect``; what was not given does nothing.
+
+    Raises:
+        TypeError: an argument that no audit has.
+    """
+    if unknown := set(told) - set(Told.__annotations__):
+        raise TypeError(f"unexpected keyword argument '{min(unknown)}'")
     return (
         told.get("tell", lambda line: None),
         told.get("advance", lambda made, total: None),

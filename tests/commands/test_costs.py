@@ -13,6 +13,7 @@ from saliency_audit.commands import costs
 from saliency_audit.commands.attack.costs import economy as attack_economy
 from saliency_audit.commands.costs import Passes, passes_of_map
 from saliency_audit.commands.evaluate.costs import economy as evaluate_economy
+from saliency_audit.commands.fool.costs import Economy
 from saliency_audit.commands.fool.costs import economy as fool_economy
 from saliency_audit.commands.quick import FirstLook, quickened
 from saliency_audit.data import from_tensors
@@ -66,7 +67,12 @@ OF_ATTACK = {"options": {"samples": 3}, "search": {"steps": 3}, "k": 0.9}
     ("audit", "batch_size", "options"),
     [
         ("fool", 4, OF_FOOL | {"saliency": ["gradient", "smoothgrad", "random"]}),
-        ("fool", 64, OF_FOOL | {"saliency": ["smoothgrad", "gradient"], "once": ["smoothgrad"]}),
+        (
+            "fool",
+            64,
+            OF_FOOL
+            | {"saliency": ["smoothgrad", "gradient"], "saved": Economy(once=["smoothgrad"])},
+        ),
         (
             "attack",
             64,
