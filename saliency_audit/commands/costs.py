@@ -82,9 +82,7 @@ def points(function: Callable[..., Any], options: Known, sides: Sides) -> int:
     return 1
 
 
-def dear(
-    options: Known, sides: Sides, methods: Mapping[str, SaliencyMethod] = METHODS
-) -> list[str]:
+def dear(options: Known, sides: Sides) -> list[str]:
     """The methods whose maps look at many points.
 
     >>> dear({"samples": 5}, (28, 28))
@@ -153,6 +151,7 @@ def scalars_computed(scalars: Iterable[str], parity: int) -> list[str]:
 
 
 Expect = Callable[[Passes], None]
+"""Takes what a run will take from here on, once it is known."""
 
 
 class Told(TypedDict, total=False):
@@ -191,9 +190,6 @@ def listeners(
         told.get("begin", tuple),
         told.get("expect", lambda left: None),
     )
-
-
-"""Takes what a run will take from here on, once it is known."""
 
 
 def expecting(setup: Setup, processes: Processes) -> Expect:

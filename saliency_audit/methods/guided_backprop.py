@@ -41,11 +41,13 @@ class Guide(Activations):
     """The context in which gradients are those of guided backpropagation.
 
     Attributes:
-        others: functions called that rectify, and are no ReLU.
+        guided: calls of ReLU and its kin.
+        others: functions called that rectify in another way.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.guided = 0
         self.others: set[str] = set()
 
     def __torch_function__(
@@ -62,8 +64,8 @@ class Guide(Activations):
     ) -> Tensor:
         """The same value, guided on the way back; gates and clips are passed like any function."""
         if not activation.rectifies:
-            self.replaced[name] -= 1
             return exact(x)
+        self.guided += 1
         result: Tensor = _Guided.apply(x, exact)
         return result
 
@@ -117,6 +119,6 @@ def guided_backprop(
         saliency = input_gradient(model, images, targets, scalar=scalar, batch_size=batch_size)
     if guide.others:
         refuse(method, model, f"it rectifies with {min(guide.others)}, not with ReLU")
-    if not guide.replaced.total():
+    if not guide.guided:
         refuse(method, model, "it has no ReLU, so the map would be the plain gradient")
     return saliency

@@ -105,8 +105,7 @@ def attack(
         seed: of every random draw.
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
-        told: ``tell`` and ``advance``, for lines the user should read and how far it is, and
-            ``begin``, which says what there is already.
+        told: see `Told`.
 
     Yields:
         One `Batch` of rows per at most 32 images.
