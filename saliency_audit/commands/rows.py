@@ -32,10 +32,7 @@ class Subject:
         """One row per image; a value that is not finite is undefined."""
         return [
             {
-                "image": name,
-                "label": label if label >= 0 else None,
-                "target": target if target >= 0 else None,
-                "model": self.model,
+                **image,
                 "saliency": saliency,
                 "scalar": scalar,
                 "check": check,
@@ -43,13 +40,8 @@ class Subject:
                 "value": value if finite else None,
                 "status": "ok" if finite else "undefined",
             }
-            for name, label, target, value, finite in zip(
-                self.names,
-                self.labels.tolist(),
-                self.targets.tolist(),
-                values.tolist(),
-                values.isfinite().tolist(),
-                strict=True,
+            for image, value, finite in zip(
+                self._images(), values.tolist(), values.isfinite().tolist(), strict=True
             )
         ]
 
@@ -74,10 +66,7 @@ class Subject:
         refused, before = refused or {}, f"{setting};" if setting else ""
         return [
             {
-                "image": name,
-                "label": label if label >= 0 else None,
-                "target": target if target >= 0 else None,
-                "model": self.model,
+                **image,
                 "saliency": saliency,
                 "scalar": scalar,
                 "check": "",
@@ -85,14 +74,22 @@ class Subject:
                 "value": None,
                 "status": "error" if name in refused else "undefined",
             }
-            for name, label, target, fault in zip(
-                self.names,
-                self.labels.tolist(),
-                self.targets.tolist(),
-                faults(maps),
-                strict=True,
-            )
+            for name, image, fault in zip(self.names, self._images(), faults(maps), strict=True)
             if fault
+        ]
+
+    def _images(self) -> list[Row]:
+        """What all rows of an image begin with."""
+        return [
+            {
+                "image": name,
+                "label": label if label >= 0 else None,
+                "target": target if target >= 0 else None,
+                "model": self.model,
+            }
+            for name, label, target in zip(
+                self.names, self.labels.tolist(), self.targets.tolist(), strict=True
+            )
         ]
 
 
