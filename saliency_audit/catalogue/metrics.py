@@ -55,9 +55,33 @@ def _similarities(of: str, drawn: str) -> dict[str, Check]:
     }
 
 
+def _retrained(of: str, summary: str, trained: str) -> dict[str, Check]:
+    """The checks of a metric that trains on what is left: the area, and its points."""
+    source = "P3 4.2; Hooker et al. 2019"
+    return {
+        of: _check(summary, True, (-1, 1), source, chance="0"),
+        f"{of}-accuracy": _check(
+            f"test accuracy of a network trained {trained}",
+            None,
+            (0, 1),
+            source,
+            chance="1/classes",
+            axes=("share of pixels replaced in training and test", "test accuracy"),
+        ),
+        f"{of}-mask-only": _check(
+            "test accuracy of a network trained on which pixels were replaced, and nothing else",
+            None,
+            (0, 1),
+            "ours",
+            chance="1/classes",
+        ),
+    }
+
+
 _REPLACED, _PROBABILITY = "share of pixels replaced", "probability of the explained class"
 _RANKS = "rank correlation of magnitudes\nwith the given model's map"
 _REPLACING, _SANITY, _OTHER = "Replacing pixels", "Sanity checks", "Other metrics"
+_RETRAINING = "Training anew"
 STEPS = Option(
     "steps",
     "whole",
@@ -103,6 +127,28 @@ UNIT = Option(
     choices=("region", "pixel"),
     panel=_REPLACING,
     help="aopc: squares of 9 pixels at 224, or pixels. Default: region.",
+)
+FRACTIONS = Option(
+    "fractions",
+    "number",
+    range=INSIDE,
+    many=True,
+    panel=_RETRAINING,
+    shown=False,
+    help="Shares of the pixels that are replaced, repeatable. Default: 0.1, 0.3, 0.5, 0.7, 0.9.",
+)
+REPEATS = Option(
+    "repeats",
+    "whole",
+    range=MANY,
+    panel=_RETRAINING,
+    help="Trainings of each kind. Default: 3.",
+)
+REPLACED = Option(
+    "replaced",
+    choices=("pixel", "value"),
+    panel=_RETRAINING,
+    help="Pixels in all their channels, or single values of a channel. Default: pixel.",
 )
 RANDOMISE = Option(
     "randomise",
@@ -464,6 +510,59 @@ METRICS: dict[str, Metric] = {
         verdict="random",
         needs=("other",),
         options=(K, PIXELS_COMPARED),
+    ),
+    "roar": Metric(
+        "metrics.roar:roar",
+        "training",
+        _retrained(
+            "roar",
+            "accuracy lost by training without the most salient pixels, beside random ones",
+            "without the most salient pixels",
+        ),
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
+    ),
+    "kar": Metric(
+        "metrics.roar:kar",
+        "training",
+        _retrained(
+            "kar",
+            "accuracy kept by training on the most salient pixels alone, beside random ones",
+            "without the least salient pixels",
+        ),
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
+    ),
+    "diffroar": Metric(
+        "metrics.diffroar:diffroar",
+        "training",
+        {
+            "diffroar": _check(
+                "accuracy of training without the least salient pixels minus without the most",
+                True,
+                (-1, 1),
+                "P1 B.5; Shah et al. 2021",
+                chance="0",
+            ),
+            "diffroar-at": _check(
+                "the same with one share of the pixels replaced",
+                True,
+                (-1, 1),
+                "P1 B.5; Shah et al. 2021",
+                chance="0",
+            ),
+        },
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
     ),
     "known-answer": Metric(
         "metrics.known_answer:known_answer",
@@ -962,5 +1061,9 @@ CHECKS: dict[str, Check] = {
 }
 """By the name in every table."""
 
+OF_TRAININGS = frozenset(
+    check for metric in METRICS.values() if metric.of == "training" for check in metric.checks
+)
+"""Checks whose values are of trainings, not of images."""
 PROPORTIONS = frozenset(name for name, check in CHECKS.items() if check.proportion)
 """Those that are 0 or 1 for each image."""

@@ -1,7 +1,7 @@
 """Copies of the audited models that go by a planted trigger: trained once, kept in a file."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -186,11 +186,7 @@ def training_images(spec: str | None, setup: Setup) -> Planting:
     Raises:
         InputError: there are none that fit, or the model cannot be trained.
     """
-    from saliency_audit.models import trainable
-
-    trainable(setup.model)
-    data = images_to_train_on(spec, setup, what=f"--metric {METRIC}")
-    return Planting(data, setup)
+    return Planting(images_to_train_on(spec, setup, what="this run"), setup)
 
 
 @dataclass(frozen=True)
@@ -209,7 +205,7 @@ class Preparation:
 def preparation(
     planting: Planting | None,
     models: "Sequence[Classifier]",
-    asked: Iterable[Mapping[str, Any]],
+    asked: Sequence[Mapping[str, Any]],
     given: Given,
     folder: Path,
     processes: Processes,
@@ -223,10 +219,17 @@ def preparation(
         given: of the command line: seed, arch and workers.
         folder: the output folder.
         processes: of this run.
+
+    Raises:
+        UnsupportedError: a model cannot be trained.
     """
     if planting is None:
         return Preparation((), lambda: None)
     known = signature(METRICS[METRIC].function).parameters.values()
+    from saliency_audit.models import trainable
+
+    for model in models if asked else ():
+        trainable(model)
     defaults = {one.name: one.default for one in known if one.kind is one.KEYWORD_ONLY}
     every = [{**defaults, **options} for options in asked]
     wanted = [

@@ -26,6 +26,8 @@ CURVE_COLUMNS = ("model", "saliency", "check", "x", "mean", "ci_low", "ci_high",
 _KINDS = ("csv", "npz", "curves")
 TEACHER_MAPS = f"{PARTIAL}/teacher-maps.npy"
 """Maps that ``finetune`` trains towards, as long as it trains."""
+RANKINGS = f"{PARTIAL}/rankings-*.npy"
+"""Orders of pixels that ``evaluate`` replaces by, as long as it trains."""
 
 _JOB = "[a-z0-9-]+"
 _BATCH_FILE = re.compile(rf"(?:({_JOB})\.)?(\d{{6,}})\.({'|'.join(_KINDS)})")
@@ -230,6 +232,7 @@ def remove_partial(folder: Path) -> None:
         *(path for *_, path in _batch_files(partial)),
         folder / TEACHER_MAPS,
         folder / f"{TEACHER_MAPS}.part",
+        *folder.glob(RANKINGS),
         partial / "settings.json",
     ):
         path.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def trained(monkeypatch):
 def test_a_copy_is_trained_once_and_used_again_until_anything_differs(run, trained):
     first = run("evaluate", *FEW, *OUT)
     assert first.code == 0, first.err
-    assert "no --train: --metric known-answer trains on 6,000 bundled images" in first.err
+    assert "no --train: this run trains on 6,000 bundled images" in first.err
     assert "WARNING: the copy has not learned its trigger (less than 90%)" in first.err
     assert "raise --plant-steps" in first.err
     assert "known-answer: gradient undefined" in first.out

@@ -15,7 +15,7 @@ from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
-from saliency_audit.commands.planting import preparation
+from saliency_audit.commands.planting import METRIC, preparation
 from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
@@ -100,6 +100,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.evaluate.costs import economy
     from saliency_audit.commands.evaluate.foreign import folders
     from saliency_audit.commands.evaluate.report import PICTURES
+    from saliency_audit.commands.evaluate.retraining import JOB, retraining
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
@@ -110,13 +111,33 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     planted = preparation(
         beside.values.get("train"),
         [setup.model, *further],
-        [options for name, options in metrics.items() if "train" in METRICS[name].needs],
+        [options for name, options in metrics.items() if name == METRIC],
         given,
         place_of_report(given, "evaluate"),
         processes,
     )
+    asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
+    # What networks are trained on is handed to those alone.
+    values = {n: v for n, v in beside.values.items() if n != "train" or METRIC in asked}
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
+    trained = retraining(
+        given,
+        setup,
+        processes,
+        metrics=metrics,
+        models=[setup.model, *further],
+        data=getattr(beside.values.get("train"), "data", None),
+        options=of_methods(given),
+        methods=methods,
+        folder=place_of_report(given, "evaluate"),
+    )
+
+    def ready() -> None:
+        planted.make()
+        if trained is not None:
+            trained.make()
+
     code = file_of_callable(given.explain) if given.explain else None
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),
@@ -141,13 +162,14 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
+            "trained": trained.settings if trained else None,
             "files": [fingerprint(place) for place in (*own.values(), code) if place],
         },
         audit=partial(
             evaluate,
             setup.model,
             setup.data,
-            metrics=metrics,
+            metrics=asked,
             by_default=given.metric is None,
             saliency=given.saliency,
             scalar=given.scalar,
@@ -156,7 +178,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             methods=methods,
             problems=problems,
             models=further,
-            beside=beside.values,
+            beside=values,
             base=given.base,
             left_out=left_out,
             unusual=unusual,
@@ -164,6 +186,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
+            retrained=trained.batch if trained else None,
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, fail_on=given.fail_on),
@@ -173,7 +196,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             several=bool(further),
             base=given.base,
         ),
-        files=planted.files,
+        files=[*planted.files, *(trained.files if trained else ())],
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
@@ -182,7 +205,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=[*further, *beside.models],
-        ready=planted.make,
+        ready=ready,
+        parts=("", *([JOB] if trained else ())),
     )
 
 

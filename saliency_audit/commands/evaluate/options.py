@@ -89,6 +89,21 @@ OPTIONS = (
     ),
     replace(EXPLAIN, panel=_BESIDE),
     *(need.option for need in NEEDS.values()),
+    Option(
+        "recipe",
+        many=True,
+        metavar="NAME=VALUE",
+        panel="Training anew",
+        help="How networks are trained: epochs, batch-size, lr, optimizer, schedule, momentum, "
+        "weight-decay, augment, max-steps; repeatable. Default: epochs=5, batch-size=100, "
+        "optimizer=adam, lr=0.001, schedule=constant.",
+    ),
+    Option(
+        "retrain",
+        metavar="ARCH",
+        panel="Training anew",
+        help="Architecture that is trained, as --arch. Default: the model's own.",
+    ),
     *options_of(METRICS),
     *of_images(32),
     *OF_MODEL,

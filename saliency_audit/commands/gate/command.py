@@ -13,7 +13,7 @@ from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
 from saliency_audit.commands.options import of_methods
-from saliency_audit.commands.planting import preparation
+from saliency_audit.commands.planting import METRIC, preparation
 from saliency_audit.commands.setup import Screen, Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -89,7 +89,7 @@ def plan(
     planted = preparation(
         beside.values.get("train"),
         [setup.model],
-        [check.parameters for check in metrics if "train" in METRICS[check.metric].needs],
+        [check.parameters for check in metrics if check.metric == METRIC],
         given,
         place_of_report(given, "gate"),
         processes,
