@@ -74,6 +74,7 @@ def _retrained(of: str, summary: str, trained: str) -> dict[str, Check]:
             (0, 1),
             "ours",
             chance="1/classes",
+            axes=("share of pixels replaced", "test accuracy"),
         ),
     }
 

@@ -77,6 +77,7 @@ def area_against_random(
             own[:, 0], f"{check}-accuracy", x=(0.0, *removed), curve=torch.cat([whole, own], 1),
             rows=False,
         ),
+        Measured(masks[:, 0], f"{check}-mask-only", x=removed, curve=masks, rows=False),
         *(
             Measured(values[:, i], f"{check}-{name}", f"removed={share:g}")
             for name, values in (("accuracy", own), ("mask-only", masks))

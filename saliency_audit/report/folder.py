@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.errors import InputError
 from saliency_audit.report.facts import RUN, plain, run_json
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.ledger import PARTIAL, SUBFOLDERS, Ledger
 from saliency_audit.report.tables import csv_lines, read_results
+from saliency_audit.stats.summary import student
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 from saliency_audit.writing import remove_leftovers, replace_file
 
@@ -156,8 +158,8 @@ class RunFolder:
 
         Returns:
             ``CURVE_COLUMNS``, the curves in order of first appearance and ``x`` ascending. The
-            interval is the mean ± 1.96 standard errors, NaN for less than two images; the mean
-            is NaN for none.
+            interval is the mean ± 1.96 standard errors (Student's over trainings), NaN for less
+            than two images; the mean is NaN for none.
         """
         points = (
             CurvePoint(*point)
@@ -308,7 +310,8 @@ def _curves(points: Iterable[CurvePoint]) -> pd.DataFrame:
             mean = total / n if n else nan
             # Round-off can leave less than nothing of the spread of equal values.
             spread = sqrt(max(0.0, squares - n * mean**2) / (n - 1)) if n > 1 else nan
-            half = 1.96 * spread / sqrt(n) if n > 1 else nan
+            wide = student(n) if key[2] in OF_TRAININGS and n > 1 else 1.96
+            half = wide * spread / sqrt(n) if n > 1 else nan
             rows.append((*key, x, mean, mean - half, mean + half, n))
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 

@@ -171,7 +171,7 @@ def interval(
     if values.min() == values.max():
         return float(values[0]), float(values[0])
     if few or len(values) > _MANY:
-        wide = _T[len(values) - 2] if few and len(values) < len(_T) + 2 else _Z
+        wide = student(len(values)) if few else _Z
         mean, spread = values.mean(), wide * values.std(ddof=1) / sqrt(len(values))
         return float(mean - spread), float(mean + spread)
     means = np.empty(resamples)
@@ -183,6 +183,17 @@ def interval(
         means[start : start + step] = values[drawn].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def student(n: int) -> float:
+    """97.5th percentile of Student's distribution for the mean of n values, from two on.
+
+    Beyond 31 values it is the normal distribution's, at most 4 % less.
+
+    >>> student(2), student(1000)
+    (12.7062, 1.959963984540054)
+    """
+    return _T[n - 2] if n < len(_T) + 2 else _Z
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:

@@ -44,7 +44,8 @@ def test_kar_is_the_area_by_which_random_pixels_keep_less():
 
 
 def test_a_curve_begins_with_the_images_as_they_are():
-    (curve,) = [one for one in roar(Bench("gradient", known), repeats=2) if not one.rows]
+    curve, masks = [one for one in roar(Bench("gradient", known), repeats=2) if not one.rows]
+    assert masks.curve.shape == (2, 5)
     assert list(curve.x) == [0, 0.1, 0.3, 0.5, 0.7, 0.9]
     assert curve.curve[:, 0].tolist() == [0.9, 0.9]
 

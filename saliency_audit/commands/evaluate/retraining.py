@@ -212,7 +212,25 @@ class Retraining:
                             rows += _rows(model.name, method, scalar, found)
                         if found.curve is not None:
                             curves += _points(model.name, method, found)
+        self._tell_leak(rows)
         return Batch(0, rows, [], curves, JOB)
+
+    def _tell_leak(self, rows: "Sequence[Row]") -> None:
+        """Say how well the class can be told from nothing but which pixels went."""
+        found: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            if row["check"].endswith("-mask-only"):
+                found.setdefault((row["saliency"], row["setting"]), []).append(row["value"])
+        most: dict[str, float] = {}
+        for (method, _), values in found.items():
+            most[method] = max(most.get(method, 0.0), sum(values) / len(values))
+        if most:
+            told = ", ".join(f"{method} {value:.1%}" for method, value in most.items())
+            self.setup.tell(
+                "networks that see only which pixels were replaced have an accuracy of up to "
+                f"{told} (chance {1 / self.setup.classes:.1%}): so much of what is left may be "
+                "told by the pattern, not by the pixels"
+            )
 
     def _wanted(self) -> list[Training]:
         """Every training that a metric asks for, once."""

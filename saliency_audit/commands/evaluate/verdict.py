@@ -176,7 +176,8 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
     if not len(judged):
         return f"Measured on {images} images; no metric of this run has a verdict."
     models = judged["model"].nunique() > 1
-    parts = [f"On {images} images."]
+    trained = all(check in OF_TRAININGS for check in judged["check"])
+    parts = [] if trained else [f"On {images} images."]
     for (model, check), of_check in judged.groupby(["model", "check"], sort=False):
         answers = list(of_check.groupby("setting", sort=False))
         for setting, group in answers:
