@@ -59,6 +59,19 @@ PRESETS: dict[str, Preset] = {
         },
         "224 steps whatever the size of the image",
     ),
+    "p3": Preset(
+        "P3 4.2: five shares, three trainings each; give --recipe epochs=20 for its epochs",
+        {
+            "roar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 3},
+            "kar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 3},
+        },
+        "random maps replace exactly the share, and ties are ordered by lot",
+    ),
+    "hooker": Preset(
+        "Hooker et al. 2019: values of single channels, five trainings each",
+        {"roar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 5, "replaced": "value"}},
+        "the training images' mean colour, where the code has ImageNet's for every data set",
+    ),
     "adebayo": Preset(
         "Adebayo et al. 2018: the layers' own initialisation, every layer, SSIM of maps in [-1, 1]",
         {"sanity-cascade": _RANDOMISED, "sanity-independent": _RANDOMISED},

@@ -91,8 +91,8 @@ _LIMITS = (
     "spread, near 0, there was nothing left to compare.",
     "Means come with 95 % intervals: a percentile bootstrap over images, Wilson's score "
     "interval for checks that are 0 or 1 for each image, and Student's over trainings. They hold "
-    "for images like these ones and are not corrected for the number of comparisons: of twenty words one may be "
-    "chance. Undefined values are counted, never averaged.",
+    "for images like these ones and are not corrected for the number of comparisons: of twenty "
+    "words one may be chance. Undefined values are counted, never averaged.",
     "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
 )
 

@@ -4,6 +4,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -171,8 +172,9 @@ class Retraining:
             AuditError: a training failed; those before it are kept.
         """
         check_recipe(self.recipe, len(self.data))
-        for path in sorted(self.folder.glob(FILE.replace(".", "*."))):
-            self.accuracies |= _read(path)
+        for line in self._kept():
+            with suppress(ValueError):
+                self.accuracies[line["key"]] = float(line["accuracy"])
         wanted = {self._key(one): one for one in self._wanted()}
         missing = {key: one for key, one in wanted.items() if key not in self.accuracies}
         count = len(wanted) - len(missing)
@@ -194,7 +196,10 @@ class Retraining:
         if problem is not None:
             raise problem
         if self.processes.main:
-            self._write(FILE, {key: wanted[key] for key in wanted})
+            self._write(FILE, wanted, {line["key"]: line["seconds"] for line in self._kept()})
+            for path in self._places():
+                if path.name != FILE:
+                    path.unlink()
 
     def batch(self) -> "Batch":
         """The rows and curves of all these metrics, once `make` is done."""
@@ -231,6 +236,14 @@ class Retraining:
                 f"{told} (chance {1 / self.setup.classes:.1%}): so much of what is left may be "
                 "told by the pattern, not by the pixels"
             )
+
+    def _places(self) -> list[Path]:
+        """The files of all processes, also of a run that was killed."""
+        return sorted(self.folder.glob(FILE.replace(".", "*.")))
+
+    def _kept(self) -> list[dict[str, str]]:
+        """What is in them."""
+        return [line for path in self._places() for line in _lines(path)]
 
     def _wanted(self) -> list[Training]:
         """Every training that a metric asks for, once."""
@@ -284,7 +297,7 @@ class Retraining:
         with Rankings(self, list(missing.values())) as rankings:
             own = dict(list(missing.items())[rank::world])
             done: dict[str, Training] = {}
-            seconds: dict[str, float] = {}
+            seconds: dict[str, str] = {}
             with self.setup.screen.progress(
                 "evaluate: trainings", quiet=self.setup.quiet
             ) as advance:
@@ -292,7 +305,7 @@ class Retraining:
                 for key, one in own.items():
                     began = time.monotonic()
                     self.accuracies[key] = self._accuracy(one, rankings.changes(one))
-                    done[key], seconds[key] = one, time.monotonic() - began
+                    done[key], seconds[key] = one, f"{time.monotonic() - began:.2f}"
                     self._write(_file_of(rank), done, seconds)
                     advance(len(done), len(own))
 
@@ -339,22 +352,21 @@ class Retraining:
         self,
         name: str,
         trainings: Mapping[str, Training],
-        seconds: Mapping[str, float] | None = None,
+        seconds: Mapping[str, str],
     ) -> None:
         """Put trainings that are done on disk, behind those that this file has already."""
         from saliency_audit.writing import replace_file
 
-        path, seconds = self.folder / name, seconds or {}
+        path = self.folder / name
         lines = {line["key"]: line for line in _lines(path)}
         for key, one in trainings.items():
-            known = lines.get(key, {})
             lines[key] = {
                 **{n: v for n, v in asdict(one.replacement).items() if n in COLUMNS},
                 "key": key,
                 "model": self.models[one.place].name if one.place >= 0 else "",
                 "repeat": str(one.number + 1),
                 "accuracy": repr(self.accuracies[key]),
-                "seconds": f"{seconds[key]:.2f}" if key in seconds else known.get("seconds", ""),
+                "seconds": seconds[key],
             }
         text = StringIO()
         table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -447,16 +459,6 @@ def _lines(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
     return [line for line in found if all(isinstance(line.get(name), str) for name in COLUMNS)]
-
-
-def _read(path: Path) -> dict[str, float]:
-    found = {}
-    for line in _lines(path):
-        try:
-            found[line["key"]] = float(line["accuracy"])
-        except ValueError:
-            continue
-    return found
 
 
 def _rows(model: str, method: str, scalar: str, found: Any) -> "list[Row]":

@@ -281,6 +281,12 @@ def _checks(
             f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
             option=kind,
         )
+    if kind == "metric" and name in OWNERS and METRICS[OWNERS[name]].of == "training":
+        raise InputError(
+            f"{name} trains networks anew, which a gate does not; ask saliency-audit evaluate "
+            f"--metric {OWNERS[name]} --fail-on worse",
+            option=kind,
+        )
     lookup(kind, registries[kind], name, option=kind)
     options = options_by_key(kind, name)
     values = checked(f"a [[check]] of {name}", table, {**CHECK, **options})

@@ -1,5 +1,8 @@
 """Networks trained anew, on images whose class stands in known pixels."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +177,41 @@ def test_images_without_labels_are_refused(run, planted):
     ran = run("evaluate", *FEW, "--metric", "kar", "--train", "list.csv")
     assert ran.code == 2
     assert "1 of 1 images of --train have none" in ran.err
+
+
+def test_two_processes_share_the_trainings_and_find_what_one_does(run, planted):
+    asked = ("evaluate", *FEW[:-2], "--metric", "roar", "--fractions", 0.3, "--device", "cpu")
+    alone = run(*asked, "--saliency", "gradient", "--output-dir", "alone")
+    assert alone.code == 0, alone.err
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "saliency_audit", *map(str, asked)),
+            *("--saliency", "gradient", "--output-dir", "together"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])},
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for name in ("results.csv", "summary.csv", "curves.csv"):
+        assert Path("alone", name).read_bytes() == Path("together", name).read_bytes(), name
+    kept = [
+        pd.read_csv(f"{one}/trainings.csv").drop(columns="seconds").sort_values("key")
+        for one in ("alone", "together")
+    ]
+    assert kept[0].to_dict("list") == kept[1].to_dict("list")
+    assert not Path("together/trainings-1.csv").exists()
+
+
+def test_a_gate_names_the_command_that_trains(run, planted):
+    Path("policy.toml").write_text(
+        '[[check]]\nmetric = "roar"\nsaliency = "gradient"\nbetter_than = "random"\n'
+    )
+    ran = run("gate", "model.pt", *FEW[1:13], "--policy", "policy.toml")
+    assert ran.code == 2
+    assert "saliency-audit evaluate --metric roar --fail-on worse" in ran.err
 
 
 def test_a_recipe_is_the_papers_but_for_what_is_given():
