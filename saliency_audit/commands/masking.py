@@ -58,6 +58,24 @@ def refuse_idle_masking(
             raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
+def refuse_untrained(names: Iterable[str] | None, command: str) -> None:
+    """Refuse methods that something must be trained for in a command that does not train it.
+
+    Args:
+        names: of saliency methods that are asked for.
+        command: its name.
+
+    Raises:
+        InputError: names commands that do.
+    """
+    for name in names or ():
+        for need in METHODS[name].needs:
+            raise InputError(
+                f"--saliency {name} {NEEDS[need].why}, which {command} neither trains nor takes; "
+                "ask evaluate, attack or fool for it"
+            )
+
+
 def masking(
     named: Mapping[str, Any],
     setup: Setup,

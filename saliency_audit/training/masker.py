@@ -17,9 +17,8 @@ from saliency_audit.training.optimise import optimizer
 
 SMOOTH, DESTROY, DESTROY_POWER = 10.0, 5.0, 0.3
 r"""Paper: :math:`\lambda_1, \lambda_3, \lambda_4`."""
-AREA, AREA_POWER, LEAST = 8.0, 0.3, 5e-4
-"""Of the area term, as in the authors' code. The paper's, a thousandth of the mean, leaves most of
-the image in the mask: all of it keeps the class, and what is left then has none."""
+LEAST = 5e-4
+"""Added to the mask before a power of it is taken, whose slope at 0 has no end (authors' code)."""
 BLUR_HALF, BLUR_SIGMA, BLUR_SIDE = 27, 11.0, 224
 """Of the blurred image, pixels, for images of this side (the authors' code)."""
 COLOUR, NOISE, KEPT_NOISE = 0.165, 0.055, 0.015
@@ -109,9 +108,7 @@ def train_masker(
             maps = _maps(model, batch.images, layers[:1], batch_size)
             logits = network.evidence(maps[0], asked.classes).mean((1, 2, 3))
             loss = F.binary_cross_entropy_with_logits(logits, asked.real.to(logits.dtype))
-            for group in adam.param_groups:
-                group["lr"] = course.lr * 0.1 ** (step // course.selector_falls)
-            _move(adam, loss)
+            _move(adam, loss, course.lr * 0.1 ** (step // course.selector_falls))
             counted(loss.detach())
         chosen.requires_grad_(False)
 
@@ -128,10 +125,18 @@ def train_masker(
             masks = network(maps, asked.classes, batch.images.shape[2:]).to(batch.images.dtype)
             draws = generators(seed, batch.names, f"masked|{step}", masks.device)
             terms = mask_loss(
-                model, batch.images, asked.labels, asked.real, masks, draws, batch_size=batch_size
+                model,
+                batch.images,
+                asked.labels,
+                asked.real,
+                masks,
+                draws,
+                area=course.area,
+                area_power=course.area_power,
+                batch_size=batch_size,
             )
             loss = torch.stack(list(terms.values())).sum()
-            _move(adam, loss)
+            _move(adam, loss, course.lr * 0.1 ** (step // course.decoder_falls))
             counted(loss.detach())
         network.requires_grad_(False).eval()
         return _measured(
@@ -147,11 +152,13 @@ def mask_loss(
     masks: Tensor,
     draws: Sequence[torch.Generator],
     *,
+    area: float,
+    area_power: float,
     batch_size: int | None = None,
 ) -> dict[str, Tensor]:
     r"""What a mask costs: smooth, small, and it shall hold what makes the class.
 
-    .. math:: \lambda_1 TV(M) + 8\,\overline{(M + 0.0005)^{0.3}} - \log p_y(\Phi(x, M))
+    .. math:: \lambda_1 TV(M) + \lambda_2\,\overline{(M + 0.0005)^\alpha} - \log p_y(\Phi(x, M))
         + \lambda_3\, p_y(\Phi(x, 1 - M))^{\lambda_4},\quad \Phi(x, M) = M x + (1 - M) A
 
     with what stands in place of the image, A, of `in_place_of`. Where the mask was asked for a
@@ -165,12 +172,15 @@ def mask_loss(
         real: whether the mask was asked for that class, ``(n,)`` bool.
         masks: ``(n, 1, h, w)`` in [0, 1].
         draws: of the images.
+        area: :math:`\lambda_2`.
+        area_power: :math:`\alpha`.
         batch_size: most images the classifier sees at once; None means all.
 
     Returns:
         The four terms, means over the images: "smooth", "area", "preserve", "destroy". Source:
-        Dabkowski and Gal 2017, equation 3; the area term and what is done with classes that are
-        not shown as in their code, since the paper's area term is too weak (see ``AREA``).
+        Dabkowski and Gal 2017, the loss of their masking model, where the power is 1 and the area
+        weighs 0.001 (see ``COURSES``); what is done with classes that are not shown as in their
+        code.
     """
     noise = random_numbers(torch.randn, images.shape, draws, images.dtype)
     instead, images = in_place_of(images, draws), images + KEPT_NOISE * noise
@@ -180,7 +190,7 @@ def mask_loss(
     preserved, destroyed = inside.where(real, outside), outside.where(real, inside)
     return {
         "smooth": SMOOTH * total_variation(masks).mean(),
-        "area": AREA * (masks + LEAST).pow(AREA_POWER).mean(),
+        "area": area * (masks + LEAST).pow(area_power).mean(),
         "preserve": -preserved.mean(),
         # A power of a probability by its logarithm: the slope stays finite where it is 0.
         "destroy": DESTROY * (DESTROY_POWER * destroyed).exp().mean(),
@@ -287,7 +297,9 @@ def _maps(
     return [torch.cat(maps).to(kind) for maps in zip(*parts, strict=True)]
 
 
-def _move(adam: torch.optim.Optimizer, loss: Tensor) -> None:
+def _move(adam: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    for group in adam.param_groups:
+        group["lr"] = rate
     adam.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     adam.step()

@@ -19,6 +19,7 @@ from saliency_audit.training.masker import (
 )
 
 SIDE, PATCH = 24, 6
+AREA = {"area": 8.0, "area_power": 0.3}
 
 
 def planted_network():
@@ -59,8 +60,10 @@ COURSE = Course(
     selector_steps=150,
     selector_batch=32,
     selector_falls=120,
-    decoder_steps=100,
-    decoder_batch=32,
+    decoder_steps=80,
+    decoder_batch=16,
+    decoder_falls=60,
+    **AREA,
     lr=1e-2,
 )
 
@@ -105,6 +108,9 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_batch_of_the_classifi
         selector_falls=1,
         decoder_steps=2,
         decoder_batch=8,
+        decoder_falls=1,
+        area=4.0,
+        area_power=1.0,
     )
 
     def weights(seed, batch_size):
@@ -132,7 +138,7 @@ def test_the_loss_is_its_formula(planted):
     def draws():
         return generators(0, "abc", "test")
 
-    terms = mask_loss(planted, images, labels, real, masks, draws(), batch_size=2)
+    terms = mask_loss(planted, images, labels, real, masks, draws(), **AREA, batch_size=2)
 
     expected = dict.fromkeys(terms, 0.0)
     for i, one in enumerate(draws()):
@@ -175,7 +181,13 @@ def test_slopes_are_finite_where_the_mask_and_the_probability_are_0():
     images, labels = torch.ones(2, 1, 4, 4), torch.tensor([1, 1])
 
     terms = mask_loss(
-        model, images, labels, torch.tensor([True, False]), masks, generators(0, "ab", "test")
+        model,
+        images,
+        labels,
+        torch.tensor([True, False]),
+        masks,
+        generators(0, "ab", "test"),
+        **AREA,
     )
     sum(terms.values()).backward()
 
