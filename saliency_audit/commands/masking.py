@@ -38,16 +38,19 @@ def refuse_idle_masking(
 
     Args:
         named: by option, what the user wrote; None for what was not given.
-        names: of saliency methods that are asked for.
+        names: of saliency methods that are asked for, or "all".
         trains_too: whether something else is trained on ``--train``.
 
     Raises:
         InputError: says what it is for.
     """
-    need = NEEDS[NEED]
+    need, names = NEEDS[NEED], list(names)
     of_training = [option.name for option in need.options] + ["train"] * (not trains_too)
     method = next(name for name in takers(NEED) if name in METHODS)
-    if NEED not in of_methods(names):
+    asked = of_methods(name for name in names if name in METHODS)
+    if asked and not set(names) <= set(METHODS):
+        raise InputError(f"all leaves out {method}; ask for {method} in a run of its own")
+    if NEED not in asked:
         idle, why = [NEED, *of_training], f"is for {method}; add --saliency {method} or leave it"
     elif named.get(NEED) is not None:
         idle, why = of_training, "is for training what --masker gives; leave one of them"

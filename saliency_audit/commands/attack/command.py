@@ -115,7 +115,7 @@ def check(given: Given) -> None:
     )
     for number in given.eps or ():
         check_range(number, picked.norm)
-    refuse_idle_masking(vars(given), _named(given, picked))
+    refuse_idle_masking(vars(given), [*(picked.saliency or ()), *(given.measure or ())])
     check_not_in(given.data, place_of_report(given, "attack") / "images")
     maps = [name for name in picked.attacks if ATTACKS[name].goal]
     if given.explain and maps and searches(given) != [EVOLUTION]:

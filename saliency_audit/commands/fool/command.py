@@ -46,7 +46,9 @@ def check(given: Given) -> None:
     played = given.trick or UNTRAINED
     refuse_idle(given, "--trick", TRICKS, played)
     trains = any(TRICKS[name].trains for name in played)
-    refuse_idle_masking(vars(given), explained(given), trains_too=trains)
+    refuse_idle_masking(
+        vars(given), [*(given.saliency or ()), *explained(given)], trains_too=trains
+    )
     if not trains:
         masks = "train" in takes(explained(given))
         for option in (*([] if masks else [TRAIN]), *OF_LESSON):
