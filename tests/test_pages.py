@@ -100,6 +100,7 @@ SLOW = (
     "finetune",
     "gate saliency-audit-report",
     "smoothgrad --",
+    "rt-sal",
 )
 """What makes a line take longer than CI has."""
 
@@ -131,6 +132,8 @@ def test_command_runs(run, line):
     # A policy given as a file says itself how many images.
     gate = {} if "policy" in line else GATE
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
+    if "rt-sal" in line:
+        fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:

@@ -54,6 +54,9 @@ class SaliencyMethod(Coded):
         why_zero: ``(model, image, target, *, scalar) -> str``, why the map of one image is zero
             everywhere, where the method can tell.
         options: what a user can set of it.
+        needs: of the run, what must be trained or given first: "masker". A method with such a
+            need is used only where it is asked for by name.
+        takes: of the run, what that can be made from: "train".
         passes: through the network, of each image and of each call; of a method that looks at
             points, its options say how many.
     """
@@ -68,6 +71,8 @@ class SaliencyMethod(Coded):
     recorded: bool = False
     why_zero: Code | None = None
     options: tuple[Option, ...] = ()
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     passes: tuple[int, int] = (1, 0)
 
 

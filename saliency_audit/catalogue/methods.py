@@ -169,6 +169,14 @@ METHODS: dict[str, SaliencyMethod] = {
         parity=-1,
         options=(*NOISY, BASELINE),
     ),
+    "rt-sal": SaliencyMethod(
+        "methods.rt_sal:rt_sal",
+        "mask that a network trained for it (--train) reads off feature maps",
+        signed=False,
+        parity=1,
+        needs=("masker",),
+        takes=("train",),
+    ),
     "random": SaliencyMethod(
         "methods.random:random",
         "uniform noise: the control that every map must beat",
@@ -191,3 +199,5 @@ METHODS: dict[str, SaliencyMethod] = {
 
 CONTROLS = tuple(name for name, method in METHODS.items() if method.control)
 """Those that see no model: what others are compared with."""
+USUAL = tuple(name for name, method in METHODS.items() if not method.needs)
+"""Those that nothing must be trained for: "all" where a command says so."""

@@ -18,7 +18,7 @@ from saliency_audit.commands.fool.costs import economy as fool_economy
 from saliency_audit.commands.quick import FirstLook, quickened
 from saliency_audit.data import from_tensors
 from saliency_audit.errors import InputError
-from saliency_audit.models import Classifier
+from saliency_audit.models import Classifier, untrained
 from saliency_audit.options import Given
 from saliency_audit.seeding import generators
 from tests.conftest import COLOURS, plain_cnn
@@ -55,6 +55,7 @@ def test_the_passes_of_a_map(model, name):
         return model.passes - before
 
     with model.audited():
+        model.masker = untrained(model, images, width=4, seed=0)
         made()  # Grad-CAM looks for its layer once
         assert made() == (passes_of_map(name, options, SIDES, at_once=3) * 3).count
 

@@ -9,11 +9,11 @@ import torch
 import saliency_audit.methods
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.methods import METHODS
-from saliency_audit.models import SCALARS, Classifier
+from saliency_audit.models import SCALARS, Classifier, untrained
 
 every_method = pytest.mark.parametrize("name", METHODS)
 EAGER = {"deeplift", "lrp", "fullgrad"}
-NO_TORCHSCRIPT = {"gradcam", "guided-backprop", "guided-gradcam"}
+NO_TORCHSCRIPT = {"gradcam", "guided-backprop", "guided-gradcam", "rt-sal"}
 
 
 COMPILED = {}
@@ -29,6 +29,9 @@ def compiled(network, images, format):
 
 
 def explain(name, model, images, targets, generators, **options):
+    if METHODS[name].needs and model.masker is None:
+        with model.audited():
+            model.masker = untrained(model, images, width=4, seed=0)
     return METHODS[name].function(model, images, targets, generators=generators, **options)
 
 

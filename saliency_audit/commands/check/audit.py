@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.methods import CONTROLS, USUAL
 from saliency_audit.commands.costs import passes_of_map, points
 from saliency_audit.commands.explain import explain, predict, tell_zero
 from saliency_audit.commands.known import first_images
@@ -57,7 +58,8 @@ def check(
     Args:
         model: the classifier; its flags and weights are as before afterwards.
         data: the images.
-        saliency: names in ``METHODS``; None means all but controls.
+        saliency: names in ``METHODS``; None means all but controls and those that something must be
+            trained for.
         left_out: methods that are not looked at.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class.
@@ -79,7 +81,7 @@ def check(
         InputError: an unknown name, or images that cannot be read at all.
     """
     options = options or {}
-    usual = [n for n, m in METHODS.items() if not m.control and n not in left_out]
+    usual = [n for n in USUAL if n not in CONTROLS and n not in left_out]
     asked = list(dict.fromkeys(saliency or usual))
     for name in asked:
         lookup("saliency method", METHODS, name)

@@ -12,7 +12,9 @@ from saliency_audit.catalogue.needs import NEEDS, lacking
 from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
+from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
 from saliency_audit.commands.planting import METRIC, preparation
@@ -84,7 +86,15 @@ def check(given: Given) -> None:
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
     refuse_lacking(metrics, vars(given) | by_default)
-    refuse_idle_needs([need for need in NEEDS if getattr(given, need) is not None], metrics)
+    refuse_idle_needs(
+        [need for need in NEEDS if getattr(given, need) is not None],
+        [*metrics, *(given.saliency or ())],
+    )
+    refuse_idle_masking(
+        vars(given),
+        given.saliency or (),
+        trains_too=any("train" in METRICS[name].needs for name in metrics),
+    )
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -104,10 +114,20 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
-    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
     beside = loaded(vars(given), setup, metrics)
+    explained = [setup.model, *further, *filter(None, [beside.values.get("other")])]
+    masks = masking(
+        vars(given),
+        setup,
+        explained,
+        given.saliency or (),
+        given,
+        place_of_report(given, "evaluate"),
+        processes,
+    )
+    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
     planted = preparation(
         beside.values.get("train"),
         [setup.model, *further],
@@ -133,11 +153,6 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         folder=place_of_report(given, "evaluate"),
     )
 
-    def ready() -> None:
-        planted.make()
-        if trained is not None:
-            trained.make()
-
     code = file_of_callable(given.explain) if given.explain else None
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),
@@ -159,6 +174,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "method options": of_methods(given),
             "compared": [model.sha256 for model in further],
             **beside.settings,
+            **masks.settings,
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
@@ -196,7 +212,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             several=bool(further),
             base=given.base,
         ),
-        files=[*planted.files, *(trained.files if trained else ())],
+        files=[*planted.files, *masks.files, *(trained.files if trained else ())],
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
@@ -205,7 +221,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=[*further, *beside.models],
-        ready=ready,
+        ready=in_turn(planted.make, masks.make, *([trained.make] if trained else ())),
         parts=("", *([JOB] if trained else ())),
     )
 

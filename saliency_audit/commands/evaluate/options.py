@@ -88,7 +88,7 @@ OPTIONS = (
         "what to call them; repeatable.",
     ),
     replace(EXPLAIN, panel=_BESIDE),
-    *(need.option for need in NEEDS.values()),
+    *(option for need in NEEDS.values() for option in (need.option, *need.options)),
     Option(
         "recipe",
         many=True,

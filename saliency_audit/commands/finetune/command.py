@@ -9,6 +9,7 @@ from saliency_audit.commands.finetune.options import OPTIONS
 from saliency_audit.commands.finetune.plan import audited, budgets, planned
 from saliency_audit.commands.finetune.run import Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.masking import refuse_untrained
 from saliency_audit.commands.setup import Screen, Setup, fingerprint, prepare
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -35,6 +36,7 @@ def check(given: Given) -> None:
 
     audited(given)
     check_before_and_after(_saliency(given), given.scalar, budgets=budgets(given, planned(given)))
+    refuse_untrained(given.saliency, "finetune")
 
 
 def opened(given: Given, screen: Screen, *, processes: Processes) -> Setup:

@@ -11,7 +11,9 @@ from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.beside import loaded
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
+from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import of_methods
 from saliency_audit.commands.planting import METRIC, preparation
 from saliency_audit.commands.setup import Screen, Setup
@@ -101,6 +103,18 @@ def plan(
         "batch_size": setup.batch_size,
         "workers": given.workers,
     }
+    methods = [check.saliency for check in rules.checks if check.saliency]
+    how = {**rules.data, **rules.run}
+    refuse_idle_masking(how, methods, trains_too="train" in beside.values)
+    masks = masking(
+        how,
+        setup,
+        [setup.model, *(beside.values[name] for name in ("other",) if name in beside.values)],
+        methods,
+        given,
+        place_of_report(given, "gate"),
+        processes,
+    )
     work = Work(
         setup,
         rules,
@@ -122,6 +136,7 @@ def plan(
             "policy": [_settings(check) for check in rules.checks],
             "pictures sha256": _pictures(rules),
             **beside.settings,
+            **masks.settings,
             "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
             "baseline paired": baseline.rows is not None,
             "target": given.target,
@@ -130,7 +145,7 @@ def plan(
         audit=partial(audit, work),
         answer=partial(answer, work=work),
         report=partial(report, work=work),
-        files=("checks.csv", "junit.xml", "summary.md", "attestation.json", *planted.files),
+        files=(*_FILES, *planted.files, *masks.files),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
             **{f"{name} of the policy": written for name, written in named.items()},
@@ -140,7 +155,7 @@ def plan(
             },
         },
         pictures=PICTURES,
-        ready=planted.make,
+        ready=in_turn(planted.make, masks.make),
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
 
@@ -163,6 +178,7 @@ def _refuse_assumed(setup: Setup) -> None:
 
 
 _PLAIN = {"mean": 0, "std": 1}
+_FILES = ("checks.csv", "junit.xml", "summary.md", "attestation.json")
 
 
 def _refuse_itself(other: "Classifier | None", setup: Setup) -> None:

@@ -247,11 +247,13 @@ def _refuse_missing(check: PolicyCheck, data: Mapping[str, Any], run: Mapping[st
 
 
 def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyCheck]) -> None:
-    """Refuse a model or annotations that no check looks at."""
-    measured = {check.metric for check in checks if check.kind == "metric"}
+    """Refuse a model, annotations or a masking network that no check looks at."""
+    asked = {check.metric for check in checks if check.kind == "metric"}
+    asked |= {check.saliency for check in checks}
+    of_need = {o.name: name for name, need in NEEDS.items() for o in (need.option, *need.options)}
     for key in given:
-        if key in NEEDS and not set(takers(key)) & measured:
-            names = ", ".join(sorted(takers(key)))
+        if key in of_need and not set(takers(of_need[key])) & asked:
+            names = ", ".join(sorted(takers(of_need[key])))
             raise InputError(
                 f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
                 option=key,
