@@ -125,6 +125,7 @@ class Metric(Coded):
         says: what "half" shows of a map and of several, such as "depends on the model".
         needs: of the view, what may be missing: "labels", "other", "annotations", "train".
         takes: of the view, what it can do without: "judge".
+        networks: that are trained anew for it, of `training.networks`.
         answer: what the setting of the answer holds; the others are stages on the way to it.
         options: what a user can set of it.
         exclusive: whether it means something only where one class is right and the others are not:
@@ -140,6 +141,7 @@ class Metric(Coded):
     says: tuple[str, str] = ("", "")
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     answer: str = ""
     options: tuple[Option, ...] = ()
     exclusive: bool = False

@@ -32,10 +32,14 @@ def _check(
     return Check(code, summary, better, bounds, source, **more)
 
 
+_DRAWN = "the model with layers drawn at random"
+_PERMUTED = "a network trained on others' labels"
+
+
 def _similarities(of: str, drawn: str) -> dict[str, Check]:
     """The checks of a sanity check: the answer and the other ways to compare two maps."""
     source = "Adebayo et al. 2018; P1 C.2.6"
-    between = "between the map and that of the model with layers drawn at random"
+    between = f"between the map and that of {_DRAWN}"
     return {
         of: _check(
             f"rank correlation of magnitudes {between}",
@@ -51,6 +55,19 @@ def _similarities(of: str, drawn: str) -> dict[str, Check]:
         f"{of}-ssim": _check(f"structural similarity {between}", None, (-1, 1), source),
         f"{of}-hog": _check(
             f"rank correlation of gradient histograms {between}", None, (-1, 1), source
+        ),
+    }
+
+
+def _overlaps(of: str, summary: str) -> dict[str, Check]:
+    """The checks of what compares the most salient pixels of two models' maps."""
+    return {
+        of: _check(summary, True, (0, 1), "P1 B.7", chance="k"),
+        f"{of}-jaccard": _check(
+            "the same pixels over those salient in either map", None, (0, 1), "P1 B.7"
+        ),
+        f"{of}-spearman": _check(
+            "rank correlation of the two maps' magnitudes", None, (-1, 1), "P1 B.7", chance="0"
         ),
     }
 
@@ -137,6 +154,14 @@ FRACTIONS = Option(
     panel=_RETRAINING,
     shown=False,
     help="Shares of the pixels that are replaced, repeatable. Default: 0.1, 0.3, 0.5, 0.7, 0.9.",
+)
+SWAP = Option(
+    "swap",
+    "number",
+    range=INSIDE,
+    panel=_RETRAINING,
+    help="retrained-stability: share of the training images that the second network does not see. "
+    "Default: 0.1.",
 )
 REPEATS = Option(
     "repeats",
@@ -493,24 +518,44 @@ METRICS: dict[str, Metric] = {
     "stability": Metric(
         "metrics.stability:stability",
         "method",
-        {
-            "stability": _check(
-                "share of the most salient pixels that the map of another model has too",
-                True,
-                (0, 1),
-                "P1 B.7",
-                chance="k",
-            ),
-            "stability-jaccard": _check(
-                "the same pixels over those salient in either map", None, (0, 1), "P1 B.7"
-            ),
-            "stability-spearman": _check(
-                "rank correlation of the two maps' magnitudes", None, (-1, 1), "P1 B.7", chance="0"
-            ),
-        },
+        _overlaps(
+            "stability", "share of the most salient pixels that the map of another model has too"
+        ),
         verdict="random",
         needs=("other",),
         options=(K, PIXELS_COMPARED),
+    ),
+    "retrained-stability": Metric(
+        "metrics.stability:retrained_stability",
+        "method",
+        _overlaps("retrained-stability", "of two networks trained anew, the same salient pixels"),
+        verdict="random",
+        needs=("train", "labels"),
+        networks=("again", "swapped"),
+        options=(K, PIXELS_COMPARED, SWAP),
+    ),
+    "label-randomisation": Metric(
+        "metrics.label_randomisation:label_randomisation",
+        "method",
+        {
+            **{
+                name: replace(check, summary=check.summary.replace(_DRAWN, _PERMUTED))
+                for name, check in _similarities("label-randomisation", "").items()
+            },
+            "label-randomisation-agreement": _check(
+                "1 if the network trained on others' labels says the given model's class",
+                None,
+                (0, 1),
+                "ours",
+                proportion=True,
+            ),
+        },
+        verdict="half",
+        says=("depends on the labels", "depend on the labels"),
+        needs=("train", "labels"),
+        networks=("permuted",),
+        options=(SSIM_WINDOW, SSIM_RANGE),
+        check="metrics.sanity:refuse_sanity",
     ),
     "roar": Metric(
         "metrics.roar:roar",

@@ -1,6 +1,6 @@
 """Copies of the audited models that go by a planted trigger: trained once, kept in a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -38,11 +38,13 @@ class Planting:
         data: what copies are trained on.
         setup: with the classes and the screen.
         made: copies by model, seed and options.
+        network: gives other networks, trained from fresh weights, where a metric looks at them.
     """
 
     data: "ImageData"
     setup: Setup
     made: "dict[tuple[Any, ...], Planted]" = field(default_factory=dict)
+    network: Callable[..., Any] | None = None
 
     @property
     def fingerprint(self) -> list[str]:

@@ -1,12 +1,14 @@
 """One training from fresh weights, in this process alone, and how good its network is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import Objective
-from saliency_audit.data import ImageData, batches
+from saliency_audit.data import ImageData, batches, subset
 from saliency_audit.models import Classifier
 from saliency_audit.training.cross_entropy import cross_entropy
 from saliency_audit.training.loop import train
@@ -14,6 +16,60 @@ from saliency_audit.training.planted import Alone
 from saliency_audit.training.recipe import Recipe
 
 Change = Callable[[Sequence[str], Tensor], Tensor]
+TRIED, BATCH = 256, 32
+"""Training images on which it is measured what a network has learned, and how many at a time."""
+
+
+@dataclass(frozen=True)
+class Anew:
+    """A network that was trained from fresh weights.
+
+    Attributes:
+        model: in eval mode, weights frozen.
+        accuracy: on training images, of their labels as they were trained on.
+        constant: whether it says one class of all these.
+    """
+
+    model: Classifier
+    accuracy: float
+    constant: bool
+
+
+def trained_anew(
+    model: Classifier,
+    data: ImageData,
+    *,
+    recipe: Recipe,
+    seed: int,
+    workers: int = 0,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Anew:
+    """Train a classifier on cross-entropy, in this process alone.
+
+    Args:
+        model: with fresh weights; it is trained in place.
+        data: the training images, labelled.
+        recipe: of the training.
+        seed: of the order of the images and of what is random in training.
+        workers: processes that read images.
+        advance: called with (steps done, steps to do).
+
+    Raises:
+        InputError: a recipe that means nothing.
+        AuditError: the training diverged.
+    """
+    _train(model, data, recipe=recipe, seed=seed, workers=workers, advance=advance)
+    right = seen = 0
+    classes: set[int] = set()
+    device = model.mean.device
+    known = subset(data, min(TRIED, len(data)), seed)
+    with model.audited(), torch.no_grad():
+        for batch in batches(known, batch_size=BATCH, workers=workers, device=device):
+            said = model(batch.images).argmax(1)
+            classes |= set(said.tolist())
+            right, seen = right + int((said == batch.labels).sum()), seen + len(said)
+    model = model.eval().requires_grad_(False)
+    return Anew(model, right / max(1, seen), len(classes) < 2)
 
 
 def retrained_accuracy(
@@ -47,18 +103,7 @@ def retrained_accuracy(
         InputError: a recipe that means nothing.
         AuditError: the training diverged.
     """
-    model.network.requires_grad_(True)
-    for _ in train(
-        model,
-        data,
-        Objective(cross_entropy, "", ""),
-        recipe=recipe,
-        seed=seed,
-        workers=workers,
-        change=changes[0],
-        together=Alone(),
-    ):
-        pass
+    _train(model, data, recipe=recipe, seed=seed, workers=workers, change=changes[0])
     right = seen = 0
     device = model.mean.device
     with model.audited(), torch.no_grad():
@@ -72,3 +117,17 @@ def retrained_accuracy(
             right += int((model(images).argmax(1) == batch.labels)[known].sum())
             seen += int(known.sum())
     return right / seen if seen else float("nan")
+
+
+def _train(
+    model: Classifier,
+    data: ImageData,
+    *,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+    **how: Any,
+) -> None:
+    # What was frozen, by its owner or by an audit, has fresh weights here.
+    model.network.requires_grad_(True)
+    objective = Objective(cross_entropy, "", "")
+    for step in train(model, data, objective, together=Alone(), **how):
+        advance(step.step, step.steps)

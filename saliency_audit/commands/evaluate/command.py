@@ -106,9 +106,11 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         InputError: a further model, maps or annotations cannot be used.
     """
     from saliency_audit.commands.costs import expecting
+    from saliency_audit.commands.evaluate.anew import networks
     from saliency_audit.commands.evaluate.audit import SALIENCY_BY_DEFAULT, evaluate
     from saliency_audit.commands.evaluate.costs import economy
     from saliency_audit.commands.evaluate.foreign import folders
+    from saliency_audit.commands.evaluate.recipe import test_images
     from saliency_audit.commands.evaluate.report import PICTURES
     from saliency_audit.commands.evaluate.retraining import JOB, retraining
     from saliency_audit.commands.foreign_function import file_of_callable
@@ -137,8 +139,20 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         processes,
     )
     asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
-    # What networks are trained on is handed to those alone.
-    values = {n: v for n, v in beside.values.items() if n != "train" or METRIC in asked}
+    anew = networks(
+        given,
+        setup,
+        processes,
+        metrics=metrics,
+        data=getattr(beside.values.get("train"), "data", None),
+        tested=partial(test_images, given, setup),
+        folder=place_of_report(given, "evaluate"),
+    )
+    if anew is not None:
+        beside.values["train"].network = anew
+    # What networks are trained on is handed to those alone that look at them.
+    looked_at = any("train" in METRICS[name].needs for name in asked)
+    values = {n: v for n, v in beside.values.items() if n != "train" or looked_at}
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     trained = retraining(
@@ -212,7 +226,12 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             several=bool(further),
             base=given.base,
         ),
-        files=[*planted.files, *masks.files, *(trained.files if trained else ())],
+        files=[
+            *planted.files,
+            *masks.files,
+            *(anew.files if anew else ()),
+            *(trained.files if trained else ()),
+        ],
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
@@ -221,7 +240,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=[*further, *beside.models],
-        ready=in_turn(planted.make, masks.make, *([trained.make] if trained else ())),
+        ready=in_turn(
+            planted.make, masks.make, *(one.make for one in (anew, trained) if one is not None)
+        ),
         parts=("", *([JOB] if trained else ())),
     )
 

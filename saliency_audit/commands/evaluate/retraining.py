@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
@@ -14,8 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.methods import CONTROLS, METHODS
+from saliency_audit.commands.evaluate.recipe import (
+    fresh_network,
+    read_recipe,
+    refuse_unlabelled,
+    test_images,
+)
 from saliency_audit.commands.setup import Setup
-from saliency_audit.errors import AuditError, InputError, UnsupportedError
+from saliency_audit.errors import AuditError
 from saliency_audit.metrics import METRICS
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
@@ -36,39 +42,6 @@ FILE = "trainings.csv"
 COLUMNS = (
     "key", "model", "saliency", "share", "side", "unit", "mask", "repeat", "accuracy", "seconds",
 )  # fmt: skip
-RECIPE = Recipe(epochs=5, batch_size=100, lr=0.001, optimizer="adam", schedule="constant")
-"""P3's, but for its number of epochs (5 and 20)."""
-
-
-def read_recipe(parts: Sequence[str]) -> Recipe:
-    """How networks are retrained, from ``name=value`` each.
-
-    Raises:
-        InputError: an unknown name, or no number where one is meant.
-
-    >>> read_recipe(["epochs=2", "lr=0.01"]).lr, read_recipe([]).batch_size
-    (0.01, 100)
-    """
-    known = {name.replace("_", "-"): value for name, value in vars(RECIPE).items()}
-    changed: dict[str, Any] = {}
-    for part in parts:
-        name, equals, text = part.partition("=")
-        if not equals or name not in known or name == "accumulate":
-            raise InputError(
-                option="recipe",
-                value=part,
-                fix="write NAME=VALUE, NAME one of "
-                + ", ".join(name for name in known if name != "accumulate"),
-            )
-        kind = int if name == "max-steps" else type(known[name])
-        try:
-            value = text in ("1", "true", "yes") if kind is bool else kind(text)
-        except ValueError as error:
-            raise InputError(
-                option="recipe", value=part, fix=f"{name} is {known[name]} by default"
-            ) from error
-        changed[name.replace("-", "_")] = value
-    return replace(RECIPE, **changed)
 
 
 @dataclass(frozen=True)
@@ -315,7 +288,7 @@ class Retraining:
 
         seed = seed_of(self.given.seed, "retraining", one.number)
         return retrained_accuracy(
-            self._fresh(seed),
+            fresh_network(self.models[0], self.given, seed),
             self.data,
             self.tested,
             recipe=self.recipe,
@@ -324,29 +297,6 @@ class Retraining:
             batch_size=self.setup.batch_size,
             workers=self.given.workers,
         )
-
-    def _fresh(self, seed: int) -> "Classifier":
-        """The network that is trained, with the weights of a seed."""
-        from saliency_audit.models import fresh, reinitialised
-
-        model = self.models[0]
-        if self.given.retrain is not None:
-            return fresh(
-                self.given.retrain,
-                size=model.input_shape[1:],
-                channels=model.input_shape[0],
-                mean=model.mean.flatten().tolist(),
-                std=model.std.flatten().tolist(),
-                seed=seed,
-                device=model.mean.device,
-            )
-        try:
-            return reinitialised(model, seed=seed)
-        except UnsupportedError as error:
-            why = str(error).partition(";")[0]
-            raise UnsupportedError(
-                f"{why}; name an architecture to train with --retrain, such as torchvision:resnet18"
-            ) from error
 
     def _write(
         self,
@@ -408,16 +358,9 @@ def retraining(
         return None
     assert data is not None
     name = next(iter(chosen))
-    own = given.data is not None and "max_samples" not in given.said
-    whole = setup.open(given.data) if own else setup.data
-    if given.data is None and "max_samples" not in given.said:
-        whole = setup.open(setup.data.name)
+    whole = test_images(given, setup)
     for images, flag in ((data, "--train"), (whole, "--data")):
-        if (images.labels < 0).any():
-            raise InputError(
-                f"--metric {name} trains on labels, and {int((images.labels < 0).sum()):,} of "
-                f"{len(images):,} images of {flag} have none; give labelled images"
-            )
+        refuse_unlabelled(images, flag, name)
     for own_maps in (one for one, method in methods.items() if method.recorded):
         setup.tell(
             f"{own_maps} left out of {', '.join(chosen)}: the maps are of the images of --data "
@@ -439,7 +382,9 @@ def retraining(
         folder,
     )
     check_recipe(made.recipe, len(data))
-    made._fresh(given.seed)  # what cannot be trained is refused before anything is measured
+    fresh_network(
+        setup.model, given, given.seed
+    )  # what cannot be trained is refused before anything is measured
     return made
 
 

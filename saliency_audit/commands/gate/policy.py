@@ -283,7 +283,7 @@ def _checks(
             f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
             option=kind,
         )
-    if kind == "metric" and name in OWNERS and METRICS[OWNERS[name]].of == "training":
+    if kind == "metric" and name in OWNERS and _trains_anew(name):
         raise InputError(
             f"{name} trains networks anew, which a gate does not; ask saliency-audit evaluate "
             f"--metric {OWNERS[name]} --fail-on worse",
@@ -347,6 +347,12 @@ def _option(key: str, value: Any) -> Any:
 
 
 _ON_MAPS = {name: attack for name, attack in ATTACKS.items() if attack.goal}
+
+
+def _trains_anew(check: str) -> bool:
+    """Whether the metric of a check trains networks anew."""
+    metric = METRICS[OWNERS[check]]
+    return metric.of == "training" or bool(metric.networks)
 
 
 def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:

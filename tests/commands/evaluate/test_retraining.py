@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from saliency_audit.commands.evaluate.retraining import RECIPE, read_recipe
+from saliency_audit.commands.evaluate.recipe import RECIPE, read_recipe
 from saliency_audit.errors import InputError
 from saliency_audit.training import retrain
 
@@ -203,6 +203,41 @@ def test_two_processes_share_the_trainings_and_find_what_one_does(run, planted):
     ]
     assert kept[0].to_dict("list") == kept[1].to_dict("list")
     assert not Path("together/trainings-1.csv").exists()
+
+
+def test_networks_trained_anew_are_kept(run, planted, monkeypatch):
+    seen, plain = [], retrain.trained_anew
+
+    def count(*given, **options):
+        seen.append(plain(*given, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(retrain, "trained_anew", count)
+    asked = (
+        "--metric",
+        "label-randomisation",
+        "--metric",
+        "retrained-stability",
+        "--ssim-window",
+        5,
+    )
+    asked = (*asked, "--saliency", "gradient")
+    first = run("evaluate", *FEW[:-4], *FEW[-2:], *asked)
+    assert first.code == 0, first.err
+    assert len(seen) == 3
+    summary = pd.read_csv("out/summary.csv").set_index(["check", "saliency"])["mean"]
+    # Two that learned where the class stands are alike.
+    assert summary["retrained-stability", "gradient"] > summary["retrained-stability", "random"]
+    assert summary["label-randomisation", "sobel"] == 1
+    results = Path("out/results.csv").read_bytes()
+    again = run("evaluate", *FEW[:-4], *FEW[-2:], *asked)
+    assert again.code == 0, again.err
+    assert len(seen) == 3
+    assert Path("out/results.csv").read_bytes() == results
+    for kind in ("permuted", "again", "swapped"):
+        assert Path(f"out/trained-{kind}.safetensors").is_file()
+    assert run("evaluate", *FEW[:-4], *FEW[-2:], *asked, "--swap", 0.5).code == 0
+    assert len(seen) == 4
 
 
 def test_a_gate_names_the_command_that_trains(run, planted):
