@@ -51,11 +51,11 @@ class Design:
         >>> Design.read(design.written) == design
         True
         """
-        said = json.loads(text)
         try:
+            said = json.loads(text)
             numbers = [int(said["classes"]), int(said["width"])]
             layers, channels = [str(n) for n in said["layers"]], [int(c) for c in said["channels"]]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{text[:80]} is no design of a masking network") from error
         fits = 0 < len(layers) == len(channels) <= MOST_SCALES
         if not fits or min(*numbers, *channels) < 1:
@@ -216,7 +216,8 @@ def restored(state: Mapping[str, Tensor], design: Design, model: Classifier) -> 
     network = _drawn(design, seed=0)
     if shapes != {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}:
         raise other
-    network.load_state_dict(dict(state), assign=True)
+    double = state["selector.weight"].dtype == torch.float64
+    network.to(torch.float64 if double else torch.float32).load_state_dict(dict(state))
     return Masker(network.to(model.mean.device).requires_grad_(False).eval())
 
 

@@ -104,10 +104,10 @@ def train_masker(
         for step, batch in enumerate(
             _drawn(model, data, course.selector_batch, course.selector_steps, seed, workers)
         ):
-            asked = _asked(model, batch, course.selector_fakes, f"selector|{step}", seed)
-            maps = _maps(model, batch.images, layers[:1], batch_size)
-            logits = network.evidence(maps[0], asked.classes).mean((1, 2, 3))
-            loss = F.binary_cross_entropy_with_logits(logits, asked.real.to(logits.dtype))
+            logits, (coarsest,) = _seen(model, batch.images, layers[:1], batch_size)
+            asked = _asked(logits, batch, course.selector_fakes, f"selector|{step}", seed)
+            evidence = network.evidence(coarsest, asked.classes).mean((1, 2, 3))
+            loss = F.binary_cross_entropy_with_logits(evidence, asked.real.to(evidence.dtype))
             _move(adam, loss, course.lr * 0.1 ** (step // course.selector_falls))
             counted(loss.detach())
         chosen.requires_grad_(False)
@@ -120,8 +120,8 @@ def train_masker(
         for step, batch in enumerate(
             _drawn(model, data, course.decoder_batch, course.decoder_steps, seed, workers)
         ):
-            asked = _asked(model, batch, course.decoder_fakes, f"decoder|{step}", seed)
-            maps = _maps(model, batch.images, layers, batch_size)
+            logits, maps = _seen(model, batch.images, layers, batch_size)
+            asked = _asked(logits, batch, course.decoder_fakes, f"decoder|{step}", seed)
             masks = network(maps, asked.classes, batch.images.shape[2:]).to(batch.images.dtype)
             draws = generators(seed, batch.names, f"masked|{step}", masks.device)
             terms = mask_loss(
@@ -243,16 +243,14 @@ class _Asked:
     real: Tensor
 
 
-def _asked(model: Classifier, batch: ImageBatch, fakes: float, purpose: str, seed: int) -> _Asked:
+def _asked(logits: Tensor, batch: ImageBatch, fakes: float, purpose: str, seed: int) -> _Asked:
     """What each image is asked for: its class, or with some probability another one."""
-    labels, device = batch.labels, batch.images.device
-    with torch.no_grad():
-        outputs = model(batch.images)
-    labels = labels.where(labels >= 0, outputs.argmax(1))
-    draws = generators(seed, batch.names, f"masker|{purpose}", device)
+    classes = logits.shape[1]
+    labels = batch.labels.where(batch.labels >= 0, logits.argmax(1))
+    draws = generators(seed, batch.names, f"masker|{purpose}", batch.images.device)
     real = random_numbers(torch.rand, (len(labels),), draws) >= fakes
-    further = random_numbers(torch.rand, (len(labels),), draws) * (outputs.shape[1] - 1)
-    others = (labels + 1 + further.long().clamp_max(outputs.shape[1] - 2)) % outputs.shape[1]
+    further = random_numbers(torch.rand, (len(labels),), draws) * (classes - 1)
+    others = (labels + 1 + further.long().clamp_max(classes - 2)) % classes
     return _Asked(labels, labels.where(real, others), real)
 
 
@@ -287,14 +285,15 @@ def _drawn(
             raise InputError(f"too few images of {data.name} can be read to train on")
 
 
-def _maps(
+def _seen(
     model: Classifier, images: Tensor, layers: Sequence[str], batch_size: int
-) -> list[Tensor]:
-    """Feature maps of images, of which nothing is learned."""
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits and feature maps of images, by one pass; nothing of them is learned."""
     with torch.no_grad():
-        parts = [feature_maps(model, part, layers)[1] for part in torch.split(images, batch_size)]
+        parts = [feature_maps(model, part, layers) for part in torch.split(images, batch_size)]
     kind = torch.float64 if model.dtype == torch.float64 else torch.float32
-    return [torch.cat(maps).to(kind) for maps in zip(*parts, strict=True)]
+    maps = zip(*(maps for _, maps in parts), strict=True)
+    return torch.cat([logits for logits, _ in parts]), [torch.cat(m).to(kind) for m in maps]
 
 
 def _move(adam: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
@@ -318,11 +317,11 @@ def _measured(
         if not batch.names:
             continue
         with torch.no_grad():
-            asked = _asked(model, batch, 0.5, "measured", seed)
-            (coarsest,) = _maps(model, batch.images, layers, batch_size)
+            logits, (coarsest,) = _seen(model, batch.images, layers, batch_size)
+            asked = _asked(logits, batch, 0.5, "measured", seed)
             evidence = masker.network.evidence(coarsest, asked.classes).mean((1, 2, 3))
             right.append((evidence > 0) == asked.real)
-            own = model(batch.images).argmax(1)
+            own = logits.argmax(1)
             masks = masker.mask(model, batch.images, own)
             areas.append(masks.mean((1, 2, 3)))
             draws = generators(seed, batch.names, "masked|measured", masks.device)

@@ -156,7 +156,8 @@ def test_a_file_of_another_model_or_of_nothing_is_refused(run):
     assert "was trained for another model (sha256 " in lines[0]
     weights = load_file(file)
     design = json.loads(said["design"])
-    for change in ({"width": 10**9}, {"classes": 11}, {"channels": [1, 1, 1]}, {"layers": []}):
+    sizes = ({"width": 10**9}, {"width": float("inf")}, {"classes": 11}, {"channels": [1, 1, 1]})
+    for change in (*sizes, {"layers": []}):
         save_file(weights, "wrong.safetensors", said | {"design": json.dumps(design | change)})
         lines = refused(run, "evaluate", *METRIC, *FEW, "--masker", "wrong.safetensors", *new)
         assert len(lines) == 1
