@@ -56,6 +56,8 @@ class SaliencyMethod(Coded):
         options: what a user can set of it.
         passes: through the network, of each image and of each call; of a method that looks at
             points, its options say how many.
+        points: ``(**options) -> int``, how many points a map looks at, from its options beside
+            their defaults; None where that is one of them, ``samples`` or ``steps``.
     """
 
     code: Code
@@ -69,6 +71,7 @@ class SaliencyMethod(Coded):
     why_zero: Code | None = None
     options: tuple[Option, ...] = ()
     passes: tuple[int, int] = (1, 0)
+    points: Code | None = None
 
 
 @dataclass(frozen=True)
