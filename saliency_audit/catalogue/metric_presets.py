@@ -64,12 +64,13 @@ PRESETS: dict[str, Preset] = {
     "p2": Preset(
         "P2 S3.3: a row of pixels (224) a step, the mean colour of the network's input",
         _P2,
-        "224 steps whatever the size of the image",
+        "224 steps whatever the size of the image; all maps are cut at their 99th percentile, "
+        "where P2 has --view minmax for Grad-CAM and --view none for RelEx",
     ),
     "relex-paper": Preset(
-        "P2 S2.1: the metrics of p2, and RelEx as the supplement states it: 100 copies, 50 steps "
-        "of 0.001",
-        _P2,
+        "P2 S2.1: the metrics of p2 with masks as they are, and RelEx as the supplement states "
+        "it: 100 copies, 50 steps of 0.001",
+        {**_P2, "retrieval": {"fill": "model-mean", "opacity": "none"}},
         "such steps cannot move the mask, as the run says; the defaults of relex are those of P2's "
         "code (50 copies, steps of 0.1, momentum 0.99)",
         {"copies": 100, "iterations": 50, "lr": 0.001, "momentum": 0.0},
