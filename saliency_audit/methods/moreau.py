@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saliency_audit.errors import InputError
 from saliency_audit.methods._captum import refuse_graph
 from saliency_audit.methods.smoothgrad import noise_scale
 from saliency_audit.models import Classifier, gradients_at, input_gradient
@@ -85,6 +86,12 @@ def _envelope_gradient(
     step_size: float,
 ) -> Tensor:
     """Minus the minimiser over lambda: what all three methods answer; see `moreau`."""
+    if step_size > lam:
+        raise InputError(
+            option="moreau_step_size",
+            value=step_size,
+            fix=f"with --moreau-lambda {lam:g} longer steps than that run away; give less",
+        )
     pixels = images.detach()
     sigma = noise_scale(pixels, noise_level)
     unit = model.std.to(pixels.dtype)
@@ -133,7 +140,9 @@ def moreau(
     network's own input (pixels over its std), as in the public code. The answer has the sign and
     scale of a gradient; that code returns :math:`\delta^*` itself, which is :math:`-\lambda` times
     it. Descent settles where the step is at most 1 / (L + 1 / lambda), L the Lipschitz constant of
-    the smoothed gradient; where it runs away the map is NaN and counts as undefined.
+    the smoothed gradient; where it runs away the map is NaN and counts as undefined. The minimum
+    lies as far from the image as lambda times a slope: a network of steep outputs is looked at
+    nearby only with a lambda (and a step) well below 1.
 
     Args:
         model: the classifier.
@@ -155,6 +164,7 @@ def moreau(
 
     Raises:
         UnsupportedError: ``graph`` was asked for.
+        InputError: ``step_size`` is above ``lam``.
     """
     refuse_graph("moreau", graph)
     return _envelope_gradient(
@@ -218,6 +228,7 @@ def sparse_moreau(
 
     Raises:
         UnsupportedError: ``graph`` was asked for.
+        InputError: ``step_size`` is above ``lam``.
     """
     refuse_graph("sparse-moreau", graph)
     return _envelope_gradient(
@@ -284,6 +295,7 @@ def group_moreau(
 
     Raises:
         UnsupportedError: ``graph`` was asked for.
+        InputError: ``step_size`` is above ``lam``.
     """
     refuse_graph("group-moreau", graph)
     square = side or max(1, round(min(images.shape[2:]) / 16))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from saliency_audit.errors import InputError
 from saliency_audit.methods.moreau import (
     group_moreau,
     group_threshold,
@@ -105,6 +106,12 @@ def test_a_large_penalty_leaves_nothing(method, eta, cnn, images, targets, draws
 
     assert torch.equal(saliency, torch.zeros_like(images))
     assert "give a smaller --moreau-eta" in why_zero(cnn, images[:1], targets[:1], scalar="logit")
+
+
+def test_steps_that_run_away_are_refused(linear, draws):
+    images = torch.rand(4, 2, 4, 4).double()
+    with pytest.raises(InputError, match=r"--moreau-step-size is 0.1; with --moreau-lambda 0.01"):
+        moreau(linear, images, TARGETS, generators=draws(), lam=0.01)
 
 
 def test_it_looks_in_units_of_the_networks_own_input(linear, draws):
