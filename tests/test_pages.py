@@ -21,8 +21,12 @@ TEXT = "\n".join(PAGES.values())
 NAMES = "check|fool|attack|evaluate|finetune|gate|list"
 COMMANDS = sorted(set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", TEXT)))
 DOWNLOADS = ("torchvision:", "timm:")
-QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
-TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
+QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2", "--relex-copies": "2"}
+TAKER = {
+    "--samples": "smoothgrad",
+    "--ig-steps": "integrated-gradients",
+    "--relex-copies": "relex",
+}
 """Of the options that a method takes: they are refused where no such method was asked for."""
 STEPS = {"--steps": "4"}
 GATE = {"--max-samples": "32", "--ig-steps": "8"}

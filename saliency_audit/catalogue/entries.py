@@ -59,6 +59,8 @@ class SaliencyMethod(Coded):
         takes: of the run, what that can be made from: "train".
         passes: through the network, of each image and of each call; of a method that looks at
             points, its options say how many.
+        points: ``(**options) -> int``, how many points a map looks at, from its options beside
+            their defaults; None where that is one of them, ``samples`` or ``steps``.
     """
 
     code: Code
@@ -74,6 +76,7 @@ class SaliencyMethod(Coded):
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     passes: tuple[int, int] = (1, 0)
+    points: Code | None = None
 
 
 @dataclass(frozen=True)

@@ -278,6 +278,14 @@ MIDPOINTS = Option(
     panel=_OTHER,
     help="completeness: gradients on the way to a lower contrast. Default: 16.",
 )
+VIEW = Option(
+    "view",
+    choices=("percentile99", "minmax", "none"),
+    parameter="opacity",
+    panel=_OTHER,
+    help="retrieval, class-evidence: how a map becomes what an image is shown through: from its "
+    "least value to its 99th percentile or largest, or a mask as it is. Default: percentile99.",
+)
 EXPLAIN_CLASS = Option(
     "explain_class",
     "whole",
@@ -734,7 +742,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(EXPLAIN_CLASS,),
+        options=(EXPLAIN_CLASS, VIEW),
         check="metrics.class_evidence:refuse_classes",
         exclusive=True,
     ),
@@ -751,7 +759,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(FILL,),
+        options=(FILL, VIEW),
     ),
     "accuracy": Metric(
         "metrics.accuracy:clean_accuracy",

@@ -30,6 +30,9 @@ DEAR = [
 ]
 
 
+DEAREST = ["sparsified-smoothgrad", "relex", "moreau", "sparse-moreau", "group-moreau"]
+
+
 @pytest.fixture
 def model() -> Classifier:
     return Classifier(plain_cnn(nn.ReLU), input_shape=(3, *SIDES), **COLOURS)
@@ -44,7 +47,9 @@ def data():
 @pytest.mark.parametrize("name", METHODS)
 def test_the_passes_of_a_map(model, name):
     images = torch.rand(3, 3, *SIDES, generator=torch.Generator().manual_seed(2))
-    options = {"samples": 4} if "samples" in str(METHODS[name].options) else {}
+    few = {"samples": 4, "copies": 3, "iterations": 2, "proximal_steps": 2}
+    known = {option.key for option in METHODS[name].options}
+    options = {key: value for key, value in few.items() if key in known}
     draws = generators(0, ["a", "b", "c"], name, images.device)
 
     def made() -> int:
@@ -102,14 +107,19 @@ def test_what_a_run_takes_is_known_before_it(model, data, audit, batch_size, opt
 def test_fool_leaves_out_by_cost():
     usual = {"first": "logit", "options": {}}
     small, large = (fool_economy(None, None, sides=(s, s), **usual) for s in (28, 224))
-    assert (small.once, small.left_out) == (DEAR, [])
+    assert (small.once, small.left_out) == (DEAR, DEAREST)
     assert large.once == ["smoothgrad", "integrated-gradients"]
-    assert sorted([*large.once, *large.left_out]) == sorted(DEAR)
+    assert sorted([*large.once, *large.left_out]) == sorted([*DEAR, *DEAREST])
     assert "smoothgrad, integrated-gradients on logit alone" in large.note
     assert "--saliency all" in large.note
     # What is asked for is measured, and cheap maps are, too.
     assert fool_economy(["vargrad"], None, sides=(224, 224), **usual).left_out == ()
-    assert fool_economy(None, ["logit", "loss"], sides=(28, 28), **usual).note == ""
+    few = fool_economy(None, ["logit", "loss"], sides=(28, 28), **usual)
+    assert few.note.startswith("by their cost, sparsified-smoothgrad, relex, moreau, ")
+    cheap = {"samples": 2, "copies": 2, "iterations": 2}
+    assert fool_economy(
+        None, ["loss"], first="loss", options={**cheap, "proximal_steps": 2}, sides=(28, 28)
+    ) == Economy([], [], "")
     few = fool_economy(None, None, sides=(28, 28), first="logit", options={"samples": 5})
     assert few.once == ["integrated-gradients", "occlusion"]
 
@@ -117,9 +127,9 @@ def test_fool_leaves_out_by_cost():
 def test_attack_leaves_out_by_cost():
     usual = {"by_default": ["gradient", "smoothgrad"], "options": {}}
     small, large = (attack_economy(None, None, sides=(s, s), **usual) for s in (28, 224))
-    assert (small.unattacked, small.unmeasured) == ([], DEAR)
-    assert "smoothgrad, " not in small.note
-    assert (large.unattacked, large.unmeasured) == (["smoothgrad"], DEAR)
+    assert (small.unattacked, small.unmeasured) == ([], [*DEAR, *DEAREST])
+    assert " smoothgrad, " not in small.note
+    assert (large.unattacked, large.unmeasured) == (["smoothgrad"], [*DEAR, *DEAREST])
     assert "smoothgrad not attacked (--saliency NAME)" in large.note
     assert "--measure NAME, or all" in large.note
     assert attack_economy(["vargrad"], None, sides=(224, 224), **usual).unattacked == []
@@ -139,7 +149,7 @@ def test_evaluate_leaves_out_by_cost():
 @pytest.mark.parametrize(
     ("command", "set_by_it"),
     [
-        ("check", {"left out": 12}),
+        ("check", {"left out": 18}),
         ("fool", {"scalars": ["logit", "log-prob"], "method options": {"samples": 10}}),
         ("attack", {"search": {"steps": 5}}),
         ("evaluate", {"method options": {"samples": 10}}),

@@ -28,10 +28,22 @@ def compiled(network, images, format):
     )
 
 
+DESCENT = {"samples": 3, "proximal_steps": 3}
+FEW = {
+    "sparsified-smoothgrad": {"samples": 6},
+    "relex": {"copies": 3, "iterations": 3},
+    "moreau": DESCENT,
+    "sparse-moreau": DESCENT | {"eta": 1e-5},
+    "group-moreau": DESCENT | {"eta": 1e-5},
+}
+"""Of hundreds of passes, a few; and penalties that leave something of the toys' small gradients."""
+
+
 def explain(name, model, images, targets, generators, **options):
     if METHODS[name].needs and model.masker is None:
         with model.audited():
             model.masker = untrained(model, images, width=4, seed=0)
+    options = {**FEW.get(name, {}), **options}
     return METHODS[name].function(model, images, targets, generators=generators, **options)
 
 

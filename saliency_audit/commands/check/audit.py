@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saliency_audit.catalogue.methods import CONTROLS, USUAL
 from saliency_audit.commands.costs import passes_of_map, points
-from saliency_audit.commands.explain import explain, predict, tell_zero
+from saliency_audit.commands.explain import FEW, explain, predict, tell_zero
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import Subject, failure_rows, image_example, map_example
 from saliency_audit.data import ImageData, batches, images_of
@@ -26,8 +26,6 @@ EXAMPLES = 4
 """Images drawn with their maps."""
 SAID = 5
 """Outputs of an image that are told of, where several may be there."""
-FEW = {"samples": 2, "steps": 2}
-"""Points of a map that is only looked at for whether it is there; windows of half a side."""
 PREPROCESSING: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mean 0, std 1": ((0.0,), (1.0,)),
     "mean 0.5, std 0.5": ((0.5,), (0.5,)),
@@ -208,7 +206,7 @@ def _of_method(
         zero_of(names=subject.names, scalar=scalar, tell=tell)
         passes = torch.full_like(nothing, torch.nan)
         sides = model.input_shape[1:]
-        if points(METHODS[name].function, options, sides) > 1:
+        if points(METHODS[name], options, sides) > 1:
             passes[0] = passes_of_map(name, options, sides, at_once=1).count
         else:
             one, before = slice(0, 1), model.passes

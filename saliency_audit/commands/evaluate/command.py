@@ -48,11 +48,19 @@ def chosen(given: Given) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"--preset {given.preset} is for {', '.join(preset)}; add --metric {next(iter(preset))}"
         )
+    method = PRESETS[given.preset].saliency if given.preset else ""
+    if method and method not in (given.saliency or ()):
+        raise InputError(f"--preset {given.preset} is for {method}; add --saliency {method}")
     refuse_idle(given, "--metric", METRICS, names)
     return {
         name: {**preset.get(name, {}), **given_to(METRICS[name].options, given, of=name)}
         for name in names
     }
+
+
+def method_options(given: Given) -> dict[str, Any]:
+    """The options of saliency methods: of the preset, and over them those that were given."""
+    return {**(PRESETS[given.preset].methods if given.preset else {}), **of_methods(given)}
 
 
 def _by_default(given: Given) -> Sequence[str]:
@@ -116,6 +124,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
+    options = method_options(given)
+    if given.preset and PRESETS[given.preset].warning:
+        setup.tell(PRESETS[given.preset].warning)
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
     beside = loaded(vars(given), setup, metrics)
@@ -129,7 +140,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         place_of_report(given, "evaluate"),
         processes,
     )
-    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
+    refuse_methods(setup, given.saliency, scalar=given.scalar, options=options)
     planted = preparation(
         beside.values.get("train"),
         [setup.model, *further],
@@ -162,7 +173,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         metrics=metrics,
         models=[setup.model, *further],
         data=getattr(beside.values.get("train"), "data", None),
-        options=of_methods(given),
+        options=options,
         methods=methods,
         folder=place_of_report(given, "evaluate"),
     )
@@ -172,7 +183,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         given.metric or ([given.preset] if given.preset else None),
         given.saliency or list(methods) or (FIRST_LOOK.methods if given.quick else None),
         by_default=SALIENCY_BY_DEFAULT,
-        options=of_methods(given),
+        options=options,
         sides=setup.model.input_shape[1:],
     )
     if note:
@@ -185,7 +196,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "left out": [*left_out, *unusual],
             "scalar": given.scalar,
             "target": given.target,
-            "method options": of_methods(given),
+            "method options": options,
             "compared": [model.sha256 for model in further],
             **beside.settings,
             **masks.settings,
@@ -204,7 +215,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             saliency=given.saliency,
             scalar=given.scalar,
             target=given.target,
-            options=of_methods(given),
+            options=options,
             methods=methods,
             problems=problems,
             models=further,

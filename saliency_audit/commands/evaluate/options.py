@@ -42,7 +42,7 @@ OPTIONS = (
         "preset",
         choices=tuple(PRESETS),
         panel="Metrics",
-        help="Options of the metrics as in a paper; without --metric, its metrics.",
+        help="Options of metrics and maps as in a paper; without --metric, its metrics.",
     ),
     Option(
         "base",
