@@ -28,8 +28,8 @@ _INTRODUCTION = (
     "audit searched for such a change that keeps the prediction and moves the map as far as "
     "possible, and measured what random noise of the same size does.",
     "A map that moves while the image looks the same and the prediction stays is weak evidence of "
-    "why the model decided. Noise tells two things apart: maps that move by themselves, and maps that "
-    "someone can move who wants to.",
+    "why the model decided. Noise tells two things apart: maps that move by themselves, and maps "
+    "that someone can move who wants to.",
 )
 _ATTACKS = {
     **{name: entry.sentence for name, entry in ATTACKS.items()},
@@ -63,8 +63,8 @@ _SEARCH = (
 _LIMITS = (
     "Every number but those of the search itself was measured on the original network, from the "
     "attacked image as written: a PNG with 8 bits per channel. No attack's own word was taken.",
-    "An image attacked for its map whose prediction changed counts as a failed attack: it enters every "
-    "mean with the values of the clean image. Undefined values are counted, never averaged.",
+    "An image attacked for its map whose prediction changed counts as a failed attack: it enters "
+    "every mean with the values of the clean image. Undefined values are counted, never averaged.",
     "Noise that changed the prediction is left out of the control. "
     "The control is the mean over 5 draws of noise of the same size as the budget; without a "
     "budget, of the same L2 as the attacked image. Means come with 95 % intervals: a percentile "

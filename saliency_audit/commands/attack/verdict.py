@@ -270,8 +270,8 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
         parts.insert(0, f"On {images} images, with every prediction unchanged:")
     for line in predictions.to_dict("records"):
         parts.append(
-            f"pgd within {line['eps']} changed the prediction of {line['success']:.0%} of {line['n']} "
-            f"images (noise: {line['control']:.0%})."
+            f"pgd within {line['eps']} changed the prediction of {line['success']:.0%} of "
+            f"{line['n']} images (noise: {line['control']:.0%})."
         )
         if line["reason"] and line["success"] < 1:
             parts.append(f"That the others kept it shows nothing: {line['reason']}.")

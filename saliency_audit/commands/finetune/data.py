@@ -92,7 +92,11 @@ def open_training(
     data, named = training_of(data), data
     if val is None and validation_of(named, val) == data:
         train, validation = held_out(validation, _HELD_OUT, seed)
-        few = f"; no verdict is of fewer than {FEWEST}: give --val" if len(validation) < FEWEST else ""
+        few = (
+            f"; no verdict is of fewer than {FEWEST}: give --val"
+            if len(validation) < FEWEST
+            else ""
+        )
         setup.tell(f"no --val: {len(validation):,} of the images are held out to validate on{few}")
     else:
         train = open_data(

@@ -29,11 +29,13 @@ class Baseline:
         summary: its ``summary.csv``.
         rows: its ``results.csv``; None where that is not known.
         images: fingerprint of its images; None likewise.
+        options: of saliency methods that were given; None likewise.
     """
 
     summary: "pd.DataFrame | None" = None
     rows: "pd.DataFrame | None" = None
     images: str | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass
