@@ -59,8 +59,9 @@ def load_exported(
             raise unlisted(path, "holds pickled Python objects") from error
         except Exception as error:
             raise _unloadable(path, error) from error
+    takes = _input_of(path, program)
     _refuse_training(path, program)
-    return network, *_input_of(path, program)
+    return network, *takes
 
 
 def _unloadable(path: Path, error: Exception) -> InputError:
@@ -112,8 +113,7 @@ def _joins_images(node: torch.fx.Node, program: ExportedProgram) -> bool:
     batch = _symbols(given.meta["val"].shape[0])
     normalised = node.args[0].meta["val"].shape  # type: ignore[union-attr]
     sizes = [size for place, size in enumerate(normalised) if place != 1]
-    # Of a program that takes so many images at a time nothing tells.
-    return not batch or any(batch & _symbols(size) for size in sizes)
+    return any(batch & _symbols(size) for size in sizes)
 
 
 def _symbols(size: int | torch.SymInt) -> set[Any]:
