@@ -894,7 +894,7 @@ METRICS: dict[str, Metric] = {
 CHECKS: dict[str, Check] = {
     "prediction-kept": Check(
         "metrics.changes:prediction_kept",
-        "1 if the predicted class is the same",
+        "1 if the prediction is the same",
         True,
         (0, 1),
         "P0 section 2",
@@ -1047,7 +1047,7 @@ CHECKS: dict[str, Check] = {
     "map-passes": Check(None, "model passes that a map takes", None, (0, inf), "ours"),
     "attack-success": Check(
         None,
-        "1 if the attack changed the predicted class within its budget",
+        "1 if the attack changed the prediction within its budget",
         None,
         (0, 1),
         "Madry et al. 2018",

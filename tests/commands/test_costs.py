@@ -88,6 +88,18 @@ OF_ATTACK = {"options": {"samples": 3}, "search": {"steps": 3}, "k": 0.9}
         ("attack", 5, OF_ATTACK | {"saliency": ["smoothgrad"], "measure": ["sobel"]}),
         ("evaluate", 4, {"options": {"samples": 3, "steps": 2}}),
         ("evaluate", 64, {"options": {"samples": 3}, "left_out": [("sanity-cascade", "gradcam")]}),
+        (
+            "evaluate",
+            4,
+            {
+                "metrics": {
+                    "level-coherence": {"level_draws": 3},
+                    "completeness": {"midpoints": 3},
+                },
+                "saliency": ["gradient", "smoothgrad"],
+                "options": {"samples": 3},
+            },
+        ),
     ],
 )
 def test_what_a_run_takes_is_known_before_it(model, data, audit, batch_size, options):
@@ -171,6 +183,27 @@ def test_a_first_look(run, monkeypatch, command, set_by_it):
     for name, value in set_by_it.items():
         found = facts["options"][name]
         assert (len(found) if isinstance(value, int) else found) == value
+
+
+@pytest.mark.parametrize("more", ["", '[[check]]\nattack = "topk"\neps = "1/255"\n'])
+def test_what_a_gate_takes_is_known_before_it(run, monkeypatch, more):
+    counts: list[int] = []
+    monkeypatch.setattr(costs, "told", lambda count, seconds: counts.append(count) or "so many")
+    checks = {
+        "accuracy": 'better_than = "chance"',
+        "level-coherence": 'saliency = "gradient"\nlevel_draws = 3\nat_least = 0.5',
+        "sanity-cascade": 'saliency = "gradient"\nstages = 2\nat_most = 0.9',
+        "deletion": 'saliency = "smoothgrad"\nbetter_than = "random"',
+    }
+    texts = [f'[[check]]\nmetric = "{name}"\n{limit}\n' for name, limit in checks.items()]
+    if more:
+        more += 'saliency = "gradient"\nverdict = ["steady"]\n'
+    Path("policy.toml").write_text(f"[data]\nmin_images = 8\n{''.join(texts)}{more}")
+    given = ("--policy", "policy.toml", "--max-samples", 8, "--samples", 4)
+    assert run("gate", *given).code in (0, 1)
+    facts = json.loads(Path("saliency-audit-report/gate/run.json").read_text())
+    # Methods are tried on an image before; passes of attacks are not known.
+    assert counts == ([] if more else [pytest.approx(facts["model_passes"], rel=0.05)])
 
 
 def test_what_is_given_goes_before_a_first_look():

@@ -213,9 +213,5 @@ def _summary(done: Done) -> Any:
     return summarise(done.rows, higher_is_better=better)
 
 
-COMMAND = Entry(
-    "fool",
-    OPTIONS,
-    HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK),
-)
+RUN = partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK)
+COMMAND = Entry("fool", OPTIONS, HELP, RUN)

@@ -45,20 +45,48 @@ def run(given: Given, screen: Screen) -> int:
         screen.write(default_policy(without=_meaningless(given)))
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
+    from saliency_audit.commands.gate.fit import refuse_other_options
 
+    rules = policy_of(given)
+    # Read before this run writes: it may well be into the same folder.
+    baseline = _baseline(given.baseline)
+    check_baseline(rules.checks, baseline.summary)
+    under = _under(given, rules)
+    if baseline.options is not None:
+        refuse_other_options(rules.checks, of_methods(under), baseline.options)
+    if "seed" in given.said and under.seed != given.seed and not given.quiet:
+        screen.note(f"--seed {given.seed} is left: the policy's own seed, {under.seed}, is taken")
+    return live(under, screen, command="gate", plan=partial(plan, rules=rules, baseline=baseline))
+
+
+def policy_of(given: Given) -> "Policy":
+    """What is required.
+
+    Raises:
+        InputError: it cannot be read, says what makes no sense, or refuses no model.
+    """
     rules = _policy(given.policy, without=_meaningless(given))
     if not (rules.refuses or given.report_only):
         raise InputError(
             f'--policy {given.policy} refuses no model: every check has level = "warn"; give one '
             'level = "fail", or add --report-only'
         )
-    # Read before this run writes: it may well be into the same folder.
-    baseline = _baseline(given.baseline)
-    check_baseline(rules.checks, baseline.summary)
-    under = _under(given, rules)
-    if "seed" in given.said and under.seed != given.seed and not given.quiet:
-        screen.note(f"--seed {given.seed} is left: the policy's own seed, {under.seed}, is taken")
-    return live(under, screen, command="gate", plan=partial(plan, rules=rules, baseline=baseline))
+    return rules
+
+
+def refuse_policy(rules: "Policy", setup: Setup, *, report_only: bool = False) -> None:
+    """Refuse a policy that means nothing for a model, or that every model passes.
+
+    Raises:
+        InputError: with the line in the policy.
+    """
+    from saliency_audit.commands.gate.fit import refuse_exclusive, refuse_unfit
+    from saliency_audit.commands.gate.teeth import refuse_toothless
+
+    refuse_exclusive(rules.checks, setup.model)
+    refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
+    if not report_only:
+        refuse_toothless(rules)
 
 
 def plan(
@@ -70,14 +98,12 @@ def plan(
         InputError: an option of the policy means nothing, or what it names cannot be used.
     """
     from saliency_audit.assets import default_policy
-    from saliency_audit.commands.gate.fit import refuse_exclusive, refuse_unfit
     from saliency_audit.commands.gate.report import PICTURES
     from saliency_audit.commands.gate.runs import alone
     from saliency_audit.commands.gate.runs import plan as audits
-    from saliency_audit.commands.gate.teeth import refuse_toothless
 
     _refuse_assumed(setup)
-    refuse_exclusive(rules.checks, setup.model)
+    refuse_policy(rules, setup, report_only=given.report_only)
     left_out = [name for name in _meaningless(given) if f'metric = "{name}"' in default_policy()]
     if given.policy is None and left_out:
         setup.tell(
@@ -127,10 +153,7 @@ def plan(
     )
     if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
         setup.tell(f"--baseline {given.baseline} was measured on other images")
-    refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
     _refuse_itself(beside.values.get("other"), setup)
-    if not given.report_only:
-        refuse_toothless(rules)
     return Job(
         settings={
             "policy": [_settings(check) for check in rules.checks],
@@ -195,11 +218,11 @@ def _baseline(path: Path | None) -> Baseline:
     Raises:
         InputError: it cannot be read.
     """
-    from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
+    from saliency_audit.commands.gate.report import baseline_facts, baseline_rows, read_baseline
 
     if path is None:
         return Baseline()
-    return Baseline(read_baseline(path), baseline_rows(path), baseline_images(path))
+    return Baseline(read_baseline(path), baseline_rows(path), *baseline_facts(path))
 
 
 def _meaningless(given: Given) -> list[str]:
