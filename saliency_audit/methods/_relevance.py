@@ -72,7 +72,13 @@ class _Shared(torch.autograd.Function):
             leaves = [term.detach().clone().requires_grad_() for term in (*terms, *fixed)]
             with torch.enable_grad():
                 sums = total(leaves)
-            slopes = torch.autograd.grad(sums, leaves, _over(rest, sums.detach(), ctx.epsilon))
+            slopes = torch.autograd.grad(
+                sums,
+                leaves,
+                _over(rest, sums.detach(), ctx.epsilon),
+                allow_unused=True,
+                materialize_grads=True,
+            )
             shares = [leaf.detach() * slope for leaf, slope in zip(leaves, slopes, strict=True)]
             ours = sum(shares[: len(terms)], ours)
             theirs = sum((share.sum() for share in shares[len(terms) :]), theirs)
@@ -116,6 +122,10 @@ def _marked(tensor: Tensor, name: str) -> Any:
 
 def _by_sign(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return [x.clamp(min=0), x.clamp(max=0)], []
+
+
+def _by_sign_or_flat(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    return [x.clamp(min=0), x.clamp(max=0), torch.ones_like(x)], []
 
 
 class Relevance(Calls):
@@ -195,7 +205,7 @@ class Relevance(Calls):
         return result
 
     def _share(self, value: Tensor, x: Tensor, split: Run, *totals: Run) -> Tensor:
-        """What the first total leaves without a term to go to is shared out by the next."""
+        """What one total leaves without a term to go to is shared out by the next."""
         box = Box((value, split, totals, self.epsilon))
         result: Tensor = _Shared.apply(x, self.absorbed, box)
         return result
@@ -272,9 +282,10 @@ class Relevance(Calls):
         return self._share(
             value,
             given[place],
-            _by_sign,
+            _by_sign_or_flat,
             lambda x: product(x[0], _above) + product(x[1], _below),
             lambda x: product(x[0], _below) + product(x[1], _above),
+            lambda x: product(x[2], torch.ones_like),
         )
 
     def _linear(
@@ -306,16 +317,17 @@ class Relevance(Calls):
         return _mark(result, _LAYER, (x, weight, layer))
 
     def _positive(self, value: Tensor, x: Tensor, weight: Tensor, layer: Run) -> Tensor:
-        """A linear layer in proportion to the positive terms; of pixels, above their bounds."""
+        """In proportion to positive terms, else to negative ones, else equally; z^B of pixels."""
         above, below = _above(weight), _below(weight)
         bounds = _marked(x, _BOUNDS)
         if bounds is None:
             return self._share(
                 value,
                 x,
-                _by_sign,
+                _by_sign_or_flat,
                 lambda x: layer(x[0], above) + layer(x[1], below),
                 lambda x: layer(x[0], below) + layer(x[1], above),
+                lambda x: layer(x[2], torch.ones_like(weight)),
             )
         return self._share(
             value,

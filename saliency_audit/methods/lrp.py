@@ -36,7 +36,8 @@ def lrp(
     "z-plus" takes z^B with the bounds of the pixels in the first layer (Montavon et al. 2017) and
     :math:`\alpha=1, \beta=0` without biases in the others (Bach et al. 2015, equation 60;
     Dombrowski et al. 2019), with the terms :math:`x_i w_{ij}` that are positive; where there is
-    none, the negative ones take it, so that relevance is conserved. "epsilon" takes
+    none, the negative ones take it, and of a unit driven by its bias alone all that it sees takes
+    the same (the flat rule), so that relevance is conserved. "epsilon" takes
     :math:`\epsilon = 10^{-9}` everywhere, as Captum does by default, which on ReLU networks is
     input x gradient (Ancona et al. 2018); its biases take their share. Logit j starts with
     :math:`f_j \, \partial s_y / \partial f_j`: for the logit, :math:`f_y` in y and 0 elsewhere.
@@ -64,7 +65,7 @@ def lrp(
     Raises:
         UnsupportedError: ``graph`` was asked for, the format is TorchScript, the network runs
             softplus in place of what its layers say, relevance reaches a function without a rule,
-            or it is not conserved: a class token or biases alone took some of "z-plus".
+            or it is not conserved: constants such as a class token took some.
     """
     del generators
     method = "lrp"
@@ -123,7 +124,7 @@ def _refuse_loss(
     if bool((gap > TOLERANCE * scale).any()) or not bool(sums.isfinite().all()):
         worst = int((gap - TOLERANCE * scale).argmax())
         reason = (
-            "the rest ends in constants, such as a class token, or in units driven by biases alone"
+            "the rest ends in constants beside the image, such as a class token"
             if rule == "z-plus"
             else f"with biases; activations are near {EPSILON:g}, or their sums near 0"
         )

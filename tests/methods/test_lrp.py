@@ -189,11 +189,12 @@ def test_a_residual_block_with_a_gate_by_hand(images, targets):
     torch.testing.assert_close(saliency, expected)
 
 
-def test_a_layer_without_a_positive_term_shares_among_the_negative_ones(images, targets):
+@pytest.mark.parametrize("bias", [1, 0, -2], ids=["negative terms", "some units", "bias alone"])
+def test_relevance_is_conserved_where_no_term_is_positive(bias, images, targets):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.Flatten(),
                             nn.Linear(280, 5))  # fmt: skip
     network[2].weight.data = -network[2].weight.data.abs()
-    nn.init.ones_(network[0].bias)
+    nn.init.constant_(network[0].bias, bias)
     conserved(network, images, targets)
 
 
@@ -222,7 +223,7 @@ def test_each_image_passes_once(cnn, images, targets):
         (Written(torch.sin), "no rule for sin$"),
         (Written(lambda x: F.softmax(x, 1).log()), "no rule for log$"),
         (torchvision.models.VisionTransformer(12, 4, 1, 1, 4, 4, num_classes=5),
-         r"sums to \S+ instead of \S+ \(the rest ends in constants, such as a class token"),
+         r"sums to \S+ instead of \S+ \(the rest ends in constants beside the image"),
     ],
 )  # fmt: skip
 def test_where_relevance_is_lost_it_is_refused(network, reason, images, targets):
