@@ -49,7 +49,9 @@ MATRICES = frozenset(("matmul", "mm", "bmm", "einsum"))
 _BOUNDS = "_saliency_audit_bounds"
 _GATE = "_saliency_audit_gate"
 _LAYER = "_saliency_audit_layer"
-"""Attributes of a tensor: the least and most it can be; that it is a gate; the layer it is of."""
+_INSIDE = "_saliency_audit_inside"
+"""Attributes of a tensor: the least and most it can be; that it is a gate; the layer it is of; 1
+where it is no padding."""
 
 
 class _Shared(torch.autograd.Function):
@@ -124,8 +126,15 @@ def _by_sign(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return [x.clamp(min=0), x.clamp(max=0)], []
 
 
-def _by_sign_or_flat(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    return [x.clamp(min=0), x.clamp(max=0), torch.ones_like(x)], []
+def _or_flat(x: Tensor) -> Run:
+    """Terms by their sign, and one for each number that is none of a padding."""
+    inside = _marked(x, _INSIDE)
+
+    def split(x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        ones = torch.ones_like(x) if inside is None else inside.expand_as(x)
+        return [x.clamp(min=0), x.clamp(max=0), ones], []
+
+    return split
 
 
 class Relevance(Calls):
@@ -159,7 +168,7 @@ class Relevance(Calls):
         given = tensors_of(args, kwargs)
         moving = [tensor for tensor in given if moves(tensor)]
         if name in SHAPING:
-            return self._shaped(function, args, kwargs, given)
+            return self._shaped(name, function, args, kwargs)
         first = moving[0]
         if name in ("add", "sub", "rsub"):
             return self._sum(function, args, kwargs, moving)
@@ -188,12 +197,16 @@ class Relevance(Calls):
 
         return tree_map(block, value)
 
-    def _shaped(self, function: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
+    def _shaped(self, name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        given = tensors_of(args, kwargs)
         result = function(*args, **kwargs)
         outputs = tensors_of(result)
         if all(_marked(tensor, _GATE) for tensor in given):
             for output in outputs:
                 _mark(output, _GATE, True)
+        if name in ("pad", "constant_pad_nd"):
+            ones = torch.ones_like(args[0][:1])
+            _mark(result, _INSIDE, function(ones, *args[1:], **kwargs))
         bounds = [_marked(tensor, _BOUNDS) for tensor in given]
         if outputs and all(bound is not None for bound in bounds):
             ends = []
@@ -282,7 +295,7 @@ class Relevance(Calls):
         return self._share(
             value,
             given[place],
-            _by_sign_or_flat,
+            _or_flat(given[place]),
             lambda x: product(x[0], _above) + product(x[1], _below),
             lambda x: product(x[0], _below) + product(x[1], _above),
             lambda x: product(x[2], torch.ones_like),
@@ -324,7 +337,7 @@ class Relevance(Calls):
             return self._share(
                 value,
                 x,
-                _by_sign_or_flat,
+                _or_flat(x),
                 lambda x: layer(x[0], above) + layer(x[1], below),
                 lambda x: layer(x[0], below) + layer(x[1], above),
                 lambda x: layer(x[2], torch.ones_like(weight)),

@@ -196,6 +196,10 @@ def test_relevance_is_conserved_where_no_term_is_positive(bias, images, targets)
     network[2].weight.data = -network[2].weight.data.abs()
     nn.init.constant_(network[0].bias, bias)
     conserved(network, images, targets)
+    network.insert(2, nn.ZeroPad2d(1))
+    network[3] = nn.Conv2d(4, 2, 3)
+    network[3].weight.data = -network[3].weight.data.abs()
+    conserved(network, images, targets)
 
 
 def test_an_exported_program_has_the_map_of_its_module(images, targets):
