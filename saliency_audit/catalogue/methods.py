@@ -248,14 +248,13 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         parity=-1,
         options=(BASELINE,),
-        passes=(6, 6),
+        passes=(2, 0),
     ),
     "lrp": SaliencyMethod(
         "methods.lrp:lrp",
         "relevance handed down layer by layer (z-plus rule)",
         differentiable=False,
         options=(LRP_RULE,),
-        passes=(4, 4),
     ),
     "guided-backprop": SaliencyMethod(
         "methods.guided_backprop:guided_backprop",

@@ -131,8 +131,8 @@ def passes_of_map(
 
     >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
     Passes(forward=0.0, gradient=50, second=0.0)
-    >>> passes_of_map("lrp", {}, (28, 28), at_once=8).count
-    4
+    >>> passes_of_map("deeplift", {}, (28, 28), at_once=8).count
+    2
     """
     entry = methods[name]
     looked = points(entry, options, sides)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saliency_audit.errors import InputError
-from saliency_audit.methods._captum import refuse_graph
+from saliency_audit.methods._refusals import refuse_graph
 from saliency_audit.methods.smoothgrad import noise_scale
 from saliency_audit.models import Classifier, gradients_at, input_gradient
 from saliency_audit.seeding import random_numbers

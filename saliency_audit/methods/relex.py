@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saliency_audit.methods._captum import refuse_graph
+from saliency_audit.methods._refusals import refuse_graph
 from saliency_audit.methods.smoothgrad import noise_scale
 from saliency_audit.models import LIKELIHOOD_SCALARS, Classifier, differentiating, in_batches
 from saliency_audit.seeding import random_numbers

@@ -78,7 +78,7 @@ def test_fool_leaves_methods_and_tricks_out(model, data, monkeypatch):
         next(found)
 
     assert f"logit-shift left out: {REASON}" in told
-    assert f"deeplift left out: {REASON}" in told
+    assert f"gradcam left out: {REASON}" in told
 
 
 def test_attack_leaves_methods_and_attacks_out(model, data, monkeypatch):
