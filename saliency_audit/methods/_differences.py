@@ -36,6 +36,7 @@ NEAR = 1e-6
 ELEMENTWISE = ACTIVATIONS | frozenset(
     (
         *("exp", "expm1", "exp2", "log", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "rdiv"),
+        *("round", "floor", "ceil", "trunc", "frac", "sign", "fmod", "remainder"),
         *("abs", "square", "pow", "rpow", "erf", "sin", "cos", "logit", "mul", "div", "where"),
     )
 )
