@@ -166,6 +166,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     values = {n: v for n, v in beside.values.items() if n != "train" or looked_at}
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
+    code = file_of_callable(given.explain) if given.explain else None
     trained = retraining(
         given,
         setup,
@@ -175,10 +176,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         data=getattr(beside.values.get("train"), "data", None),
         options=options,
         methods=methods,
+        beside={"explain": code and fingerprint(code), **masks.settings},
         folder=place_of_report(given, "evaluate"),
     )
-
-    code = file_of_callable(given.explain) if given.explain else None
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),
         given.saliency or list(methods) or (FIRST_LOOK.methods if given.quick else None),

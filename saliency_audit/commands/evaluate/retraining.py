@@ -72,6 +72,7 @@ class Retraining:
         given: of the command line.
         options: of saliency methods.
         further: saliency methods of the user's own, by name.
+        beside: what else decides maps, such as a file of code or of a masking network.
         recipe: of each training.
         processes: that share them.
         folder: where `FILE` is kept.
@@ -86,6 +87,7 @@ class Retraining:
     given: Given
     options: Mapping[str, Any]
     further: "Mapping[str, SaliencyMethod]"
+    beside: Mapping[str, Any]
     recipe: Recipe
     processes: Processes
     folder: Path
@@ -151,9 +153,10 @@ class Retraining:
         wanted = {self._key(one): one for one in self._wanted()}
         missing = {key: one for key, one in wanted.items() if key not in self.accuracies}
         count = len(wanted) - len(missing)
+        epochs = f"{self.recipe.epochs} epoch{'s' * (self.recipe.epochs != 1)}"
         self.setup.tell(
-            f"{', '.join(self.metrics)}: {len(wanted)} trainings of {self.recipe.epochs} epochs "
-            f"on {len(self.data):,} images of {self.data.name}, tested on {len(self.tested):,} of "
+            f"{', '.join(self.metrics)}: {len(wanted)} trainings of {epochs} on "
+            f"{len(self.data):,} images of {self.data.name}, tested on {len(self.tested):,} of "
             f"{self.tested.name}" + (f"; {count} of them are done" if count else "")
         )
         problem: AuditError | None = None
@@ -245,9 +248,15 @@ class Retraining:
     def _key(self, one: Training) -> str:
         """sha256 of all that decides a training."""
         model = self.models[max(one.place, 0)]
-        maps = {"sha256": model.sha256, "options": dict(self.options), "scalar": self.given.scalar}
+        maps = {
+            "sha256": model.sha256,
+            "options": dict(self.options),
+            "scalar": self.given.scalar,
+            "target": self.given.target,
+            **self.beside,
+        }
         said = {
-            "maps": {**maps, "target": self.given.target} if one.place >= 0 else None,
+            "maps": maps if one.place >= 0 else None,
             "architecture": self.given.retrain or repr(self.models[0].network),
             "input shape": self.models[0].input_shape,
             "colours": [part.flatten().tolist() for part in (model.mean, model.std)],
@@ -335,6 +344,7 @@ def retraining(
     data: "ImageData | None",
     options: Mapping[str, Any],
     methods: "Mapping[str, SaliencyMethod]",
+    beside: Mapping[str, Any],
     folder: Path,
 ) -> Retraining | None:
     """The trainings of a run; None where no metric trains.
@@ -348,6 +358,7 @@ def retraining(
         data: the training images; None where no metric needs them.
         options: of saliency methods.
         methods: of the user's own.
+        beside: what else decides maps.
         folder: the output folder.
 
     Raises:
@@ -377,6 +388,7 @@ def retraining(
         given,
         options,
         {one: method for one, method in methods.items() if not method.recorded},
+        beside,
         read_recipe(given.recipe or ()),
         processes,
         folder,
