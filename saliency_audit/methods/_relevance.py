@@ -30,6 +30,9 @@ from saliency_audit.methods._calls import (
 EPSILON = 1e-9
 """What keeps denominators from 0, by their own sign."""
 
+NOTHING = 1e-20
+"""Sum so small that relevance over it could be too large a number."""
+
 CHOOSING = frozenset(("where", "masked_fill", "amax", "amin", "maximum", "minimum", "max", "min"))
 """Functions whose derivative is 1 for what they choose: the winner takes all."""
 
@@ -84,7 +87,7 @@ class _Shared(torch.autograd.Function):
             shares = [leaf.detach() * slope for leaf, slope in zip(leaves, slopes, strict=True)]
             ours = sum(shares[: len(terms)], ours)
             theirs = sum((share.sum() for share in shares[len(terms) :]), theirs)
-            rest = torch.where(sums.detach() == 0, rest, 0)
+            rest = torch.where(sums.detach().abs() <= NOTHING, rest, 0)
             if not rest.any():
                 break
         return ours, theirs, None
@@ -109,7 +112,8 @@ class _Blocked(torch.autograd.Function):
 def _over(relevance: Tensor, total: Tensor, epsilon: float) -> Tensor:
     """Relevance for each unit of a sum; 0 where there is nothing to share it among."""
     total = total + torch.where(total < 0, -epsilon, epsilon) if epsilon else total
-    return torch.where(total == 0, 0, relevance / torch.where(total == 0, 1, total))
+    nothing = total.abs() <= NOTHING
+    return torch.where(nothing, 0, relevance / torch.where(nothing, 1, total))
 
 
 def _mark(tensor: Tensor, name: str, value: Any) -> Tensor:

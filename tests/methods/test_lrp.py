@@ -202,6 +202,14 @@ def test_relevance_is_conserved_where_no_term_is_positive(bias, images, targets)
     conserved(network, images, targets)
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1e-30])
+def test_relevance_is_conserved_where_activations_are_tiny(scale, images, targets):
+    layers = network()
+    layers[3].weight.data *= scale
+    layers[7].weight.data *= 1e15
+    conserved(layers, images, targets)
+
+
 def test_an_exported_program_has_the_map_of_its_module(images, targets):
     torch.manual_seed(0)
     network = Block().eval()
