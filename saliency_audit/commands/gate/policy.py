@@ -253,7 +253,7 @@ def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyChec
     of_need = {o.name: name for name, need in NEEDS.items() for o in (need.option, *need.options)}
     for key in given:
         if key in of_need and not set(takers(of_need[key])) & asked:
-            names = ", ".join(sorted(takers(of_need[key])))
+            names = ", ".join(sorted(n for n in takers(of_need[key]) if not _trains_anew(n)))
             raise InputError(
                 f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
                 option=key,
@@ -283,7 +283,7 @@ def _checks(
             f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
             option=kind,
         )
-    if kind == "metric" and name in OWNERS and _trains_anew(name):
+    if kind == "metric" and _trains_anew(name):
         raise InputError(
             f"{name} trains networks anew, which a gate does not; ask saliency-audit evaluate "
             f"--metric {OWNERS[name]} --fail-on worse",
@@ -351,8 +351,8 @@ _ON_MAPS = {name: attack for name, attack in ATTACKS.items() if attack.goal}
 
 def _trains_anew(check: str) -> bool:
     """Whether the metric of a check trains networks anew."""
-    metric = METRICS[OWNERS[check]]
-    return metric.of == "training" or bool(metric.networks)
+    metric = METRICS.get(OWNERS.get(check, ""))
+    return metric is not None and (metric.of == "training" or bool(metric.networks))
 
 
 def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:

@@ -28,7 +28,9 @@ def test_the_default_policy_is_one():
         "sanity-cascade",
     ]
     assert policy.data == {"max_samples": 64}
-    assert all(check.level == "fail" and check.inconclusive == "fail" for check in policy.checks)
+    assert all(check.inconclusive == "fail" for check in policy.checks)
+    # An honest network can be above the cascade's limit.
+    assert [check.name for check in policy.checks if check.level == "warn"] == ["sanity-cascade"]
 
 
 def test_what_it_suggests_in_comments_is_a_policy_too():
