@@ -108,7 +108,14 @@ def conserved(network, images, targets, **options):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "densenet121", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"]
+    "name",
+    [
+        *("resnet18", "mobilenet_v3_small"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("densenet121", "efficientnet_b0", "convnext_tiny")
+        ),
+    ],
 )
 def test_relevance_is_conserved_in_an_architecture(name, targets):
     torch.manual_seed(0)
