@@ -26,6 +26,7 @@ from saliency_audit.commands.options import (
     given_to,
 )
 from saliency_audit.commands.setup import Advance, Screen, Setup
+from saliency_audit.commands.train import images_to_train_on
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import ALONE, Apart, Processes, apart
@@ -88,6 +89,7 @@ class _Sweep:
         screen = _OfOne(self.screen, where)
         try:
             live(one, screen, command="finetune", check=check, prepare=opened, plan=plan)
+            self.trained = True
             if self.grid.anew:
                 live(
                     _evaluation(self.given, one, self.grid.anew),
@@ -309,17 +311,22 @@ def _refuse_anew(given: Given, setup: Setup, anew: Sequence[str]) -> None:
     Raises:
         InputError: one of their options, or images that they cannot be trained on.
     """
+    from saliency_audit.training.recipe import check_recipe
+
     for name, options in _asked_anew(given, anew).items():
         TRAINED_ANEW[name].refuse(setup.model.input_shape, setup.classes, options)
-    read_recipe(given.recipe or ())
     fresh_network(setup.model, given, given.seed)
-    refuse_unlabelled(setup.data, "--val", anew[0])
     data = given.data
     if data is not None and given.val is None and validation_of(data, None) == training_of(data):
         raise InputError(
             f"--audit {anew[0]} trains networks anew on all of --data {data}, a part of which "
             "would be validated on; give other images with --val"
         )
+    spec = None if data is None else training_of(data)
+    train = images_to_train_on(spec, replace(setup, quiet=True, notes=[]), what="a sweep")
+    for images, flag in ((train, "--data"), (setup.data, "--val")):
+        refuse_unlabelled(images, flag, anew[0])
+    check_recipe(read_recipe(given.recipe or ()), len(train))
 
 
 def _evaluation(given: Given, one: Given, anew: Sequence[str]) -> Given:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from saliency_audit.commands.finetune.sweep_tables import (
 )
 from saliency_audit.commands.life import Answer, Done
 from saliency_audit.errors import AuditError
-from saliency_audit.report.charts import Panel, Style, draw_panels, style
+from saliency_audit.report.charts import STYLES, Panel, Style, draw_panels, style
 from saliency_audit.report.figures import draw_table
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.page import FILLS, shorten
@@ -38,8 +39,8 @@ from saliency_audit.report.wording import is_number, number
 FILES = ("sweep.csv", "correlations.csv")
 _WIDE = 100
 """Times the smallest value from which on an axis is logarithmic."""
-_SERIES = 12  # that a legend has room for
 _BEFORE: Style = {"color": "#888888", "linestyle": (0, (4, 2)), "linewidth": 1.2}
+_GIVEN: Style = {"color": "#666666", "marker": "*", "linestyle": "", "markersize": 9}
 _GAIN = LinearSegmentedColormap.from_list("gain", ["#f6b8ae", "#ffffff", "#a5d6b4"])
 _MORE = LinearSegmentedColormap.from_list("more", ["#ffffff", "#9cc3e0"])
 _INTRODUCTION = (
@@ -224,36 +225,41 @@ def write_sweep_report(
 
 def _draw_scatter(table: pd.DataFrame, x: str, wanted: Grid, path: Path, *, objective: str) -> Path:
     """A panel for each check: a dot a training, and against an option lines through the means."""
-    over_accuracy = x == "accuracy"
+    over_accuracy, given = x == "accuracy", nan
     others = [name for name in wanted.options if name != x]
     if over_accuracy:
         own = [*wanted.options, "seed"]
         accuracy = table[table["check"] == x].set_index(own)["mean"]
         index = pd.MultiIndex.from_frame(table[own])
         table = table.assign(**{x: accuracy.reindex(index).to_numpy(float)})
+        given = table[table["check"] == x]["before"].max()
         table = table[table["check"] != x]
     methods = [name for name in table["saliency"].unique() if name]
-    series = table.apply(partial(_series, others=others, several=len(methods) > 1), axis=1)
-    # More colours than a legend can hold tell nothing apart.
-    if series.nunique() > _SERIES:
-        series = series.map(lambda name: "")
-    table = table.assign(series=series)
-    styles = {name: style(i) for i, name in enumerate(table["series"].unique())}
+    # More colours than anyone can tell apart are fewer: of the first options alone.
+    for count in range(len(others), -1, -1):
+        named = partial(_series, others=others[:count], several=len(methods) > 1)
+        table = table.assign(series=table.apply(named, axis=1))
+        if table["series"].nunique() <= len(STYLES):
+            break
+    dots = {"linestyle": ""} if over_accuracy else {}
+    styles = {name: {**style(i), **dots} for i, name in enumerate(table["series"].unique())}
     panels = []
     for (check, setting), lines in table.groupby(["check", "setting"], sort=False):
         key = (str(check), lines["saliency"].iloc[0], str(setting))
         name = called(key, table) if len(methods) < 2 else str(check)
-        draw = partial(_draw_panel, lines=lines, x=x, styles=styles, joined=not over_accuracy)
+        draw = partial(_draw_panel, lines=lines, x=x, styles=styles, given=given)
         panels.append(Panel(draw, shorten(name, 34), x, "mean"))
-    before = {"before": _BEFORE} if table["before"].notna().any() else {}
-    named = {name or objective: look for name, look in styles.items()}
+    before = (
+        {"before": _GIVEN if over_accuracy else _BEFORE} if table["before"].notna().any() else {}
+    )
+    legend = {name or objective: look for name, look in styles.items()}
     return draw_panels(
         panels,
         path,
         title=f"{objective}: what each training gave, by {x}",
         footnote="Dots: the mean of one training over its images."
         + (" Lines: the mean over the seeds of a point." if not over_accuracy else ""),
-        legend=named | before,
+        legend=legend | before,
         words={"before": "the model that was trained"},
     )
 
@@ -265,9 +271,10 @@ def _series(line: pd.Series, *, others: Sequence[str], several: bool) -> str:
 
 
 def _draw_panel(
-    axes: Axes, *, lines: pd.DataFrame, x: str, styles: Mapping[str, Style], joined: bool
+    axes: Axes, *, lines: pd.DataFrame, x: str, styles: Mapping[str, Style], given: float
 ) -> None:
-    """Dots, lines through their means, and the model before."""
+    """Dots, lines through their means, and the model before: of an accuracy, where there is one."""
+    joined = x != "accuracy"
     for name, own in lines.groupby("series", sort=False):
         look = styles[str(name)]
         dots = {**look, "linestyle": "", "markersize": 4, "alpha": 0.75, "zorder": 4}
@@ -277,9 +284,11 @@ def _draw_panel(
             axes.plot(
                 means.index.to_numpy(float), means, color=look["color"], linewidth=1.4, zorder=3
             )
-    before = lines["before"].dropna().unique()
-    for value in before[:1]:
-        axes.axhline(float(value), zorder=2, **_BEFORE)
+    for value in lines["before"].dropna().unique()[:1]:
+        if joined:
+            axes.axhline(float(value), zorder=2, **_BEFORE)
+        elif is_number(given):
+            axes.plot([given], [float(value)], zorder=3, **_GIVEN)
     values = lines[x].astype(float)
     positive = values[values > 0]
     if joined and len(positive) and (values >= 0).all() and values.max() >= _WIDE * positive.min():
@@ -310,7 +319,7 @@ def _heats(table: pd.DataFrame, wanted: Grid, folder: Path) -> tuple[list[Pictur
             heat,
             folder,
             f"heat-{check}",
-            title=f"{name}, by {wanted.numeric[0]} (down) and {wanted.numeric[1]} (across)",
+            title=f"{name}: {' × '.join(wanted.numeric)}",
             footnote="Means over seeds"
             + (f" and {', '.join(sorted(beyond))}. " if beyond else ". ")
             + (
