@@ -78,6 +78,7 @@ def _correlation(a: np.ndarray, b: np.ndarray, *, ranks: bool) -> Correlation:
     # Round-off leaves 0.9999999999999998 of a straight line.
     if abs(r) > 1 - 1e-12:
         return Correlation(float(np.sign(r)), nan, nan)
+    r = r if abs(r) > 1e-12 else 0.0
     if n < _FEWEST:
         return Correlation(r, nan, nan)
     half = _Z * sqrt((1 + r * r / 2 if ranks else 1) / (n - 3))

@@ -44,6 +44,11 @@ def test_what_goes_up_always_has_spearman_1_and_no_interval():
     assert 0.8 < pearson(x, [value**3 for value in x]).value < 1
 
 
+def test_what_is_balanced_has_exactly_none():
+    assert spearman([1, 1, 1, 3, 3, 3, 7, 7, 7], [0.1, 0.2, 0.3] * 3).value == 0
+    assert pearson([0.1, 0.1, 0.7, 0.7], [0.3, 0.9, 0.3, 0.9]).value == 0
+
+
 def test_there_is_none_of_what_does_not_vary():
     assert np.isnan(pearson([1, 1, 1, 1], [1, 2, 3, 4])).all()
     assert np.isnan(spearman([1], [2])).all()

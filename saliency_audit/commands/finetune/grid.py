@@ -15,6 +15,7 @@ from saliency_audit.commands.finetune.options import (
     TRAINED_ANEW,
 )
 from saliency_audit.commands.finetune.plan import trained_for
+from saliency_audit.commands.options import OF_RUN
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.options import Given, Option, fraction
 from saliency_audit.ranges import refuse_outside
@@ -124,6 +125,9 @@ def grid(given: Given) -> Grid:
                 raise InputError(f"--sweep {key} has {texts[i]} twice; leave one")
     anew = _anew(given)
     seeds = range(given.seed, given.seed + (given.sweep_seeds or 1))
+    for option in OF_RUN:
+        if option.name == "seed" and option.range is not None:
+            refuse_outside(seeds[-1], option.range, option=option.name)
     points = [
         _point(given, dict(zip(options, combination, strict=True)), options, seed)
         for combination in product(*values)

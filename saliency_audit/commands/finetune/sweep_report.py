@@ -188,7 +188,7 @@ def write_sweep_report(
                 "Each check against the accuracy: a dot a training.",
             )
         )
-    heats, tables = _heats(same, wanted, folder)
+    heats = _heats(same, wanted, folder)
     lost = Table(["training", "why"], failed.to_numpy().tolist(), labels=2)
     sections = [
         Section(
@@ -199,10 +199,8 @@ def write_sweep_report(
         Section("Checks over what was swept", pictures=scatters),
         Section(
             "Over both options",
-            ("Rows: the first option, columns: the second. Green is better, red worse.",)
-            * bool(heats),
+            ("Rows: the first option, columns: the second. Green is better, red worse.",),
             pictures=heats,
-            tables=tables,
         ),
         Section(
             "What goes with what",
@@ -301,14 +299,13 @@ def _draw_panel(
     axes.margins(x=0.06, y=0.1)
 
 
-def _heats(table: pd.DataFrame, wanted: Grid, folder: Path) -> tuple[list[Picture], list[Table]]:
-    """A table of each check over exactly two numeric options, and its picture."""
+def _heats(table: pd.DataFrame, wanted: Grid, folder: Path) -> list[Picture]:
+    """A table of each check over exactly two numeric options, as a picture."""
     from saliency_audit.metrics import CHECKS
 
     if len(wanted.numeric) != 2:
-        return [], []
+        return []
     drawn: list[Picture] = []
-    tables: list[Table] = []
     count: dict[str, int] = {}
     beyond = set(wanted.options) - set(wanted.numeric)
     for key in table[KEY].drop_duplicates().itertuples(index=False):
@@ -332,8 +329,7 @@ def _heats(table: pd.DataFrame, wanted: Grid, folder: Path) -> tuple[list[Pictur
         )
         count[check] = count.get(check, 0) + len(files)
         drawn += [Picture(file, f"{name} over both options.") for file in files]
-        tables.append(Table(heat.columns, heat.rows, title=name))
-    return drawn, tables
+    return drawn
 
 
 def _shades(table: Table, better: bool | None) -> Callable[[str], str]:

@@ -33,7 +33,7 @@ from saliency_audit.report.table import parts, plain, widths
 
 SIDE, CLASSES = 8, 3
 OF_DATA = (
-    *("model.pt", "--arch", "net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
+    *("model.pt", "--arch", "sweep_net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
     *("--std", 0.5, "--data", "train", "--val", "test", "--train-batch-size", 20),
     *("--max-steps", 3, "--lr", 0.2),
 )
@@ -59,7 +59,7 @@ def tiny(run, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     write("train", 20, 0)
     write("test", 8, 1)
-    Path("net.py").write_text(
+    Path("sweep_net.py").write_text(
         "from torch import nn\n"
         f"build = lambda: nn.Sequential(nn.Flatten(), nn.Linear({SIDE**2}, {CLASSES}))\n"
     )
