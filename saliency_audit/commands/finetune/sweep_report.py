@@ -46,7 +46,7 @@ _MORE = LinearSegmentedColormap.from_list("more", ["#ffffff", "#9cc3e0"])
 _INTRODUCTION = (
     "How strong should a training for better gradients be? Each option changes what is gained and "
     "what it costs. The same network was trained from the same start at every point of a grid, and "
-    "the same images were measured each time.",
+    "with one seed the same images were measured each time.",
 )
 _LIMITS = (
     "Correlations are over trainings, each with its mean: a point with several seeds counts as "
@@ -61,7 +61,8 @@ _LIMITS = (
     "Two checks that both follow the option are correlated with each other; neither need cause "
     "the other.",
     "Intervals of single means are over images (or trainings anew), not over seeds; with a single "
-    "seed, one training stands for a point.",
+    "seed, one training stands for a point. Another seed also draws other images to audit, so "
+    "differences between seeds hold both.",
 )
 
 
@@ -230,7 +231,7 @@ def _draw_scatter(table: pd.DataFrame, x: str, wanted: Grid, path: Path, *, obje
         accuracy = table[table["check"] == x].set_index(own)["mean"]
         index = pd.MultiIndex.from_frame(table[own])
         table = table.assign(**{x: accuracy.reindex(index).to_numpy(float)})
-        given = table[table["check"] == x]["before"].max()
+        given = table[table["check"] == x]["before"].mean()
         table = table[table["check"] != x]
     methods = [name for name in table["saliency"].unique() if name]
     # More colours than anyone can tell apart are fewer: of the first options alone.
@@ -282,11 +283,11 @@ def _draw_panel(
             axes.plot(
                 means.index.to_numpy(float), means, color=look["color"], linewidth=1.4, zorder=3
             )
-    for value in lines["before"].dropna().unique()[:1]:
-        if joined:
-            axes.axhline(float(value), zorder=2, **_BEFORE)
-        elif is_number(given):
-            axes.plot([given], [float(value)], zorder=3, **_GIVEN)
+    before = float(lines["before"].mean())
+    if is_number(before) and joined:
+        axes.axhline(before, zorder=2, **_BEFORE)
+    elif is_number(before) and is_number(given):
+        axes.plot([given], [before], zorder=3, **_GIVEN)
     values = lines[x].astype(float)
     positive = values[values > 0]
     if joined and len(positive) and (values >= 0).all() and values.max() >= _WIDE * positive.min():

@@ -223,7 +223,7 @@ def points_table(table: pd.DataFrame, wanted: Grid) -> Table:
     keys = [tuple(key) for key in same[KEY].drop_duplicates().itertuples(index=False)]
     heads = [called(key, same).replace("-", "\n").replace(" of ", "\nof ") for key in keys]
     rows: list[Sequence[Cell]] = []
-    means = same.groupby(KEY, sort=False)["before"].first()
+    means = same.groupby(KEY, sort=False)["before"].mean()
     if means.notna().any():
         rows.append(["before", *[""] * (len(options) - 1), *(number(means[key]) for key in keys)])
     for values, lines in _combinations(same, wanted):
