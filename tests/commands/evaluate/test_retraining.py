@@ -19,7 +19,7 @@ from saliency_audit.training import retrain
 SIDE, CLASSES = 8, 3
 WRITTEN = CLASSES / SIDE**2
 FEW = (
-    *("model.pt", "--arch", "net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
+    *("model.pt", "--arch", "planted_net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
     *("--std", 0.5, "--data", "test", "--train", "train", "--target", "label"),
     *("--recipe", "epochs=6", "--recipe", "batch-size=20", "--recipe", "lr=0.2"),
     *("--repeats", 2, "--output-dir", "out"),
@@ -55,7 +55,7 @@ def planted(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     write("train", 40, 0)
     write("test", 20, 1)
-    Path("net.py").write_text(
+    Path("planted_net.py").write_text(
         "from torch import nn\n"
         f"build = lambda: nn.Sequential(nn.Flatten(), nn.Linear({SIDE**2}, {CLASSES}))\n"
     )
@@ -144,13 +144,13 @@ def test_nothing_is_trained_twice(run, planted, trained, monkeypatch):
 
 def test_a_program_is_explained_and_another_architecture_is_trained(run, planted, trained):
     torch.jit.script(build()).save("model.ts")
-    options = [one for one in FEW if one not in ("model.pt", "--arch", "net:build")]
+    options = [one for one in FEW if one not in ("model.pt", "--arch", "planted_net:build")]
     asked = ("--metric", "diffroar", "--fractions", 0.5, "--saliency", "gradient")
     ran = run("evaluate", "model.ts", *options, *asked)
     assert ran.code == 2
     assert "name an architecture to train with --retrain" in ran.err
     assert not Path("out").exists()
-    ran = run("evaluate", "model.ts", *options, *asked, "--retrain", "net:build")
+    ran = run("evaluate", "model.ts", *options, *asked, "--retrain", "planted_net:build")
     assert ran.code == 0, ran.err
     assert len(trained) == 12
 
