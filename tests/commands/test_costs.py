@@ -161,7 +161,7 @@ def test_evaluate_leaves_out_by_cost():
 @pytest.mark.parametrize(
     ("command", "set_by_it"),
     [
-        ("check", {"left out": 18}),
+        ("check", {"left out": 19}),
         ("fool", {"scalars": ["logit", "log-prob"], "method options": {"samples": 10}}),
         ("attack", {"search": {"steps": 5}}),
         ("evaluate", {"method options": {"samples": 10}}),
