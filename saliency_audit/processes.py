@@ -1,8 +1,12 @@
 """One process, or the many that ``accelerate launch`` or ``torchrun`` started."""
 
+import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,6 +100,70 @@ def processes(device: str) -> Processes:
 
     state = _joined(device == "cpu" or not torch.cuda.is_available())
     return Processes(state.process_index, state.num_processes, state.local_process_index, state)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A process that works alone beside others, and talks with them now and then.
+
+    Attributes:
+        rank: from 0.
+        world: how many there are.
+        local_rank: among those on this machine.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    _store: Any = None
+
+    @property
+    def main(self) -> bool:
+        """Whether this one writes the report."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """What ``--device`` means to this process: each takes a GPU of its own."""
+        return Processes(self.rank, self.world, self.local_rank).device(name)
+
+    def tell(self, name: str, value: Any) -> None:
+        """Say something that JSON can hold, for whoever asks for it by name."""
+        if self._store is not None:
+            self._store.set(f"saliency-audit/{name}", json.dumps(value))
+
+    def hear(self, name: str) -> Any:
+        """What any process said under a name; waits until it does."""
+        return json.loads(self._store.get(f"saliency-audit/{name}"))
+
+
+_OF_LAUNCHERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
+@contextmanager
+def apart() -> Iterator[Apart]:
+    """Inside, each process that a launcher started is a process alone to everything that runs.
+
+    Unlike `processes` they make no group: what is trained inside is trained by one process.
+
+    Raises:
+        InputError: what the launcher says is not all that one says.
+    """
+    world = launched()
+    if world < 2:
+        yield Apart()
+        return
+    from torch.distributed.rendezvous import rendezvous
+
+    said = {name: os.environ[name] for name in _OF_LAUNCHERS if name in os.environ}
+    # As long as others may train.
+    store, rank, world = next(rendezvous("env://", timeout=timedelta(days=365)))
+    local = int(said.get("LOCAL_RANK", rank))
+    try:
+        for name in said:
+            del os.environ[name]
+        yield Apart(rank, world, local, store)
+    finally:
+        os.environ.update(said)
 
 
 @cache

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from saliency_audit.catalogue.methods import USUAL
 from saliency_audit.errors import AuditError
 from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, load
@@ -42,7 +43,7 @@ TIMM = {
 ARCHITECTURES = {f"torchvision:{name}": side for name, side in TORCHVISION.items()} | {
     f"timm:{name}": side for name, side in TIMM.items()
 }
-EXPLAINING = [name for name, method in METHODS.items() if not method.control]
+EXPLAINING = [name for name in USUAL if not METHODS[name].control]
 COLUMNS = ("architecture", "side", "method", "status", "zero", "reason")
 WORDS = ("ok", "refused", "failed")
 

@@ -21,8 +21,12 @@ TEXT = "\n".join(PAGES.values())
 NAMES = "check|fool|attack|evaluate|finetune|gate|list"
 COMMANDS = sorted(set(re.findall(rf"(?:\$ |&& |run: |`)saliency-audit ((?:{NAMES})[^`\n]*)", TEXT)))
 DOWNLOADS = ("torchvision:", "timm:")
-QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2"}
-TAKER = {"--samples": "smoothgrad", "--ig-steps": "integrated-gradients"}
+QUICK = {"--max-samples": "4", "--samples": "2", "--ig-steps": "2", "--relex-copies": "2"}
+TAKER = {
+    "--samples": "smoothgrad",
+    "--ig-steps": "integrated-gradients",
+    "--relex-copies": "relex",
+}
 """Of the options that a method takes: they are refused where no such method was asked for."""
 STEPS = {"--steps": "4"}
 GATE = {"--max-samples": "32", "--ig-steps": "8"}
@@ -100,6 +104,7 @@ SLOW = (
     "finetune",
     "gate saliency-audit-report",
     "smoothgrad --",
+    "rt-sal",
 )
 """What makes a line take longer than CI has."""
 
@@ -131,6 +136,8 @@ def test_command_runs(run, line):
     # A policy given as a file says itself how many images.
     gate = {} if "policy" in line else GATE
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
+    if "rt-sal" in line:
+        fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:

@@ -184,9 +184,9 @@ ATTACKS: dict[str, Attack] = {
     ),
     "pgd": Attack(
         "attacks.pgd:pgd",
-        "change the predicted class",
+        "change the prediction",
         "Madry et al. 2018; P2 S2.2, P3 2.1, P4",
-        sentence="changes the predicted class, whatever happens to the map.",
+        sentence="changes the prediction, whatever happens to the map.",
         options=(*_SEARCH, LOSS, RANDOM_START),
     ),
     "random": Attack(

@@ -54,8 +54,13 @@ class SaliencyMethod(Coded):
         why_zero: ``(model, image, target, *, scalar) -> str``, why the map of one image is zero
             everywhere, where the method can tell.
         options: what a user can set of it.
+        needs: of the run, what must be trained or given first: "masker". A method with such a
+            need is used only where it is asked for by name.
+        takes: of the run, what that can be made from: "train".
         passes: through the network, of each image and of each call; of a method that looks at
             points, its options say how many.
+        points: ``(**options) -> int``, how many points a map looks at, from its options beside
+            their defaults; None where that is one of them, ``samples`` or ``steps``.
     """
 
     code: Code
@@ -68,7 +73,10 @@ class SaliencyMethod(Coded):
     recorded: bool = False
     why_zero: Code | None = None
     options: tuple[Option, ...] = ()
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     passes: tuple[int, int] = (1, 0)
+    points: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,9 @@ class Metric(Coded):
         code: ``(view, **options) -> list[Measured]``; its keyword-only parameters are the
             options of the command and of a policy.
         of: "map" reads the maps alone, "method" explains again (no map from a file will do),
-            "model" reads no map of the run.
+            "model" reads no map of the run, "training" trains networks anew on what the maps of a
+            method leave of the images: its ``code`` is ``(bench, **options) -> list[Measured]``,
+            and its values are of trainings, not of images.
         checks: what it measures, by name. The one of the metric's own name is its answer.
         verdict: how the answer becomes a word: "random" compares it with the random map on the
             same images, "half" asks whether it is on the better side of one half (where neither
@@ -118,6 +128,7 @@ class Metric(Coded):
         says: what "half" shows of a map and of several, such as "depends on the model".
         needs: of the view, what may be missing: "labels", "other", "annotations", "train".
         takes: of the view, what it can do without: "judge".
+        networks: that are trained anew for it, of `training.networks`.
         answer: what the setting of the answer holds; the others are stages on the way to it.
         options: what a user can set of it.
         exclusive: whether it means something only where one class is right and the others are not:
@@ -127,12 +138,13 @@ class Metric(Coded):
     """
 
     code: Code
-    of: Literal["map", "method", "model"]
+    of: Literal["map", "method", "model", "training"]
     checks: Mapping[str, Check]
     verdict: Literal["random", "half"] | None = None
     says: tuple[str, str] = ("", "")
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     answer: str = ""
     options: tuple[Option, ...] = ()
     exclusive: bool = False

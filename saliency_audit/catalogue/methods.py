@@ -2,7 +2,7 @@
 
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.options import Option
-from saliency_audit.ranges import MANY, NOISE, SHARE, SIDE, Range
+from saliency_audit.ranges import MANY, NOISE, POSITIVE, SHARE, SIDE, WEIGHT, Range
 
 MAPS = "Saliency maps"
 """Heading of their options."""
@@ -11,14 +11,15 @@ SAMPLES = Option(
     "whole",
     range=Range(2, MANY.high),
     panel=MAPS,
-    help="Noisy copies of the SmoothGrad family. Default: 50.",
+    help="Noisy copies of the SmoothGrad family, and of a step of moreau. Default: 50, of "
+    "sparsified-smoothgrad 256, of moreau 32.",
 )
 NOISE_LEVEL = Option(
     "noise_level",
     "number",
     range=NOISE,
     panel=MAPS,
-    help="Their noise over the image's range. Default: 0.1.",
+    help="Their noise, and that of relex, over the image's range. Default: 0.1.",
 )
 IG_STEPS = Option(
     "ig_steps",
@@ -68,6 +69,119 @@ STRIDE = Option(
     help="occlusion: pixels from one window to the next. Default: half a window.",
 )
 NOISY = (SAMPLES, NOISE_LEVEL)
+KEEP = Option(
+    "sparsified_keep",
+    "fraction",
+    parameter="keep",
+    range=Range(0, 1, above=True),
+    panel=MAPS,
+    help="sparsified, sparsified-smoothgrad: share of the values that stay. Default: 0.1.",
+)
+FLATTEN = Option(
+    "sparsified_flatten",
+    "fraction",
+    parameter="flatten",
+    range=SHARE,
+    panel=MAPS,
+    help="sparsified, sparsified-smoothgrad: share of the values that become 1. Default: 0.01.",
+)
+COPIES = Option(
+    "relex_copies",
+    "whole",
+    parameter="copies",
+    range=MANY,
+    panel=MAPS,
+    help="relex: noisy copies in each iteration. Default: 50.",
+)
+ITERATIONS = Option(
+    "relex_iterations",
+    "whole",
+    parameter="iterations",
+    range=MANY,
+    panel=MAPS,
+    help="relex: of its descent. Default: 50.",
+)
+LR = Option(
+    "relex_lr",
+    "number",
+    parameter="lr",
+    range=POSITIVE,
+    panel=MAPS,
+    help="relex: step of the descent, for 3x224x224 values. Default: 0.1.",
+)
+MOMENTUM = Option(
+    "relex_momentum",
+    "number",
+    parameter="momentum",
+    range=Range(0, 1, below=True),
+    panel=MAPS,
+    help="relex: of the descent. Default: 0.99.",
+)
+SPARSITY = Option(
+    "relex_sparsity",
+    "number",
+    parameter="sparsity",
+    range=WEIGHT,
+    panel=MAPS,
+    help="relex: weight of the mask's L1 norm. Default: 0.0001.",
+)
+BACKGROUND = Option(
+    "relex_background",
+    "number",
+    parameter="background",
+    range=WEIGHT,
+    panel=MAPS,
+    help="relex: weight of hiding the class with what the mask keeps. Default: 1.",
+)
+CONSISTENCY = Option(
+    "relex_consistency",
+    "number",
+    parameter="consistency",
+    range=WEIGHT,
+    panel=MAPS,
+    help="relex: weight of the gap between the copies' gradients and the image's. Default: 0.",
+)
+MOREAU_LAMBDA = Option(
+    "moreau_lambda",
+    "number",
+    parameter="lam",
+    range=POSITIVE,
+    panel=MAPS,
+    help="moreau: how far around the image it looks. Default: 1.",
+)
+MOREAU_STEPS = Option(
+    "moreau_steps",
+    "whole",
+    parameter="proximal_steps",
+    range=MANY,
+    panel=MAPS,
+    help="moreau: of its descent. Default: 300.",
+)
+MOREAU_STEP_SIZE = Option(
+    "moreau_step_size",
+    "number",
+    parameter="step_size",
+    range=POSITIVE,
+    panel=MAPS,
+    help="moreau: of its descent. Default: 0.1.",
+)
+MOREAU_ETA = Option(
+    "moreau_eta",
+    "number",
+    parameter="eta",
+    range=WEIGHT,
+    panel=MAPS,
+    help="sparse-moreau, group-moreau: weight of the penalty. Default: 0.005 and 0.05.",
+)
+MOREAU_SIDE = Option(
+    "moreau_side",
+    "whole",
+    parameter="side",
+    range=SIDE,
+    panel=MAPS,
+    help="group-moreau: side of its squares, pixels. Default: a sixteenth of the image.",
+)
+MOREAU = (*NOISY, MOREAU_LAMBDA, MOREAU_STEPS, MOREAU_STEP_SIZE)
 
 METHODS: dict[str, SaliencyMethod] = {
     "gradient": SaliencyMethod(
@@ -134,14 +248,13 @@ METHODS: dict[str, SaliencyMethod] = {
         differentiable=False,
         parity=-1,
         options=(BASELINE,),
-        passes=(6, 6),
+        passes=(2, 0),
     ),
     "lrp": SaliencyMethod(
         "methods.lrp:lrp",
         "relevance handed down layer by layer (z-plus rule)",
         differentiable=False,
         options=(LRP_RULE,),
-        passes=(4, 4),
     ),
     "guided-backprop": SaliencyMethod(
         "methods.guided_backprop:guided_backprop",
@@ -169,6 +282,68 @@ METHODS: dict[str, SaliencyMethod] = {
         parity=-1,
         options=(*NOISY, BASELINE),
     ),
+    "rt-sal": SaliencyMethod(
+        "methods.rt_sal:rt_sal",
+        "mask that a network trained for it (--train) reads off feature maps",
+        signed=False,
+        parity=1,
+        needs=("masker",),
+        takes=("train",),
+    ),
+    "sparsified": SaliencyMethod(
+        "methods.sparsified:sparsified",
+        "the largest tenth of the gradient's magnitudes",
+        signed=False,
+        parity=1,
+        options=(KEEP, FLATTEN),
+    ),
+    "sparsified-smoothgrad": SaliencyMethod(
+        "methods.sparsified:sparsified_smoothgrad",
+        "mean of the sparsified gradients of noisy copies",
+        signed=False,
+        stochastic=True,
+        parity=1,
+        options=(*NOISY, KEEP, FLATTEN),
+    ),
+    "relex": SaliencyMethod(
+        "methods.relex:relex",
+        "mask that keeps the class on noisy copies and hides it off them",
+        differentiable=False,
+        signed=False,
+        stochastic=True,
+        parity=1,
+        options=(
+            *(COPIES, NOISE_LEVEL, ITERATIONS, LR, MOMENTUM),
+            *(SPARSITY, BACKGROUND, CONSISTENCY),
+        ),
+        points="methods.relex:points",
+    ),
+    "moreau": SaliencyMethod(
+        "methods.moreau:moreau",
+        "gradient of the smoothed scalar's lower envelope",
+        differentiable=False,
+        stochastic=True,
+        options=MOREAU,
+        points="methods.moreau:points",
+    ),
+    "sparse-moreau": SaliencyMethod(
+        "methods.moreau:sparse_moreau",
+        "the same, with single values pulled to zero",
+        differentiable=False,
+        stochastic=True,
+        why_zero="methods.moreau:why_zero",
+        options=(*MOREAU, MOREAU_ETA),
+        points="methods.moreau:points",
+    ),
+    "group-moreau": SaliencyMethod(
+        "methods.moreau:group_moreau",
+        "the same, with whole squares pulled to zero",
+        differentiable=False,
+        stochastic=True,
+        why_zero="methods.moreau:why_zero",
+        options=(*MOREAU, MOREAU_ETA, MOREAU_SIDE),
+        points="methods.moreau:points",
+    ),
     "random": SaliencyMethod(
         "methods.random:random",
         "uniform noise: the control that every map must beat",
@@ -191,3 +366,5 @@ METHODS: dict[str, SaliencyMethod] = {
 
 CONTROLS = tuple(name for name, method in METHODS.items() if method.control)
 """Those that see no model: what others are compared with."""
+USUAL = tuple(name for name, method in METHODS.items() if not method.needs)
+"""Those that nothing must be trained for: "all" where a command says so."""

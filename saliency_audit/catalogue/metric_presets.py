@@ -1,7 +1,7 @@
-"""Options of the metrics as the papers and their code have them."""
+"""Options of metrics and saliency methods as the papers and their code have them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,13 +13,25 @@ class Preset:
         summary: one line, for ``saliency-audit list``.
         options: by metric.
         deviations: what is not as in the source.
+        methods: options of saliency methods, by the names that they have there.
+        saliency: the method that those are for.
+        warning: what a run with it tells; empty for nothing.
     """
 
     summary: str
     options: Mapping[str, Mapping[str, Any]]
     deviations: str = ""
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    saliency: str = ""
+    warning: str = ""
 
 
+_P2: Mapping[str, Mapping[str, Any]] = {
+    "deletion": {"steps": 224, "fill": "model-mean"},
+    "preservation": {"steps": 224, "fill": "model-mean"},
+    "deletion-gap": {"steps": 224, "fill": "model-mean"},
+    "retrieval": {"fill": "model-mean"},
+}
 _RANDOMISED = {"randomise": "reinit", "stages": 0, "window": 5, "ssim_range": 2.0}
 
 PRESETS: dict[str, Preset] = {
@@ -51,13 +63,34 @@ PRESETS: dict[str, Preset] = {
     ),
     "p2": Preset(
         "P2 S3.3: a row of pixels (224) a step, the mean colour of the network's input",
+        _P2,
+        "224 steps whatever the size of the image; all maps are cut at their 99th percentile, "
+        "where P2 has --view minmax for Grad-CAM and --view none for RelEx",
+    ),
+    "relex-paper": Preset(
+        "P2 S2.1: the metrics of p2 with masks as they are, and RelEx as the supplement states "
+        "it: 100 copies, 50 steps of 0.001",
+        {**_P2, "retrieval": {"fill": "model-mean", "opacity": "none"}},
+        "such steps cannot move the mask, as the run says; the defaults of relex are those of P2's "
+        "code (50 copies, steps of 0.1, momentum 0.99)",
+        {"copies": 100, "iterations": 50, "lr": 0.001, "momentum": 0.0},
+        saliency="relex",
+        warning="WARNING: --preset relex-paper: 50 steps of 0.001 move a mask by at most 0.05 in "
+        "L2, of 2.2 that it starts with (of 3x224x224 values): the map stays the random numbers "
+        "that it starts from; the defaults of relex are those of P2's code",
+    ),
+    "p3": Preset(
+        "P3 4.2: five shares, three trainings each; give --recipe epochs=20 for its epochs",
         {
-            "deletion": {"steps": 224, "fill": "model-mean"},
-            "preservation": {"steps": 224, "fill": "model-mean"},
-            "deletion-gap": {"steps": 224, "fill": "model-mean"},
-            "retrieval": {"fill": "model-mean"},
+            "roar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 3},
+            "kar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 3},
         },
-        "224 steps whatever the size of the image",
+        "random maps replace exactly the share, and ties are ordered by lot",
+    ),
+    "hooker": Preset(
+        "Hooker et al. 2019: values of single channels, five trainings each",
+        {"roar": {"fractions": (0.1, 0.3, 0.5, 0.7, 0.9), "repeats": 5, "replaced": "value"}},
+        "the training images' mean colour, where the code has ImageNet's for every data set",
     ),
     "adebayo": Preset(
         "Adebayo et al. 2018: the layers' own initialisation, every layer, SSIM of maps in [-1, 1]",

@@ -32,10 +32,14 @@ def _check(
     return Check(code, summary, better, bounds, source, **more)
 
 
+_DRAWN = "the model with layers drawn at random"
+_PERMUTED = "a network trained on others' labels"
+
+
 def _similarities(of: str, drawn: str) -> dict[str, Check]:
     """The checks of a sanity check: the answer and the other ways to compare two maps."""
     source = "Adebayo et al. 2018; P1 C.2.6"
-    between = "between the map and that of the model with layers drawn at random"
+    between = f"between the map and that of {_DRAWN}"
     return {
         of: _check(
             f"rank correlation of magnitudes {between}",
@@ -55,9 +59,47 @@ def _similarities(of: str, drawn: str) -> dict[str, Check]:
     }
 
 
+def _overlaps(of: str, summary: str) -> dict[str, Check]:
+    """The checks of what compares the most salient pixels of two models' maps."""
+    return {
+        of: _check(summary, True, (0, 1), "P1 B.7", chance="k"),
+        f"{of}-jaccard": _check(
+            "the same pixels over those salient in either map", None, (0, 1), "P1 B.7"
+        ),
+        f"{of}-spearman": _check(
+            "rank correlation of the two maps' magnitudes", None, (-1, 1), "P1 B.7", chance="0"
+        ),
+    }
+
+
+def _retrained(of: str, summary: str, trained: str) -> dict[str, Check]:
+    """The checks of a metric that trains on what is left: the area, and its points."""
+    source = "P3 4.2; Hooker et al. 2019"
+    return {
+        of: _check(summary, True, (-1, 1), source, chance="0"),
+        f"{of}-accuracy": _check(
+            f"test accuracy of a network trained {trained}",
+            None,
+            (0, 1),
+            source,
+            chance="1/classes",
+            axes=("share of pixels replaced in training and test", "test accuracy"),
+        ),
+        f"{of}-mask-only": _check(
+            "test accuracy of a network trained on which pixels were replaced, and nothing else",
+            None,
+            (0, 1),
+            "ours",
+            chance="1/classes",
+            axes=("share of pixels replaced", "test accuracy"),
+        ),
+    }
+
+
 _REPLACED, _PROBABILITY = "share of pixels replaced", "probability of the explained class"
 _RANKS = "rank correlation of magnitudes\nwith the given model's map"
 _REPLACING, _SANITY, _OTHER = "Replacing pixels", "Sanity checks", "Other metrics"
+_RETRAINING = "Training anew"
 STEPS = Option(
     "steps",
     "whole",
@@ -103,6 +145,36 @@ UNIT = Option(
     choices=("region", "pixel"),
     panel=_REPLACING,
     help="aopc: squares of 9 pixels at 224, or pixels. Default: region.",
+)
+FRACTIONS = Option(
+    "fractions",
+    "number",
+    range=INSIDE,
+    many=True,
+    panel=_RETRAINING,
+    shown=False,
+    help="Shares of the pixels that are replaced, repeatable. Default: 0.1, 0.3, 0.5, 0.7, 0.9.",
+)
+SWAP = Option(
+    "swap",
+    "number",
+    range=INSIDE,
+    panel=_RETRAINING,
+    help="retrained-stability: share of the training images that the second network does not see. "
+    "Default: 0.1.",
+)
+REPEATS = Option(
+    "repeats",
+    "whole",
+    range=MANY,
+    panel=_RETRAINING,
+    help="Trainings of each kind. Default: 3.",
+)
+REPLACED = Option(
+    "replaced",
+    choices=("pixel", "value"),
+    panel=_RETRAINING,
+    help="Pixels in all their channels, or single values of a channel. Default: pixel.",
 )
 RANDOMISE = Option(
     "randomise",
@@ -205,6 +277,14 @@ MIDPOINTS = Option(
     range=MANY,
     panel=_OTHER,
     help="completeness: gradients on the way to a lower contrast. Default: 16.",
+)
+VIEW = Option(
+    "view",
+    choices=("percentile99", "minmax", "none"),
+    parameter="opacity",
+    panel=_OTHER,
+    help="retrieval, class-evidence: how a map becomes what an image is shown through: from its "
+    "least value to its 99th percentile or largest, or a mask as it is. Default: percentile99.",
 )
 EXPLAIN_CLASS = Option(
     "explain_class",
@@ -446,24 +526,97 @@ METRICS: dict[str, Metric] = {
     "stability": Metric(
         "metrics.stability:stability",
         "method",
-        {
-            "stability": _check(
-                "share of the most salient pixels that the map of another model has too",
-                True,
-                (0, 1),
-                "P1 B.7",
-                chance="k",
-            ),
-            "stability-jaccard": _check(
-                "the same pixels over those salient in either map", None, (0, 1), "P1 B.7"
-            ),
-            "stability-spearman": _check(
-                "rank correlation of the two maps' magnitudes", None, (-1, 1), "P1 B.7", chance="0"
-            ),
-        },
+        _overlaps(
+            "stability", "share of the most salient pixels that the map of another model has too"
+        ),
         verdict="random",
         needs=("other",),
         options=(K, PIXELS_COMPARED),
+    ),
+    "retrained-stability": Metric(
+        "metrics.stability:retrained_stability",
+        "method",
+        _overlaps("retrained-stability", "of two networks trained anew, the same salient pixels"),
+        verdict="random",
+        needs=("train", "labels"),
+        networks=("again", "swapped"),
+        options=(K, PIXELS_COMPARED, SWAP),
+    ),
+    "label-randomisation": Metric(
+        "metrics.label_randomisation:label_randomisation",
+        "method",
+        {
+            **{
+                name: replace(check, summary=check.summary.replace(_DRAWN, _PERMUTED))
+                for name, check in _similarities("label-randomisation", "").items()
+            },
+            "label-randomisation-agreement": _check(
+                "1 if the network trained on others' labels says the given model's class",
+                None,
+                (0, 1),
+                "ours",
+                proportion=True,
+            ),
+        },
+        verdict="half",
+        says=("depends on the labels", "depend on the labels"),
+        needs=("train", "labels"),
+        networks=("permuted",),
+        options=(SSIM_WINDOW, SSIM_RANGE),
+        check="metrics.sanity:refuse_sanity",
+    ),
+    "roar": Metric(
+        "metrics.roar:roar",
+        "training",
+        _retrained(
+            "roar",
+            "accuracy lost by training without the most salient pixels, beside random ones",
+            "without the most salient pixels",
+        ),
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
+    ),
+    "kar": Metric(
+        "metrics.roar:kar",
+        "training",
+        _retrained(
+            "kar",
+            "accuracy kept by training on the most salient pixels alone, beside random ones",
+            "without the least salient pixels",
+        ),
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
+    ),
+    "diffroar": Metric(
+        "metrics.diffroar:diffroar",
+        "training",
+        {
+            "diffroar": _check(
+                "accuracy of training without the least salient pixels minus without the most",
+                True,
+                (-1, 1),
+                "P1 B.5; Shah et al. 2021",
+                chance="0",
+            ),
+            "diffroar-at": _check(
+                "the same with one share of the pixels replaced",
+                True,
+                (-1, 1),
+                "P1 B.5; Shah et al. 2021",
+                chance="0",
+            ),
+        },
+        verdict="random",
+        needs=("train", "labels"),
+        options=(FRACTIONS, REPEATS, REPLACED),
+        exclusive=True,
+        check="metrics.retraining:refuse_fractions",
     ),
     "known-answer": Metric(
         "metrics.known_answer:known_answer",
@@ -589,7 +742,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(EXPLAIN_CLASS,),
+        options=(EXPLAIN_CLASS, VIEW),
         check="metrics.class_evidence:refuse_classes",
         exclusive=True,
     ),
@@ -606,7 +759,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(FILL,),
+        options=(FILL, VIEW),
     ),
     "accuracy": Metric(
         "metrics.accuracy:clean_accuracy",
@@ -741,7 +894,7 @@ METRICS: dict[str, Metric] = {
 CHECKS: dict[str, Check] = {
     "prediction-kept": Check(
         "metrics.changes:prediction_kept",
-        "1 if the predicted class is the same",
+        "1 if the prediction is the same",
         True,
         (0, 1),
         "P0 section 2",
@@ -894,7 +1047,7 @@ CHECKS: dict[str, Check] = {
     "map-passes": Check(None, "model passes that a map takes", None, (0, inf), "ours"),
     "attack-success": Check(
         None,
-        "1 if the attack changed the predicted class within its budget",
+        "1 if the attack changed the prediction within its budget",
         None,
         (0, 1),
         "Madry et al. 2018",
@@ -962,5 +1115,9 @@ CHECKS: dict[str, Check] = {
 }
 """By the name in every table."""
 
+OF_TRAININGS = frozenset(
+    check for metric in METRICS.values() if metric.of == "training" for check in metric.checks
+)
+"""Checks whose values are of trainings, not of images."""
 PROPORTIONS = frozenset(name for name, check in CHECKS.items() if check.proportion)
 """Those that are 0 or 1 for each image."""

@@ -1,14 +1,16 @@
-"""What a metric may need beside the model and the images; one entry a need.
+"""What a metric or a saliency method may need beside the model and the images; one entry a need.
 
 From it come the option of the command line, the key of a policy, what is said where it is missing,
 and where it is loaded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from saliency_audit.catalogue.entries import Code, Coded, Metric
+from saliency_audit.catalogue.entries import Code, Coded, Metric, SaliencyMethod
+from saliency_audit.catalogue.masking import DECODER_STEPS, MASKER, MASKER_PRESET, SELECTOR_STEPS
+from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.options import Option
 
@@ -17,16 +19,17 @@ _BESIDE = "Further models, maps and annotations"
 
 @dataclass(frozen=True)
 class Need(Coded):
-    """What a metric may need, or can do without.
+    """What a metric or a saliency method may need, or can do without.
 
     Attributes:
         code: ``(text, setup) -> value``, loads what the option names.
         option: that names it.
-        why: what a metric does with it, after the metric's name.
+        why: what is done with it, after the name of the metric or method.
         example: a value of the option.
         table: of a policy, where its key stands.
         by_default: whether there may be something where nothing is named: ``code`` is then called
-            with None, if a metric needs it.
+            with None, if a metric needs it; of a method it is trained.
+        options: how it is trained where it is not given.
         per_image: whether the value gives what belongs to the images that it is called with, by
             name, rather than being the same for all.
     """
@@ -37,6 +40,7 @@ class Need(Coded):
     example: str
     table: Literal["data", "run"] = "run"
     by_default: bool = False
+    options: tuple[Option, ...] = ()
     per_image: bool = False
 
 
@@ -75,16 +79,26 @@ NEEDS: Mapping[str, Need] = {
             "train",
             panel=_BESIDE,
             shown=False,
-            help="known-answer: images to train a copy of the model on, written like --data; "
-            "without it, for 28 x 28 grey images, 6,000 bundled ones of Fashion-MNIST.",
+            help="known-answer, rt-sal: images to train a copy of the model or a masking network "
+            "on, written like --data; without it, for 28 x 28 grey images, 6,000 bundled ones of "
+            "Fashion-MNIST.",
         ),
         "trains a copy of the model",
         "photographs@train",
         table="data",
         by_default=True,
     ),
+    "masker": Need(
+        "commands.masking:masker_of_file",
+        MASKER,
+        "reads a mask off a trained network",
+        "masker.safetensors",
+        by_default=True,
+        options=(MASKER_PRESET, SELECTOR_STEPS, DECODER_STEPS),
+    ),
 }
-"""By the key of ``View.beside`` under which a metric finds it."""
+"""By the key of ``View.beside`` under which a metric finds it, or the attribute of the model under
+which a method does."""
 
 
 def lacking(metric: Metric, there: Mapping[str, Any]) -> Iterator[tuple[str, Need]]:
@@ -95,5 +109,20 @@ def lacking(metric: Metric, there: Mapping[str, Any]) -> Iterator[tuple[str, Nee
 
 
 def takers(need: str) -> list[str]:
-    """Names of the metrics that look at it."""
-    return [name for name, entry in METRICS.items() if need in (*entry.needs, *entry.takes)]
+    """Names of the metrics and saliency methods that look at it."""
+    entries: Mapping[str, Metric | SaliencyMethod] = {**METRICS, **METHODS}
+    return [name for name, entry in entries.items() if need in (*entry.needs, *entry.takes)]
+
+
+def of_methods(names: Iterable[str]) -> list[str]:
+    """What of it must be trained or given for saliency methods, each once.
+
+    >>> of_methods(["gradient", "rt-sal"])
+    ['masker']
+    """
+    return list(dict.fromkeys(need for name in names for need in METHODS[name].needs))
+
+
+def takes(names: Iterable[str]) -> list[str]:
+    """What of it saliency methods can do without, each once."""
+    return list(dict.fromkeys(need for name in names for need in METHODS[name].takes))

@@ -136,8 +136,8 @@ PATCH_SIDE = Option(
 TRAIN = Option(
     "train",
     panel="Training of finetune and trigger",
-    help="Images to train on, as --data takes them; without it, 6,000 bundled ones of "
-    "Fashion-MNIST.",
+    help="Images to train on, a masking network for rt-sal, too, as --data takes them; without it, "
+    "6,000 bundled ones of Fashion-MNIST.",
 )
 OF_LESSON = (
     Option(

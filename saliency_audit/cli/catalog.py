@@ -1,6 +1,6 @@
 """``saliency-audit list``: what can be named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.metrics import CHECKS, METRICS
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.catalogue.objectives import OBJECTIVES
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 from saliency_audit.catalogue.tricks import TRICKS
@@ -46,7 +47,11 @@ def catalog(
             "saliency",
             ("differentiable", "control"),
             {
-                name: (_with_options(entry), _yes(entry.differentiable), _yes(entry.control))
+                name: (
+                    _with_options(entry, beside=_needed(entry.needs)),
+                    _yes(entry.differentiable),
+                    _yes(entry.control),
+                )
                 for name, entry in METHODS.items()
             },
         )
@@ -119,9 +124,15 @@ def _details(check: Check) -> str:
     return escape(f"{better[check.higher_is_better]}; {low:g} to {high:g}{chance}; {check.source}")
 
 
-def _with_options(entry: Any) -> str:
+def _needed(needs: Sequence[str]) -> str:
+    """How what is needed is given, or how it is trained."""
+    options = [o for name in needs for o in (NEEDS[name].option, *NEEDS[name].options)]
+    return "".join(f", {option.flag}" for option in options)
+
+
+def _with_options(entry: Any, *, beside: str = "") -> str:
     """What it is, and below that what can be set of it."""
-    flags = _flags(entry).removeprefix("; ")
+    flags = (_flags(entry) + beside).removeprefix("; ").removeprefix(", ")
     return f"{entry.summary}\n[dim]{flags}[/]" if flags else str(entry.summary)
 
 

@@ -1,10 +1,11 @@
-"""What single metrics need beside the model and the images, loaded from what was named."""
+"""What metrics need beside the model and the images, loaded from what was named."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, lacking, takers
 from saliency_audit.commands.planting import Planting
@@ -45,11 +46,15 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
     """
     from saliency_audit.models import Classifier
 
+    metrics = list(metrics)
     needed = {name for metric in metrics for name in METRICS[metric].needs}
+    # Of what is named, some is for saliency methods.
+    looked_at = needed | {name for metric in metrics for name in METRICS[metric].takes}
     values = {
         name: need.function(named.get(name), setup)
         for name, need in NEEDS.items()
-        if named.get(name) is not None or (need.by_default and name in needed)
+        if name in looked_at
+        and (named.get(name) is not None or (need.by_default and name in needed))
     }
     models = {name: value for name, value in values.items() if isinstance(value, Classifier)}
     settings = {
@@ -60,7 +65,9 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
         else [str(named[name]), fingerprint(Path(named[name]))]
         for name, value in values.items()
     }
-    return Loaded(values, {name: settings.get(name) for name in NEEDS}, list(models.values()))
+    of_metrics = {name for metric in METRICS.values() for name in (*metric.needs, *metric.takes)}
+    said = {name: settings.get(name) for name in NEEDS if name in of_metrics}
+    return Loaded(values, said, list(models.values()))
 
 
 def refuse_lacking(metrics: Iterable[str], there: Mapping[str, Any]) -> None:
@@ -81,17 +88,27 @@ def refuse_lacking(metrics: Iterable[str], there: Mapping[str, Any]) -> None:
             )
 
 
-def refuse_idle_needs(given: Collection[str], metrics: Collection[str]) -> None:
-    """Refuse what no metric looks at.
+def refuse_idle_needs(given: Collection[str], chosen: Collection[str]) -> None:
+    """Refuse what neither a metric nor a saliency method looks at.
+
+    Args:
+        given: names of needs.
+        chosen: names of metrics and saliency methods that are asked for.
 
     Raises:
         InputError: says what it is for.
     """
     for name in given:
-        if not set(takers(name)) & set(metrics):
-            flag, first = NEEDS[name].option.flag, takers(name)[0]
+        names = takers(name)
+        if not set(names) & set(chosen):
+            flag = NEEDS[name].option.flag
+            firsts = [
+                f"--{kind} {first}"
+                for kind, entries in (("metric", METRICS), ("saliency", METHODS))
+                if (first := next((n for n in names if n in entries), ""))
+            ]
             raise InputError(
-                f"{flag} is for {', '.join(takers(name))}; add --metric {first} or leave {flag}"
+                f"{flag} is for {', '.join(names)}; add {' or '.join(firsts)} or leave {flag}"
             )
 
 

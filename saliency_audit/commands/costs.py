@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from saliency_audit.catalogue.entries import SaliencyMethod
+from saliency_audit.catalogue.entries import SaliencyMethod, function_of
 from saliency_audit.commands.explain import OPPOSITE, predict
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.reason import refusing
@@ -60,19 +60,25 @@ class Passes:
 FORWARD, GRADIENT = Passes(forward=1), Passes(gradient=1)
 MANY = 20
 """Points of a map from which on it is left out of some defaults."""
+MOST = 200
+"""Gradients of a map from which on it is left out of all defaults."""
 LARGE = 128 * 128
 """Pixels from which on an image is large: a pass through a usual network takes a tenth of a second
 of a core and more."""
 
 
-def points(function: Callable[..., Any], options: Known, sides: Sides) -> int:
+def points(entry: SaliencyMethod, options: Known, sides: Sides) -> int:
     """How many points a map looks at: of the path, noisy copies or covered windows; 1 for none.
 
-    >>> found = [METHODS[name].function for name in ("smoothgrad", "occlusion")]
-    >>> points(found[0], {"samples": 7}, (28, 28)), points(found[1], {}, (28, 28))
-    (7, 169)
+    >>> found = [METHODS[name] for name in ("smoothgrad", "occlusion", "relex")]
+    >>> [points(entry, {"samples": 7}, (28, 28)) for entry in found]
+    [7, 169, 5000]
     """
-    parameters = signature(function).parameters
+    parameters = signature(entry.function).parameters
+    if entry.points is not None:
+        usual = {option.key: parameters[option.key].default for option in entry.options}
+        given = {key: options.get(key, default) for key, default in usual.items()}
+        return int(function_of(entry.points)(**given))
     if "window" in parameters:
         side, step = windows(*sides, window=options.get("window"), stride=options.get("stride"))
         return prod(ceil(max(0, length - side) / step) + 1 for length in sides)
@@ -86,9 +92,19 @@ def dear(options: Known, sides: Sides) -> list[str]:
     """The methods whose maps look at many points.
 
     >>> dear({"samples": 5}, (28, 28))
-    ['integrated-gradients', 'occlusion']
+    ['integrated-gradients', 'occlusion', 'relex', 'moreau', 'sparse-moreau', 'group-moreau']
     """
-    return [name for name in METHODS if points(METHODS[name].function, options, sides) >= MANY]
+    return [name for name, entry in METHODS.items() if points(entry, options, sides) >= MANY]
+
+
+def dearest(options: Known, sides: Sides) -> list[str]:
+    """The methods whose maps are made only when they are asked for, by their gradients.
+
+    >>> dearest({"samples": 50}, (28, 28))
+    ['relex', 'moreau', 'sparse-moreau', 'group-moreau']
+    """
+    found = {name: passes_of_map(name, options, sides, at_once=1) for name in METHODS}
+    return [name for name, passes in found.items() if passes.gradient >= MOST]
 
 
 def is_large(sides: Sides) -> bool:
@@ -115,11 +131,11 @@ def passes_of_map(
 
     >>> passes_of_map("smoothgrad", {}, (28, 28), at_once=8)
     Passes(forward=0.0, gradient=50, second=0.0)
-    >>> passes_of_map("lrp", {}, (28, 28), at_once=8).count
-    4
+    >>> passes_of_map("deeplift", {}, (28, 28), at_once=8).count
+    2
     """
     entry = methods[name]
-    looked = points(entry.function, options, sides)
+    looked = points(entry, options, sides)
     if "window" in signature(entry.function).parameters:
         return Passes(forward=looked + 1)  # and the image itself
     if looked > 1:

@@ -17,6 +17,8 @@ from saliency_audit.seeding import generators
 
 OPPOSITE = {"loss": "log-prob", "log-prob": "loss"}
 """Scalars of which one is minus the other."""
+FEW = {"samples": 2, "steps": 2, "copies": 2, "iterations": 2, "proximal_steps": 2}
+"""Points of a map that is only looked at for whether it is there."""
 
 
 def predict(model: Classifier, images: Tensor, *, batch_size: int) -> Tensor:
@@ -135,7 +137,7 @@ def supported(
                 scalar=scalar,
                 seed=0,
                 batch_size=1,
-                options={**options, "samples": 2, "steps": 2},
+                options={**options, **FEW},
                 methods=methods,
             )
             kept.append(name)

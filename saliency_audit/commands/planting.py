@@ -1,21 +1,23 @@
 """Copies of the audited models that go by a planted trigger: trained once, kept in a file."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
-from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.commands.kept import (
+    DECIDED,
+    Preparation,
+    decided_by,
+    metadata,
+    trained_once,
+)
 from saliency_audit.commands.setup import Setup
 from saliency_audit.commands.train import images_to_train_on
-from saliency_audit.errors import AuditError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
-from saliency_audit.regular import why_irregular
 
 if TYPE_CHECKING:
     from saliency_audit.data import ImageData
@@ -36,11 +38,13 @@ class Planting:
         data: what copies are trained on.
         setup: with the classes and the screen.
         made: copies by model, seed and options.
+        network: gives other networks, trained from fresh weights, where a metric looks at them.
     """
 
     data: "ImageData"
     setup: Setup
     made: "dict[tuple[Any, ...], Planted]" = field(default_factory=dict)
+    network: Callable[..., Any] | None = None
 
     @property
     def fingerprint(self) -> list[str]:
@@ -87,16 +91,12 @@ class Planting:
         """
         trigger = self._trigger(model, seed, options)
         decides = self._decides(model, seed, arch, options)
-        problem: AuditError | None = None
-        if processes.main and not _kept(path, decides):
-            try:
-                self._train(model, trigger, path, decides, seed, workers, options)
-            except AuditError as error:
-                problem = error
-        # All end alike: the others would wait for the first one for ever.
-        problem = processes.gathered(problem)[0]
-        if problem is not None:
-            raise problem
+        trained_once(
+            path,
+            decides,
+            lambda: self._train(model, trigger, path, decides, seed, workers, options),
+            processes=processes,
+        )
         made = _read(path, model, trigger)
         self.made[_key(model, seed, options)] = made
         self._tell(model, made)
@@ -127,7 +127,7 @@ class Planting:
                 advance=advance,
             )
         said = {
-            "decided by": decides,
+            DECIDED: decides,
             "learned": repr(found.learned),
             "agreement": repr(found.agreement),
         }
@@ -148,19 +148,13 @@ class Planting:
         self, model: "Classifier", seed: int, arch: str | None, options: Mapping[str, Any]
     ) -> str:
         """sha256 of all that decides the weights of a copy."""
-        said = {
-            "model": model.sha256,
-            "arch": arch,
-            "input shape": model.input_shape,
-            "colours": [model.mean.flatten().tolist(), model.std.flatten().tolist()],
-            "precision": model.precision,
-            "training data": self.fingerprint,
-            "seed": seed,
-            "options": dict(options),
-            "device": model.mean.device.type,
-            "versions": [version("torch"), version("saliency-audit")],
-        }
-        return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return decided_by(
+            model,
+            arch=arch,
+            seed=seed,
+            options=dict(options),
+            **{"training data": self.fingerprint},
+        )
 
     def _tell(self, model: "Classifier", made: "Planted") -> None:
         from saliency_audit.metrics.known_answer import LEARNED
@@ -186,30 +180,13 @@ def training_images(spec: str | None, setup: Setup) -> Planting:
     Raises:
         InputError: there are none that fit, or the model cannot be trained.
     """
-    from saliency_audit.models import trainable
-
-    trainable(setup.model)
-    data = images_to_train_on(spec, setup, what=f"--metric {METRIC}")
-    return Planting(data, setup)
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What a run does before its audit.
-
-    Attributes:
-        files: that it writes into the output folder.
-        make: does it.
-    """
-
-    files: Sequence[str]
-    make: Callable[[], None]
+    return Planting(images_to_train_on(spec, setup, what="this run"), setup)
 
 
 def preparation(
     planting: Planting | None,
     models: "Sequence[Classifier]",
-    asked: Iterable[Mapping[str, Any]],
+    asked: Sequence[Mapping[str, Any]],
     given: Given,
     folder: Path,
     processes: Processes,
@@ -223,10 +200,17 @@ def preparation(
         given: of the command line: seed, arch and workers.
         folder: the output folder.
         processes: of this run.
+
+    Raises:
+        UnsupportedError: a model cannot be trained.
     """
     if planting is None:
-        return Preparation((), lambda: None)
+        return Preparation()
     known = signature(METRICS[METRIC].function).parameters.values()
+    from saliency_audit.models import trainable
+
+    for model in models if asked else ():
+        trainable(model)
     defaults = {one.name: one.default for one in known if one.kind is one.KEYWORD_ONLY}
     every = [{**defaults, **options} for options in asked]
     wanted = [
@@ -256,33 +240,10 @@ def _key(model: "Classifier", seed: int, options: Mapping[str, Any]) -> tuple[An
     return (model, seed, tuple(sorted(options.items())))
 
 
-def _kept(path: Path, decides: str) -> bool:
-    """Whether a file holds what the training would give; it is then this run's own."""
-    from saliency_audit.writing import replace_file
-
-    if _metadata(path).get("decided by") != decides:
-        return False
-    replace_file(path, path.read_bytes())
-    return True
-
-
-def _metadata(path: Path) -> Mapping[str, str]:
-    """What a file of weights says beside them; nothing where it is none."""
-    from safetensors import SafetensorError, safe_open
-
-    if why_irregular(path) is not None:
-        return {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError):
-        return {}
-
-
 def _read(path: Path, model: "Classifier", trigger: "Trigger") -> "Planted":
     from saliency_audit.models import reload
     from saliency_audit.training.planted import Planted
 
-    said, copy = _metadata(path), reload(path, model)
+    said, copy = metadata(path), reload(path, model)
     copy = copy.eval().requires_grad_(False)
     return Planted(copy, trigger, float(said["learned"]), float(said["agreement"]))

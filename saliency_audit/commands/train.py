@@ -1,4 +1,4 @@
-"""``--train``: images on which a copy of the model is trained."""
+"""``--train``: images on which a copy of the model, or a network for it, is trained."""
 
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 _BUNDLED = "bundled:fashion-mnist-train"
 
 
-def images_to_train_on(spec: str | None, setup: Setup, *, what: str) -> "ImageData":
+def images_to_train_on(
+    spec: str | None, setup: Setup, *, what: str, trains: str = "a copy of the model"
+) -> "ImageData":
     """Open them, prepared as those that are audited; by default those of the bundled network.
 
     Args:
         spec: as on the command line.
         setup: the model and the images that are audited; told what the user should know.
-        what: trains, for messages.
+        what: asks for a training, for messages.
+        trains: what is trained.
 
     Raises:
         InputError: there are none that fit the model, or their classes are others.
@@ -26,7 +29,7 @@ def images_to_train_on(spec: str | None, setup: Setup, *, what: str) -> "ImageDa
     if spec is None:
         if shape != (1, 28, 28):
             raise InputError(
-                f"{what} trains a copy of the model, and no training images of "
+                f"{what} trains {trains}, and no training images of "
                 f"{'x'.join(map(str, shape))} are bundled; give some with --train (in a policy, "
                 "with train in [data])"
             )

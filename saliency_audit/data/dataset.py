@@ -145,6 +145,45 @@ def at(data: ImageData, chosen: Sequence[int]) -> ImageData:
     )
 
 
+def swapped(data: ImageData, other: ImageData, share: float, seed: int) -> ImageData:
+    """The images, of which a share drawn with the seed makes way for as many of another data set.
+
+    Args:
+        data: the images.
+        other: of which those that take their places are drawn, all of them at most.
+        share: of ``data``, at least one image.
+        seed: of both draws.
+
+    Returns:
+        As many images as ``data`` has; names of the other's begin with ``swapped/``.
+    """
+    count = min(max(1, round(share * len(data))), len(other), len(data) - 1)
+    kept = subset(data, len(data) - count, seed)
+    new = subset(other, count, seed)
+    parts = [kept] * len(kept) + [new] * len(new)
+    places = [*range(len(kept)), *range(len(new))]
+
+    def read(index: int) -> Tensor:
+        part, place = parts[index], places[index]
+        return part.read(place if part.positions is None else part.positions[place])
+
+    return replace(
+        kept,
+        names=[*kept.names, *(f"swapped/{name}" for name in new.names)],
+        labels=np.concatenate([kept.labels, new.labels]),
+        sizes=[*kept.sizes, *new.sizes],
+        read=read,
+        positions=None,
+        content=f"{kept.content}{new.content}",
+    )
+
+
+def permuted(data: ImageData, seed: int) -> ImageData:
+    """The images with each other's labels, in an order drawn with the seed."""
+    order = np.random.default_rng(seed).permutation(len(data))
+    return replace(data, labels=data.labels[order])
+
+
 def labels_fit(names: Sequence[str], labels: Labels, outputs: int | None) -> None:
     """Refuse labels that the model has no output for.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.errors import UnsupportedError
-from saliency_audit.methods._captum import refuse, refuse_graph, refuse_softplus
+from saliency_audit.methods._refusals import refuse, refuse_graph, refuse_softplus
 from saliency_audit.models import Classifier, input_gradient
 from saliency_audit.models.smooth import Activation
 from saliency_audit.models.surrogates import Activations

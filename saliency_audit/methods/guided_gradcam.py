@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saliency_audit.methods._captum import refuse_graph
+from saliency_audit.methods._refusals import refuse_graph
 from saliency_audit.methods.gradcam import gradcam
 from saliency_audit.methods.guided_backprop import guided_backprop
 from saliency_audit.models import Classifier

@@ -1,13 +1,14 @@
 """Occlusion (Zeiler & Fergus 2014), by Captum."""
 
 from collections.abc import Sequence
+from warnings import catch_warnings, simplefilter
 
 import torch
 from captum.attr import Occlusion
 from torch import Tensor
 
 from saliency_audit.errors import InputError
-from saliency_audit.methods._captum import captum_quiet, refuse_graph
+from saliency_audit.methods._refusals import refuse_graph
 from saliency_audit.models import Classifier, in_batches
 
 AT_ONCE = 32
@@ -77,7 +78,8 @@ def occlusion(
     explain = Occlusion(lambda x, y: model.explained(scalar, model(x), y))
 
     def compute(part: Tensor, classes: Tensor) -> Tensor:
-        with captum_quiet():
+        with catch_warnings():
+            simplefilter("ignore")  # Captum warns of its own hooks.
             saliency: Tensor = explain.attribute(
                 part.detach(),
                 sliding_window_shapes=(channels, side, side),

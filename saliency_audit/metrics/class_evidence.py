@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from saliency_audit.errors import InputError
-from saliency_audit.maps import is_defined, magnitude
+from saliency_audit.maps import is_defined
 from saliency_audit.metrics.perturbation import logits
-from saliency_audit.metrics.retrieval import revealed
+from saliency_audit.metrics.retrieval import Opacity, revealed, seen_through, setting_of
 from saliency_audit.metrics.view import Measured, View
 
 RUNNERS_UP = 3
 
 
-def class_evidence(view: View, *, classes: tuple[int, ...] = ()) -> list[Measured]:
+def class_evidence(
+    view: View, *, classes: tuple[int, ...] = (), opacity: Opacity = "percentile99"
+) -> list[Measured]:
     """Whether each image, shown through a class's map, is classified as that class.
 
     Shown through a map as in `retrieval`: what the map hides takes the model's mean colour.
@@ -23,6 +25,7 @@ def class_evidence(view: View, *, classes: tuple[int, ...] = ()) -> list[Measure
         view: one batch of images and the method.
         classes: indices of classes to explain; none means those with the second, third and fourth
             largest logit of each image, ``class=rank 2`` and so on.
+        opacity: how a map is scaled, as in `retrieval`.
 
     Returns:
         For each class, values 0 or 1, higher is better; the random map tells what showing the
@@ -40,7 +43,10 @@ def class_evidence(view: View, *, classes: tuple[int, ...] = ()) -> list[Measure
         ranks = min(RUNNERS_UP, known - 1)
         order = view.logits.argsort(dim=1, descending=True, stable=True)
         asked = {f"class=rank {rank + 1}": order[:, rank] for rank in range(1, ranks + 1)}
-    return [Measured(_evidence(view, wanted), setting=name) for name, wanted in asked.items()]
+    return [
+        Measured(_evidence(view, wanted, opacity), setting=name + setting_of(opacity))
+        for name, wanted in asked.items()
+    ]
 
 
 def refuse_classes(
@@ -61,12 +67,13 @@ def refuse_classes(
             )
 
 
-def _evidence(view: View, wanted: Tensor) -> Tensor:
-    shown = magnitude(view.explain(view.model, view.images, wanted, names=view.names))
+def _evidence(view: View, wanted: Tensor, opacity: Opacity) -> Tensor:
+    maps = view.explain(view.model, view.images, wanted, names=view.names)
+    shown = seen_through(maps, opacity)
     values = torch.full((len(shown),), torch.nan, dtype=torch.float64, device=shown.device)
     defined = is_defined(shown)
     if bool(defined.any()):
-        pictures = revealed(view.images[defined], shown[defined], view.model.mean)
+        pictures = revealed(view.images[defined], shown[defined], view.model.mean, opacity=opacity)
         seen = logits(view.model, pictures, view.batch_size)
         right = (seen.argmax(1) == wanted[defined]).double()
         values[defined] = right.where(seen.isfinite().all(1), torch.nan)

@@ -1,12 +1,11 @@
 """What replaces pixels: the colour or picture an image is covered with."""
 
 from collections.abc import Callable
-from math import exp
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from saliency_audit.data.blur import blur
 from saliency_audit.errors import InputError
 from saliency_audit.metrics.view import View, shared
 from saliency_audit.seeding import random_numbers
@@ -83,12 +82,7 @@ def blurred(images: Tensor) -> Tensor:
     """
     scale = min(images.shape[2:]) / SIDE
     half = max(1, round((BLUR * scale - 1) / 2))
-    sigma = SIGMA * (2 * half + 1) / BLUR
-    weights = images.new_tensor([exp(-(at**2) / (2 * sigma**2)) for at in range(-half, half + 1)])
-    weights /= weights.sum()
-    rows = F.pad(images.flatten(0, 1).unsqueeze(1), (half, half, half, half), mode="replicate")
-    rows = F.conv2d(rows, weights.view(1, 1, -1, 1))
-    return F.conv2d(rows, weights.view(1, 1, 1, -1)).view_as(images)
+    return blur(images, half=half, sigma=SIGMA * (2 * half + 1) / BLUR)
 
 
 def _constant(view: View, value: float) -> Tensor:

@@ -1,12 +1,14 @@
 """Does another training of the model give the same map?"""
 
 import torch
+from torch import Tensor
 
 from saliency_audit.errors import InputError
 from saliency_audit.maps import magnitude
 from saliency_audit.metrics.gaze_overlap import overlap
 from saliency_audit.metrics.similarity import spearman
 from saliency_audit.metrics.view import Measured, View
+from saliency_audit.models import Classifier
 
 
 def stability(view: View, *, k: float = 0.4, pixels: str = "all") -> list[Measured]:
@@ -38,19 +40,67 @@ def stability(view: View, *, k: float = 0.4, pixels: str = "all") -> list[Measur
     Raises:
         InputError: no other model, or an option that means nothing.
     """
+    _refuse(k, pixels)
+    again = _explained(view, view.needed("other"))
+    return _compared(view.saliency, again, k, pixels, name="stability")
+
+
+def retrained_stability(
+    view: View, *, k: float = 0.4, pixels: str = "all", swap: float = 0.1
+) -> list[Measured]:
+    r"""`stability` between two networks of the model's architecture that are trained anew.
+
+    They differ in all that a training may differ in: the fresh weights, the order of the images,
+    and a share of the training images, in place of which the second has test images. Both explain
+    the given model's class. How stable the given model's own maps are is not asked: only those of
+    its architecture, under this recipe.
+
+    Args:
+        view: one batch of images, and what gives the networks.
+        k: share of the pixels, at least one of them.
+        pixels: of which the share is taken, see `stability`.
+        swap: share of the training images that the second network does not see.
+
+    Returns:
+        ``retrained-stability`` in [0, 1], higher is better, and what `stability` has beside it.
+        Source: P1 B.7, which swaps 1,000 images.
+
+    Raises:
+        InputError: an option that means nothing.
+    """
+    del swap  # what gives the networks knows it
+    _refuse(k, pixels)
+    networks = view.needed("train").network
+    first = view.saliency
+    if not view.control:
+        first = _explained(view, networks("again", view.model).model)
+    again = _explained(view, networks("swapped", view.model).model)
+    return _compared(first, again, k, pixels, name="retrained-stability")
+
+
+def _refuse(k: float, pixels: str) -> None:
     if not 0 < k < 1:
         raise InputError(option="k", value=k, fix="for stability give a share between 0 and 1")
     if pixels not in ("all", "nonzero"):
         raise InputError(option="pixels", value=pixels, fix="give all or nonzero")
-    again = view.explain(
-        view.needed("other"),
+
+
+def _explained(view: View, model: Classifier) -> Tensor:
+    """Another model's maps of the same images, classes and method."""
+    return view.explain(
+        model,
         view.images,
         view.targets,
         names=view.names,
         # A control under the same seed would be the same map, whatever the model.
         seed=view.seed + view.control,
     )
-    first, second = magnitude(view.saliency.double()), magnitude(again.double())
+
+
+def _compared(
+    saliency: Tensor, again: Tensor, k: float, pixels: str, *, name: str
+) -> list[Measured]:
+    first, second = magnitude(saliency.double()), magnitude(again.double())
     counted = first != 0 if pixels == "nonzero" else torch.ones_like(first, dtype=torch.bool)
     count = (k * counted.sum((1, 2)).double()).round().long().clamp_min(1)
     common = overlap(first, second, count)
@@ -58,6 +108,6 @@ def stability(view: View, *, k: float = 0.4, pixels: str = "all") -> list[Measur
     setting = f"k={k:g};pixels=all" if pixels == "all" else f"share={k:g};pixels=nonzero"
     return [
         Measured(common / count, setting=setting),
-        Measured(common / (2 * count - common), "stability-jaccard", setting),
-        Measured(spearman(first, second), "stability-spearman"),
+        Measured(common / (2 * count - common), f"{name}-jaccard", setting),
+        Measured(spearman(first, second), f"{name}-spearman"),
     ]

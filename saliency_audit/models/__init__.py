@@ -24,6 +24,10 @@ from saliency_audit.models.layers import moved_layer as moved_layer
 from saliency_audit.models.load import copied as copied
 from saliency_audit.models.load import load as load
 from saliency_audit.models.load import reload as reload
+from saliency_audit.models.masker import Design as Design
+from saliency_audit.models.masker import Masker as Masker
+from saliency_audit.models.masker import restored as restored
+from saliency_audit.models.masker import untrained as untrained
 from saliency_audit.models.nature import Nature as Nature
 from saliency_audit.models.nature import follows as follows
 from saliency_audit.models.nature import nature as nature
@@ -38,6 +42,7 @@ from saliency_audit.models.save import save_state_dict as save_state_dict
 from saliency_audit.models.scalars import LIKELIHOOD_SCALARS as LIKELIHOOD_SCALARS
 from saliency_audit.models.scalars import MULTI_LABEL_SCALARS as MULTI_LABEL_SCALARS
 from saliency_audit.models.scalars import SCALARS as SCALARS
+from saliency_audit.models.scales import feature_maps as feature_maps
 from saliency_audit.models.spatial import as_spatial as as_spatial
 from saliency_audit.models.spatial import last_spatial_layer as last_spatial_layer
 from saliency_audit.models.spatial import spatial_layers as spatial_layers

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,9 @@ from saliency_audit.models.scalars import (
 from saliency_audit.models.surrogates import Surrogate, surrogate
 from saliency_audit.models.taken import FAILURES, type_taken, why_not
 from saliency_audit.outputs import SOFTMAX, Outputs
+
+if TYPE_CHECKING:
+    from saliency_audit.models.masker import Masker
 
 Format = Literal["module", "exported", "torchscript"]
 
@@ -99,6 +102,8 @@ class Classifier(nn.Module):
         notes: lines that tell the user what was found and assumed when the model was loaded.
         assumed: what of the input nobody said, in a few words each.
         class_names: of the outputs from 0 on; None where whoever made the weights did not say.
+        masker: reads a mask off feature maps of this model; None where nobody trained one. Models
+            made of this one have the same.
         source: what was given as the model; empty if it came from Python.
         sha256: of the model's file, or of its weights; empty likewise.
     """
@@ -109,6 +114,7 @@ class Classifier(nn.Module):
     notes: list[str]
     assumed: list[str]
     class_names: Sequence[str] | None
+    masker: "Masker | None"
     source: str
     sha256: str
 
@@ -168,6 +174,7 @@ class Classifier(nn.Module):
         self.notes = []
         self.assumed = []
         self.class_names = None
+        self.masker = None
         self.source = ""
         self.sha256 = ""
 
@@ -324,6 +331,7 @@ class Classifier(nn.Module):
         }
         other = Classifier(network, **(same | changes)).to(self.mean.device)
         other.resize = self.resize
+        other.masker = self.masker
         other.ends_linear = self.ends_linear
         other._returned = self._returned
         other._passes = self._passes

@@ -59,8 +59,9 @@ def load_exported(
             raise unlisted(path, "holds pickled Python objects") from error
         except Exception as error:
             raise _unloadable(path, error) from error
+    takes = _input_of(path, program)
     _refuse_training(path, program)
-    return network, *_input_of(path, program)
+    return network, *takes
 
 
 def _unloadable(path: Path, error: Exception) -> InputError:
@@ -95,11 +96,28 @@ def _refuse_training(path: Path, program: ExportedProgram) -> None:
         training = (
             position is not None and len(node.args) > position and node.args[position] is True
         )
-        if training or operator in ("native_dropout", "_native_batch_norm_legit"):
+        if not training and operator not in ("native_dropout", "_native_batch_norm_legit"):
+            continue
+        # Dropout of nothing is none, and weights or single images are normalised the same way.
+        if node.args[1] != 0 if "dropout" in operator else _joins_images(node, program):
             raise UnsupportedError(
                 f"'{path}' was exported in training mode ({operator} is active), so its output "
                 "changes from run to run or with the batch; call model.eval() before the export"
             )
+
+
+def _joins_images(node: torch.fx.Node, program: ExportedProgram) -> bool:
+    """Whether the statistics of a batch normalisation are of several images."""
+    images = program.graph_signature.user_inputs[0]
+    (given,) = (n for n in program.graph.nodes if n.op == "placeholder" and n.name == images)
+    batch = _symbols(given.meta["val"].shape[0])
+    normalised = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+    sizes = [size for place, size in enumerate(normalised) if place != 1]
+    return any(batch & _symbols(size) for size in sizes)
+
+
+def _symbols(size: int | torch.SymInt) -> set[Any]:
+    return set() if isinstance(size, int) else set(size.node.expr.free_symbols)
 
 
 def _input_of(

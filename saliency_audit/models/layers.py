@@ -39,7 +39,7 @@ def layer_named(model: Classifier, layer: str) -> nn.Module:
     """
     names = list(layer_names(model).values())
     modules = dict(model.network.named_modules(remove_duplicate=False))
-    name, _ = _name_and_run(layer)
+    name, _ = name_and_run(layer)
     if name and name in modules:
         module: nn.Module = modules[name]
         return module
@@ -62,7 +62,7 @@ def moved_layer(layer: str | None, network: nn.Module) -> str | None:
     """
     if layer is None:
         return None
-    name, run = _name_and_run(layer)
+    name, run = name_and_run(layer)
     names = [n for n, _ in network.named_modules() if n.endswith(name)]
     inside = [n for n in names if set(n.removesuffix(name).split(".")) <= {"network", ""}]
     found = min(inside, key=len, default=name)
@@ -104,7 +104,7 @@ def activations(model: Classifier, images: Tensor, layer: str) -> tuple[Tensor, 
         logits = model(images)
     if not seen:
         raise InputError(f"layer '{layer}' of {model.name} does not run or returns no tensor")
-    _, run = _name_and_run(layer)
+    _, run = name_and_run(layer)
     if run > len(seen):
         name = layer.rpartition("#")[0]
         raise InputError(f"layer '{name}' of {model.name} runs {len(seen)} times, not {run}")
@@ -194,10 +194,10 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[N
             handle.remove()
 
 
-def _name_and_run(layer: str) -> tuple[str, int]:
+def name_and_run(layer: str) -> tuple[str, int]:
     """A layer's name, and which of its runs is meant, from 1; 0 for the last.
 
-    >>> _name_and_run("relu#2"), _name_and_run("relu")
+    >>> name_and_run("relu#2"), name_and_run("relu")
     (('relu', 2), ('relu', 0))
     """
     name, _, run = layer.rpartition("#")

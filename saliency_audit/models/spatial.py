@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.export.unflatten import InterpreterModule
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models.classifier import Classifier
@@ -133,6 +134,16 @@ def _is_map(output: Tensor, image: Tensor) -> bool:
     return rows * columns > 1 and abs(log(rows / columns * width / height)) <= log(2)
 
 
+def _pools(module: nn.Module) -> bool:
+    """Whether a layer does nothing but adaptive pooling, in an exported program, too."""
+    if isinstance(module, InterpreterModule):
+        calls = [str(node.target) for node in module.graph.nodes if node.op.startswith("call_")]
+        # Maxima come with their places, from which they are taken.
+        own = [call for call in calls if "getitem" not in call]
+        return len(own) == 1 and own[0].startswith("aten.") and "adaptive_" in own[0]
+    return isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
+
+
 def _find(model: Classifier, image: Tensor) -> list[str]:
     names = layer_names(model)
     maps: list[tuple[Tensor, Tensor, list[tuple[str, int]]]] = []
@@ -155,7 +166,7 @@ def _find(model: Classifier, image: Tensor) -> list[str]:
             if tensor is copy and copy._version == 0:
                 group.append(run)
                 return output
-        if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+        if _pools(module):
             return output
         copy = tensor.clone()
         maps.append((tensor, copy, [run]))

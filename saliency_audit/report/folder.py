@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.errors import InputError
 from saliency_audit.report.facts import RUN, plain, run_json
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.ledger import PARTIAL, SUBFOLDERS, Ledger
 from saliency_audit.report.tables import csv_lines, read_results
+from saliency_audit.stats.summary import student
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 from saliency_audit.writing import remove_leftovers, replace_file
 
@@ -26,6 +28,8 @@ CURVE_COLUMNS = ("model", "saliency", "check", "x", "mean", "ci_low", "ci_high",
 _KINDS = ("csv", "npz", "curves")
 TEACHER_MAPS = f"{PARTIAL}/teacher-maps.npy"
 """Maps that ``finetune`` trains towards, as long as it trains."""
+RANKINGS = f"{PARTIAL}/rankings-*.npy"
+"""Orders of pixels that ``evaluate`` replaces by, as long as it trains."""
 
 _JOB = "[a-z0-9-]+"
 _BATCH_FILE = re.compile(rf"(?:({_JOB})\.)?(\d{{6,}})\.({'|'.join(_KINDS)})")
@@ -154,8 +158,8 @@ class RunFolder:
 
         Returns:
             ``CURVE_COLUMNS``, the curves in order of first appearance and ``x`` ascending. The
-            interval is the mean ± 1.96 standard errors, NaN for less than two images; the mean
-            is NaN for none.
+            interval is the mean ± 1.96 standard errors (Student's over trainings), NaN for less
+            than two images; the mean is NaN for none.
         """
         points = (
             CurvePoint(*point)
@@ -230,6 +234,7 @@ def remove_partial(folder: Path) -> None:
         *(path for *_, path in _batch_files(partial)),
         folder / TEACHER_MAPS,
         folder / f"{TEACHER_MAPS}.part",
+        *folder.glob(RANKINGS),
         partial / "settings.json",
     ):
         path.unlink(missing_ok=True)
@@ -305,7 +310,8 @@ def _curves(points: Iterable[CurvePoint]) -> pd.DataFrame:
             mean = total / n if n else nan
             # Round-off can leave less than nothing of the spread of equal values.
             spread = sqrt(max(0.0, squares - n * mean**2) / (n - 1)) if n > 1 else nan
-            half = 1.96 * spread / sqrt(n) if n > 1 else nan
+            wide = student(n) if key[2] in OF_TRAININGS and n > 1 else 1.96
+            half = wide * spread / sqrt(n) if n > 1 else nan
             rows.append((*key, x, mean, mean - half, mean + half, n))
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 

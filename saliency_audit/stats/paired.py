@@ -6,6 +6,7 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.errors import InputError
 from saliency_audit.stats.summary import GROUP, Values, interval, rng_of
 
@@ -49,7 +50,8 @@ def differences(
         model, saliency, _, check, setting = key
         other = beside.get((model, check, setting))
         if saliency not in ("", control) and other is not None:
-            found = _difference(own, other, resamples, rng_of(seed, "paired", control, *key))
+            rng = rng_of(seed, "paired", control, *key)
+            found = _difference(own, other, resamples, rng, few=key[3] in OF_TRAININGS)
             rows.append((*key, *found))
     return pd.DataFrame(rows, columns=[*GROUP, *DIFFERENCE])
 
@@ -73,7 +75,8 @@ def between_models(results: pd.DataFrame, *, resamples: int = 2000, seed: int = 
         model, *of = key
         other = values.get((first, *of))
         if model != first and other is not None:
-            found = _difference(own, other, resamples, rng_of(seed, "models", first, *key))
+            rng = rng_of(seed, "models", first, *key)
+            found = _difference(own, other, resamples, rng, few=key[3] in OF_TRAININGS)
             rows.append((model, first, *of, *found))
     return pd.DataFrame(rows, columns=["model", "first", *GROUP[1:], *DIFFERENCE])
 
@@ -149,15 +152,15 @@ def _paired(a: pd.Series, b: pd.Series) -> Values:
 
 
 def _difference(
-    a: pd.Series, b: pd.Series, resamples: int, rng: np.random.Generator
+    a: pd.Series, b: pd.Series, resamples: int, rng: np.random.Generator, *, few: bool = False
 ) -> tuple[float, float, float, int]:
     """Mean, interval and n; where hardly any of many images differs, the interval holds zero."""
     both = _paired(a, b)
     values = both[:, 0] - both[:, 1]
     values[abs(values) <= _ROUNDING * abs(both).max(1)] = 0
-    low, high = interval(values, resamples=resamples, rng=rng)
-    few = np.count_nonzero(values) < _FEWEST_CHANGED <= len(values)
-    if few or min(abs(low), abs(high)) <= _ROUNDING * abs(both).max(initial=0):
+    low, high = interval(values, resamples=resamples, rng=rng, few=few)
+    same = np.count_nonzero(values) < _FEWEST_CHANGED <= len(values)
+    if same or min(abs(low), abs(high)) <= _ROUNDING * abs(both).max(initial=0):
         low, high = min(low, 0.0), max(high, 0.0)
     return (float(values.mean()) if len(values) else nan), low, high, len(values)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saliency_audit.catalogue.metrics import PROPORTIONS
+from saliency_audit.catalogue.metrics import OF_TRAININGS, PROPORTIONS
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -26,6 +26,12 @@ SUMMARY_COLUMNS = (
 )
 
 _Z = 1.959963984540054  # 97.5th percentile of the normal distribution
+_T = (
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.306, 2.2622, 2.2281, 2.201, 2.1788,
+    2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.093, 2.086, 2.0796, 2.0739, 2.0687, 2.0639,
+    2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
+)  # fmt: skip
+"""97.5th percentiles of Student's distribution, from one degree of freedom on."""
 _DRAWN_AT_ONCE = 1 << 20
 _MANY = 5000
 """Values from which on the normal interval takes over: no different by then, and far quicker."""
@@ -44,7 +50,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Mean of every check with its 95 % interval, its control and its chance level.
 
-    The interval is a percentile bootstrap over images. Checks that are 0 or 1 for each image get
+    The interval is a percentile bootstrap over images; over trainings, of which there are few,
+    it is Student's. Checks that are 0 or 1 for each image get
     the Wilson score interval: resampling n ones yields n ones however small n is, which would
     claim certainty. With a single image there is no interval (Wilson's needs no spread and stays).
 
@@ -77,6 +84,7 @@ def summarise(
         low, high = interval(
             values,
             proportion=check in proportions,
+            few=check in OF_TRAININGS,
             resamples=resamples,
             rng=rng_of(seed, *key),
         )
@@ -136,6 +144,7 @@ def interval(
     *,
     rng: np.random.Generator,
     proportion: bool = False,
+    few: bool = False,
     resamples: int = 2000,
 ) -> tuple[float, float]:
     """95 % interval of a mean: Wilson's for proportions, else a percentile bootstrap.
@@ -146,6 +155,7 @@ def interval(
         values: ``(n,)``, finite.
         rng: draws the resamples.
         proportion: the values are 0 or 1; ignored where one is not.
+        few: there are too few values to draw from them again: Student's interval.
         resamples: of the bootstrap.
 
     Returns:
@@ -160,8 +170,9 @@ def interval(
         return nan, nan
     if values.min() == values.max():
         return float(values[0]), float(values[0])
-    if len(values) > _MANY:
-        mean, spread = values.mean(), _Z * values.std(ddof=1) / sqrt(len(values))
+    if few or len(values) > _MANY:
+        wide = student(len(values)) if few else _Z
+        mean, spread = values.mean(), wide * values.std(ddof=1) / sqrt(len(values))
         return float(mean - spread), float(mean + spread)
     means = np.empty(resamples)
     step = max(1, _DRAWN_AT_ONCE // len(values))
@@ -172,6 +183,17 @@ def interval(
         means[start : start + step] = values[drawn].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def student(n: int) -> float:
+    """97.5th percentile of Student's distribution for the mean of n values, from two on.
+
+    Beyond 31 values it is the normal distribution's, at most 4 % less.
+
+    >>> student(2), student(1000)
+    (12.7062, 1.959963984540054)
+    """
+    return _T[n - 2] if n < len(_T) + 2 else _Z
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:

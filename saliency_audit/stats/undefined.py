@@ -14,6 +14,8 @@ MOST_UNDEFINED = 0.05
 """Share of images without a value beyond which a 95 % interval says nothing about the images."""
 FEWEST = 8
 """Images below which an interval is too narrow to judge by."""
+FEWEST_TRAININGS = 2
+"""Trainings below which there is no interval."""
 NO_VALUE, NO_LABEL, NO_MAP, FAILED = "no value", "no label", "no map", "failed"
 
 _METRIC_OF = {check: name for name, metric in METRICS.items() for check in metric.checks}
@@ -30,6 +32,7 @@ def undefined(
     why: Iterable[str] = (),
     most: float = MOST_UNDEFINED,
     fewest: int = FEWEST,
+    of: str = "image",
 ) -> tuple[str, str]:
     """Whether values do not suffice for a verdict, and why.
 
@@ -40,6 +43,7 @@ def undefined(
         why: of each image without one, such as "zero" or "failed: no such layer"; see `causes`.
         most: share of images that may be without one.
         fewest: images that must have one.
+        of: what is counted, where it is not images.
 
     Returns:
         "undefined" and the reason, or two empty words.
@@ -53,7 +57,7 @@ def undefined(
     if missing > most * images:
         return UNDEFINED, counted(why, missing, images)
     if n < fewest:
-        return UNDEFINED, f"{n} image{'s' * (n != 1)}, {fewest} needed"
+        return UNDEFINED, f"{n} {of}{'s' * (n != 1)}, {fewest} needed"
     return "", ""
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,7 @@ def train(
     state: Mapping[str, Any] | None = None,
     together: "Accelerator | None" = None,
     stopping: Callable[[], bool] = lambda: False,
+    change: Callable[[Sequence[str], Tensor], Tensor] | None = None,
 ) -> Iterator[Trained]:
     """Train a classifier in place, one step at a time.
 
@@ -146,6 +147,8 @@ def train(
         state: of a checkpoint, to go on from; it is loaded into the model.
         together: the processes; None means this one alone.
         stopping: asked after each step whether to stop.
+        change: ``(names, images) -> images``, what the model is shown in place of images; before
+            they are augmented.
 
     Yields:
         One `Trained` after each step.
@@ -226,6 +229,8 @@ def train(
             began = time.monotonic()
             if number % replay == 0 or not parts:
                 parts = [next(stream) for _ in range(recipe.accumulate)]
+                if change is not None:
+                    parts = [replace(b, images=change(b.names, b.images)) for b in parts]
             counts = _counts(parts, together)
             _into_training(model, freeze_bn=recipe.freeze_bn)
             if one_mode is None:

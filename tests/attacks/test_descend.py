@@ -14,7 +14,7 @@ from saliency_audit.attacks.structured import structured
 from saliency_audit.attacks.topk import topk, topk_shared
 from saliency_audit.errors import InputError, UnsupportedError
 from saliency_audit.methods import METHODS
-from saliency_audit.models import Classifier
+from saliency_audit.models import Classifier, untrained
 from tests.conftest import Linear
 
 
@@ -295,6 +295,7 @@ def test_a_map_without_a_gradient_leaves_the_image(grid, seeds):
 def test_every_differentiable_method_can_be_attacked(fashion, explain_of, seeds):
     model, images, targets = fashion
     images, targets = images[:2], targets[:2]
+    model.masker = untrained(model, images, width=4, seed=0)
     for name, method in METHODS.items():
         if not method.differentiable:
             continue

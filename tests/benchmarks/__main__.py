@@ -25,6 +25,7 @@ from saliency_audit import audits
 from saliency_audit.attacks import ATTACKS
 from saliency_audit.attacks.descend import Aim
 from saliency_audit.commands.attack.search import map_function, search_options
+from saliency_audit.commands.costs import passes_of_map
 from saliency_audit.commands.explain import predict
 from saliency_audit.data import from_tensors
 from saliency_audit.methods import METHODS
@@ -40,9 +41,14 @@ BETA = 30.0
 SIZES = {"cpu": (1, 2, 4, 8), "cuda": (32, 64, 128, 256)}
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "smoothgrad": {"samples": POINTS},
+    "integrated-gradients": {"steps": POINTS},
+    "relex": {"copies": 8, "iterations": 3},
+}
+"""Of the methods that are timed."""
 NAMES = (
-    "smoothgrad",
-    "integrated-gradients",
+    *OPTIONS,
     "fool",
     "attack-topk",
     "attack-structured",
@@ -126,7 +132,7 @@ def method(
     """A saliency method on all images, and the passes it cannot do without."""
     targets = torch.zeros(len(images), dtype=torch.long, device=images.device)
     names = [str(i) for i in range(len(images))]
-    options = {"samples" if name == "smoothgrad" else "steps": POINTS}
+    options = OPTIONS[name]
 
     def work() -> object:
         return METHODS[name].function(
@@ -138,7 +144,8 @@ def method(
             **options,
         )
 
-    return work, POINTS * len(images)
+    each = passes_of_map(name, options, images.shape[2:], at_once=len(images))
+    return work, each.count * len(images)
 
 
 def fool(model: Classifier, images: Tensor, size: int) -> tuple[Callable[[], object], int]:

@@ -116,6 +116,8 @@ def test_presets_name_what_there_is():
     for preset in METRIC_PRESETS.values():
         for name, options in preset.options.items():
             assert set(options) <= {option.key for option in METRICS[name].options}
+        known = METHODS[preset.saliency].options if preset.saliency else ()
+        assert set(preset.methods) <= {option.key for option in known}
     for preset in TRAINING_PRESETS.values():
         known = {option.key for option in OBJECTIVES[preset.objective].options}
         assert set(preset.options) <= known

@@ -223,6 +223,18 @@ def test_a_gate_refuses_a_policy_that_asks_for_it(run, refused, why):
     assert re.search(rf"policy\.toml, line 8: ({why})", ran.err.replace("\n", " "))
 
 
+def test_a_policy_is_tried_on_forgeries(run):
+    Path("policy.toml").write_text(
+        '[[check]]\nmetric = "level-coherence"\nsaliency = "gradient"\nat_least = 0.5\n'
+        '[[check]]\nmetric = "completeness"\nat_most = 0.5\n'
+    )
+    few = ("--saliency", "gradient", "--scalar", "logit", "--max-samples", 8)
+    ran = run("fool", "--outputs", "multi-label", "--trick", "level-ripple", *few,
+              "--against", "policy.toml")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert re.search(r"level-ripple.pt2 +refused +level-coherence", ran.out)
+
+
 def test_the_default_policy_has_nothing_of_it(run):
     ran = run("gate", "--print-policy", "--outputs", "multi-label")
     assert ran.code == 0

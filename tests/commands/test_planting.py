@@ -47,7 +47,7 @@ def trained(monkeypatch):
 def test_a_copy_is_trained_once_and_used_again_until_anything_differs(run, trained):
     first = run("evaluate", *FEW, *OUT)
     assert first.code == 0, first.err
-    assert "no --train: --metric known-answer trains on 6,000 bundled images" in first.err
+    assert "no --train: this run trains on 6,000 bundled images" in first.err
     assert "WARNING: the copy has not learned its trigger (less than 90%)" in first.err
     assert "raise --plant-steps" in first.err
     assert "known-answer: gradient undefined" in first.out
@@ -136,7 +136,8 @@ def test_wrong_input_leaves_nothing(run, options, said):
 def test_training_images_are_for_this_metric(run):
     ran = run("evaluate", "--metric", "deletion", "--train", "photos", *OUT)
     assert ran.code == 2
-    assert "--train is for known-answer; add --metric known-answer or leave --train" in ran.err
+    assert "roar, kar, diffroar, known-answer, rt-sal; add --metric" in ran.err
+    assert "or --saliency rt-sal or leave --train" in ran.err
 
 
 def test_without_images_to_train_on_a_colour_model_is_refused(run):
@@ -174,7 +175,8 @@ def test_a_policy_does_not_name_training_images_for_nothing(run):
     )
     ran = run("gate", "--policy", "policy.toml", *OUT)
     assert ran.code == 2
-    assert "train is in [data] for known-answer, which no [[check]] asks for; drop it" in ran.err
+    said = "train is in [data] for known-answer, rt-sal, which no [[check]] asks for; drop it"
+    assert said in ran.err
 
 
 def test_classes_of_another_order_are_refused(run):

@@ -9,18 +9,7 @@ from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods.deeplift import deeplift
 from saliency_audit.methods.integrated_gradients import integrated_gradients
 from saliency_audit.models import SCALARS, Classifier
-from tests.conftest import COLOURS, plain_cnn
-
-
-class Functional(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.relu = nn.ReLU()
-        self.fc = nn.Linear(4, 5)
-
-    def forward(self, x):
-        return self.fc(F.relu(self.relu(self.conv(x)) - 0.1).mean((2, 3)))
+from tests.conftest import COLOURS
 
 
 def classifier(network):
@@ -120,24 +109,198 @@ def test_layers_that_run_several_times_count_each_time(images, targets):
     )
 
 
+class Written(nn.Module):
+    """A function of the features of a convolution, and a linear layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.fc = nn.Linear(6, 5)
+        self.function = function
+
+    def forward(self, x):
+        return self.fc(self.function(self.conv(x)).mean((2, 3)))
+
+
+def total_is_the_difference(network, images, targets, rel=1e-3):
+    """In double precision what rounding leaves out is far below any tolerance."""
+    model = Classifier(network.eval(), input_shape=tuple(images.shape[1:]), **COLOURS)
+    saliency = deeplift(model, images, targets, baseline=0.3)
+    rows = torch.arange(len(images))
+    delta = (model(images) - model(torch.full_like(images, 0.3)))[rows, targets].detach()
+    assert saliency.sum((1, 2, 3)).tolist() == pytest.approx(delta.tolist(), rel=rel, abs=1e-9)
+    return saliency
+
+
+FUNCTIONS = {
+    "relu": F.relu,
+    "relu in place": lambda x: x.relu_(),
+    "relu6": lambda x: F.relu6(4 * x),
+    "hardtanh": lambda x: F.hardtanh(x, -0.2, 0.3),
+    "leaky": lambda x: F.leaky_relu(x, 0.1, inplace=True),
+    "clamp": lambda x: x.clamp(min=0),
+    "product with its sign": lambda x: x * (x > 0),
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "sigmoid": torch.sigmoid,
+    "silu": lambda x: F.silu(x, inplace=True),
+    "silu, written out": lambda x: x * x.sigmoid(),
+    "gelu": F.gelu,
+    "mish": F.mish,
+    "hardswish": F.hardswish,
+    "elu": F.elu,
+    "softplus": F.softplus,
+    "squeeze and excitation": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "in place after its use": lambda x: F.silu(x) + x.mul_(x.mean((2, 3), keepdim=True).sigmoid()),
+    "square": lambda x: x**2,
+    "round": lambda x: (4 * x).round(),
+    "maxout": lambda x: torch.maximum(x, x.flip(1)),
+    "quotient": lambda x: x / (1 + x.square().mean(1, keepdim=True)),
+    "overlapping max-pooling": lambda x: F.max_pool2d(x, 3, 1, 1),
+    "adaptive max-pooling": lambda x: F.adaptive_max_pool2d(x, (3, 4)),
+    "layer norm": lambda x: F.layer_norm(x, x.shape[1:]),
+    "group norm": lambda x: F.group_norm(x, 2, torch.arange(1.0, 7).to(x)),
+    "rms norm": lambda x: F.rms_norm(x, x.shape[1:]),
+    "normalize": lambda x: F.normalize(x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_summation_to_delta_of_a_function(name, images, targets):
+    torch.manual_seed(0)
+    network = Written(FUNCTIONS[name]).double()
+    total_is_the_difference(network, images.double(), targets, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.softmax(1),
+        lambda x: F.scaled_dot_product_attention(x, x.flip(1), x),
+        lambda x: F.instance_norm(x, eps=0.1),
+    ],
+    ids=["softmax", "attention", "instance norm"],
+)
+def test_what_has_no_closed_form_is_summed_at_points(function, images, targets):
+    torch.manual_seed(0)
+    total_is_the_difference(Written(function).double(), images.double(), targets, rel=1e-6)
+
+
+@pytest.mark.parametrize("function", [F.group_norm, F.layer_norm, F.rms_norm, F.normalize])
+def test_of_one_normalisation_it_is_integrated_gradients(function, images, targets):
+    settings = {F.group_norm: (2,), F.normalize: ()}.get(function, ((6, 12, 16),))
+    torch.manual_seed(0)
+    network = Written(lambda x: function(x, *settings)).double().eval()
+    model = Classifier(network, input_shape=(3, 12, 16), **COLOURS)
+    torch.testing.assert_close(
+        deeplift(model, images.double(), targets, baseline=0.1),
+        integrated_gradients(model, images.double(), targets, steps=400, baseline=0.1),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+class Residual(nn.Module):
+    """relu(conv(x) + x) gated by its own mean, pooled."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        y += x
+        z = F.relu(y)
+        return self.fc((z * z.mean((2, 3), keepdim=True).sigmoid()).sum((2, 3)))
+
+
+def test_a_residual_block_with_a_gate_by_hand(images, targets):
+    torch.manual_seed(0)
+    network = Residual().double().eval()
+    images = images.double()
+    saliency = deeplift(
+        Classifier(network, input_shape=(3, 12, 16)), images, targets, baseline=0.25
+    )
+
+    def states(x):
+        y = network.conv(x) + x
+        mean = y.relu().mean((2, 3), keepdim=True)
+        return y, y.relu(), mean, mean.sigmoid()
+
+    with torch.no_grad():
+        (y, z, mean, gate), (y0, z0, mean0, gate0) = states(images), states(0 * images + 0.25)
+        at_product = network.fc.weight[targets][:, :, None, None]
+        at_gate = (at_product * (z + z0) / 2).sum((2, 3), keepdim=True)
+        through_gate = at_gate * (gate - gate0) / (mean - mean0) / z[0, 0].numel()
+        at_sum = (at_product * (gate + gate0) / 2 + through_gate) * (z - z0) / (y - y0)
+        matrix = network.conv.weight[:, :, 0, 0] + torch.eye(3).double()
+        expected = torch.einsum("nohw,oi->nihw", at_sum, matrix) * (images - 0.25)
+    torch.testing.assert_close(saliency, expected)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "regnet_y_400mf"])
+def test_summation_to_delta_of_an_architecture(name, targets):
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, num_classes=5).double()
+    total_is_the_difference(network, torch.rand(2, 3, 64, 64).double(), targets[:2], rel=1e-6)
+
+
+def test_summation_to_delta_of_a_transformer(images, targets):
+    torch.manual_seed(0)
+    network = torchvision.models.VisionTransformer(12, 4, 2, 2, 8, 16, num_classes=5).double()
+    nn.init.normal_(network.heads.head.weight)
+    total_is_the_difference(network, images[..., :12].double(), targets, rel=1e-4)
+
+
+def test_an_exported_program_has_the_map_of_its_module(images, targets):
+    torch.manual_seed(0)
+    network = Written(FUNCTIONS["in place after its use"]).eval()
+    program = torch.export.export(
+        network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    model = classifier(network)
+    exported = model.replaced(torch.export.unflatten(program), format="exported")
+    torch.testing.assert_close(
+        deeplift(exported, images, targets), deeplift(model, images, targets)
+    )
+
+
+class Rounded(torch.autograd.Function):
+    """A custom function, whose derivative is not what it does."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (4 * x).round() / 4
+
+    @staticmethod
+    def backward(ctx, signal):
+        return signal
+
+
+class OtherWay(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x):
+        x = x.tanh() if x.std() > 0 else x.sigmoid()
+        return self.fc(x.mean((2, 3)))
+
+
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (Functional(), "calls relu as a function"),
-        (plain_cnn(nn.ReLU6), "no rule for ReLU6"),
-        (plain_cnn(nn.GELU), "no rule for GELU"),
-        (plain_cnn(nn.SiLU), "no rule for SiLU"),
-        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), *plain_cnn(nn.ReLU)[6:]),
-         "instead of"),
-        (torchvision.models.squeezenet1_1(num_classes=5), "overlapping max-pooling"),
-        (torchvision.models.VisionTransformer(4, 2, 1, 1, 4, 4, num_classes=5), "wrong for"),
+        (Written(Rounded.apply), r"sums to \S+ instead of \S+ \(a function of its own"),
+        (Written(lambda x: (500 * x).softmax(1)), r"\(softmax, of which 16 points leave out"),
+        (OtherWay(), "calls tanh on the image where it calls sigmoid on the baseline"),
     ],
-)  # fmt: skip
-def test_networks_without_rules_are_refused(network, reason, images, targets):
-    if isinstance(network, torchvision.models.VisionTransformer):
-        images = images[..., :4, :4]
-    if isinstance(network, torchvision.models.SqueezeNet):
-        images = torch.rand(2, 3, 64, 64)
-        targets = targets[:2]
-    with pytest.raises(UnsupportedError, match=reason):
+)
+def test_where_it_does_not_sum_it_is_refused(network, reason, images, targets):
+    with pytest.raises(UnsupportedError, match=reason) as refused:
         deeplift(classifier(network), images, targets)
+    assert "\n" not in str(refused.value)
+
+
+def test_each_image_and_its_baseline_pass_once(cnn, images, targets):
+    deeplift(cnn, images, targets, batch_size=3)
+    assert cnn.passes == 2 * len(images)

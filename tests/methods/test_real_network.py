@@ -7,7 +7,6 @@ from efficientnet_lite_pytorch import EfficientNet
 from skimage import data
 from torch.nn import functional as F
 
-from saliency_audit.errors import UnsupportedError
 from saliency_audit.methods.deeplift import deeplift
 from saliency_audit.methods.fullgrad import fullgrad, fullgrad_terms
 from saliency_audit.methods.gradcam import gradcam
@@ -76,10 +75,13 @@ def test_fullgrad_is_complete(model, cat, target):
     assert fullgrad(model, cat, target).isfinite().all()
 
 
-@pytest.mark.parametrize("method", [deeplift, lrp])
-def test_what_captum_cannot_explain_is_refused(method, model, cat, target):
-    with pytest.raises(UnsupportedError, match="no rule for"):
-        method(model, cat, target)
+def test_deeplift_sums_to_the_difference_and_lrp_to_the_logit(model, cat, target):
+    with torch.no_grad():
+        logit = float(model(cat)[0, target])
+        before = float(model(torch.full_like(cat, 0.498))[0, target])
+
+    assert float(deeplift(model, cat, target).sum()) == pytest.approx(logit - before, rel=1e-3)
+    assert float(lrp(model, cat, target).sum()) == pytest.approx(logit, rel=1e-3)
 
 
 def test_guided_backprop_passes_relu6(model, cat, target):

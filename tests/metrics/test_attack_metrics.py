@@ -327,6 +327,20 @@ def test_revealed_equals_its_definition():
         torch.testing.assert_close(shown[i, :, row, column], fill.flatten())
 
 
+def test_what_an_image_is_shown_through_is_scaled_as_asked():
+    original, fill = images(0), torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
+    masks = maps(1, (4, 3, 6, 5)).abs()
+    masks = 0.9 * masks / masks.amax()
+    shown = revealed(original, masks, fill, opacity="none")
+    torch.testing.assert_close(shown, masks * original + (1 - masks) * fill, atol=1e-6, rtol=0)
+
+    grey = masks.mean(1)
+    low, top = (f(grey.flatten(1), 1).view(4, 1, 1) for f in (torch.amin, torch.amax))
+    scaled = ((grey - low) / (top - low)).unsqueeze(1)
+    shown = revealed(original, grey, fill, opacity="minmax")
+    torch.testing.assert_close(shown, scaled * original + (1 - scaled) * fill, atol=1e-6, rtol=0)
+
+
 def test_revealed_shows_everything_where_the_map_is_at_its_top():
     original, fill = images(0), torch.full((1, 3, 1, 1), 0.5)
     saliency = torch.ones(4, 6, 5)

@@ -13,11 +13,16 @@ from saliency_audit.metrics import CHECKS, METRICS, View
 from saliency_audit.models import Classifier
 from saliency_audit.seeding import generators
 from saliency_audit.training.planted import Planted
+from saliency_audit.training.retrain import Anew
 from tests.conftest import plain_cnn
 
-every_metric = pytest.mark.parametrize("name", METRICS)
+every_metric = pytest.mark.parametrize(
+    # Those that train networks are shown no images.
+    "name",
+    [name for name, metric in METRICS.items() if metric.of != "training"],
+)
 of_maps = pytest.mark.parametrize(
-    "name", [name for name, metric in METRICS.items() if metric.of != "model"]
+    "name", [name for name, metric in METRICS.items() if metric.of in ("map", "method")]
 )
 of_map_alone = pytest.mark.parametrize(
     "name", [name for name, metric in METRICS.items() if metric.of == "map"]
@@ -81,14 +86,22 @@ def view_of(model, images, *, saliency=None, names="abcd", batch_size=64, method
         explain=partial(maps_of, method=method),
         batch_size=batch_size,
         seed=0,
-        beside={"other": other_model(), "annotations": marked, "train": partial(planted, model)},
+        beside={"other": other_model(), "annotations": marked, "train": Trained(model)},
         attack=pgd,
     )
 
 
-def planted(copy, model, *, seed, **options):
-    """What a trained copy would be: here the model itself, which follows the trigger by chance."""
-    return Planted(copy, Trigger(3, 0.7, (0, 1)), 1.0, 1.0)
+class Trained:
+    """What gives trained networks: a copy that is the model itself, and others unlike it."""
+
+    def __init__(self, copy):
+        self.copy = copy
+
+    def __call__(self, model, *, seed, **options):
+        return Planted(self.copy, Trigger(3, 0.7, (0, 1)), 1.0, 1.0)
+
+    def network(self, kind, model):
+        return Anew(other_model(), 1.0, constant=False)
 
 
 def other_model():
@@ -181,7 +194,12 @@ def test_a_map_of_one_channel_means_the_same_as_three_equal_ones(name, model, im
         torch.testing.assert_close(wide[key], value, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-OF_OTHER_IMAGES = ("class-evidence", *METRICS["known-answer"].checks)
+OF_OTHER_MAPS = (
+    "class-evidence",
+    "label-randomisation-agreement",
+    *METRICS["known-answer"].checks,
+    *METRICS["retrained-stability"].checks,
+)
 OF_OUTPUT = ("sanity-cascade-logit-spread", "sanity-cascade-output-change")
 
 
@@ -194,7 +212,7 @@ def test_a_map_that_says_nothing_is_undefined_and_leaves_the_others(name, bad, m
     broken = values(name, replace(view, saliency=saliency, known={}, shared_by_method={}))
 
     for key, value in values(name, view).items():
-        if key[0] in (*OF_OUTPUT, "pointing-game-chance", *OF_OTHER_IMAGES):
+        if key[0] in (*OF_OUTPUT, "pointing-game-chance", *OF_OTHER_MAPS):
             continue  # these do not read the map that was given
         assert broken[key][1].isnan(), key
         kept = [0, 2, 3]

@@ -595,6 +595,10 @@ def test_retrieval_is_whether_the_revealed_image_keeps_its_class(view):
     seen = view.model(revealed(view.images, view.saliency.abs().mean(1), mean)).argmax(1)
     assert torch.equal(found.values, (seen == view.logits.argmax(1)).double())
     assert found.setting == "fill=image-mean"
+    (masked,) = retrieval_rate(view, fill="zero", opacity="none")
+    seen = view.model(view.images * view.saliency.clamp(0, 1)).argmax(1)
+    assert torch.equal(masked.values, (seen == view.logits.argmax(1)).double())
+    assert masked.setting == "fill=zero;view=none"
     sharp = torch.zeros_like(view.saliency)
     sharp[:, :, 0, 0] = 1e-9
     hidden = retrieval_rate(replace(view, saliency=sharp), fill="zero")[0].values

@@ -274,9 +274,6 @@ _TORCHSCRIPT = ("scripted", "traced", "frozen", "traced frozen", "lite", "quanti
 _EXPORTED = ("exported", "exported strict", "exported signatures", "exported without gradients")
 REFUSED = (
     {
-        ("timm nfnet_l0", "exported"): "normalises weights as a batch: taken for training mode",
-        ("timm vit_tiny_r_s16_p8_224", "exported"): "normalises weights as a batch",
-        ("Norms", "exported decomposed"): "instance normalisation: taken for training mode",
         ("AssociativeScan", "exported strict"): "calls a function of torch._functorch",
         ("Boxes", "exported signatures"): UNFLATTEN,
         ("OddNames", "exported strict"): UNFLATTEN,

@@ -90,6 +90,18 @@ def test_layers_of_real_architectures(name):
     assert torch.equal(logits, model(images))
 
 
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d((2, 3)), nn.AdaptiveMaxPool2d((2, 3))])
+def test_what_pools_to_a_size_is_no_layer_of_an_exported_program_either(pool, images):
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    network = nn.Sequential(body, pool, nn.Flatten(), nn.Linear(24, 5)).eval()
+    model = Classifier(network, input_shape=(3, 12, 16))
+    batch = torch.export.Dim("n")
+    program = torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
+    exported = model.replaced(torch.export.unflatten(program), format="exported")
+
+    assert last_spatial_layer(exported, images) == last_spatial_layer(model, images) == "0"
+
+
 @pytest.mark.parametrize("name", ["cnn", "vit"])
 def test_layers_of_exported_programs(name, cnn, images):
     if name == "vit":

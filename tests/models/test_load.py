@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from timm.layers import ScaledStdConv2d
 from torch import Tensor, nn
 
 from saliency_audit.assets import bundled_model
@@ -396,6 +397,25 @@ def test_a_fixed_batch_size_is_refused_with_the_export_that_works(toy, tmp_path)
         program = eval(call, {"torch": torch, "model": toy, "images": images})
         torch.export.save(program, tmp_path / "again.pt2")
     assert load(str(tmp_path / "again.pt2")).check(torch.rand(3, 3, 16, 20)) == 5
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Dropout(0.0)],
+        [nn.InstanceNorm2d(3)],
+        [ScaledStdConv2d(3, 3, 1)],  # normalises its weights as if they were a batch
+    ],
+)
+def test_what_looks_like_training_mode_and_is_none_is_not_refused(layers, tmp_path):
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).train()
+    images = torch.rand(3, 3, 8, 8)
+    program = torch.export.export(
+        network, (images,), dynamic_shapes=({0: torch.export.Dim("n")},)
+    ).run_decompositions()
+    torch.export.save(program, tmp_path / "model.pt2")
+    model = load(str(tmp_path / "model.pt2"))
+    torch.testing.assert_close(model.network(images[:2]), network(images)[:2])
 
 
 def test_a_program_in_training_mode_is_refused(toy, tmp_path):

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from saliency_audit.stats.summary import SUMMARY_COLUMNS, interval, summarise, wilson_interval
+from saliency_audit.stats.summary import (
+    SUMMARY_COLUMNS,
+    interval,
+    student,
+    summarise,
+    wilson_interval,
+)
 
 
 def results(groups):
@@ -26,6 +32,18 @@ def results(groups):
     ]
     columns = ["model", "saliency", "scalar", "check", "setting", "image", "value", "status"]
     return pd.DataFrame(rows, columns=columns).astype({"value": float})
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 31])
+def test_of_few_trainings_it_is_students_interval(n):
+    values = np.random.default_rng(n).normal(size=n)
+    theirs = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+    ours = interval(values, rng=np.random.default_rng(0), few=True)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_beyond_the_table_it_is_the_normal_interval():
+    assert student(32) == pytest.approx(stats.t.ppf(0.975, 31), rel=0.05)
 
 
 @pytest.mark.parametrize("n", [3, 16, 200])

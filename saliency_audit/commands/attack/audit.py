@@ -135,7 +135,7 @@ def attack(
         model.scalar(scalar)
     everything = ALL in (saliency or ())
     # The random map of an image stays as it is under any attack.
-    measurable = [name for name in every if name != "random"]
+    measurable = [name for name in every if name != "random" and not every[name].needs]
     named = [*(saliency or ()), *(methods or {})]
     by_default = [name for name in METHODS_BY_DEFAULT if name not in saved.unattacked]
     wanted = measurable if everything else list(dict.fromkeys(named or by_default))

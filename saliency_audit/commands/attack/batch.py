@@ -115,8 +115,7 @@ class Run:
         """About how many passes a map takes; 1 for none."""
         if not saliency:
             return 1
-        function = self.methods[saliency].function
-        return points(function, self.options, self.model.input_shape[1:])
+        return points(self.methods[saliency], self.options, self.model.input_shape[1:])
 
     def measuring(self, pairs: Sequence[Pair]) -> float:
         """Work of measuring one image's maps, in steps."""

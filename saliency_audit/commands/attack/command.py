@@ -12,6 +12,7 @@ from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.commands.attack.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, options_of, refuse_idle
 from saliency_audit.commands.output import check_kept, check_not_in
 from saliency_audit.commands.quick import not_looked_at
@@ -114,6 +115,7 @@ def check(given: Given) -> None:
     )
     for number in given.eps or ():
         check_range(number, picked.norm)
+    refuse_idle_masking(vars(given), [*(picked.saliency or ()), *(given.measure or ())])
     check_not_in(given.data, place_of_report(given, "attack") / "images")
     maps = [name for name in picked.attacks if ATTACKS[name].goal]
     if given.explain and maps and searches(given) != [EVOLUTION]:
@@ -125,6 +127,11 @@ def check(given: Given) -> None:
         raise InputError(f"--beta {given.beta:g} does nothing with {other}; give one of them")
     if given.target_map:
         load_picture(given.target_map, (8, 8), option="--target-map")
+
+
+def _named(given: Given, picked: Chosen) -> list[str]:
+    """Methods that are attacked or measured and were asked for by name."""
+    return [name for name in (*(picked.saliency or ()), *(given.measure or ())) if name != "all"]
 
 
 def _without_all(measure: list[str] | None) -> list[str] | None:
@@ -148,6 +155,9 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     methods = dict([maps_from_callable(given.explain)]) if given.explain else {}
     code = file_of_callable(given.explain) if given.explain else None
     picked, path = chosen(given), place_of_report(given, "attack")
+    masks = masking(
+        vars(given), setup, [setup.model], _named(given, picked), given, path, processes
+    )
     _refuse_maps(given, setup, picked)
     check_kept(setup.data, path / "images")
     pixels = setup.model.input_shape[1] * setup.model.input_shape[2]
@@ -187,6 +197,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "method options": picked.methods,
             "explain": given.explain,
             "explain file": code and fingerprint(code),
+            **masks.settings,
         },
         audit=partial(
             attack,
@@ -214,9 +225,15 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         ),
         answer=partial(answer, k=picked.k, fail_on=given.fail_on, measured=bool(given.measure)),
         report=partial(report, path=path, k=picked.k, seed=given.seed),
-        files=["images/manifest.csv"],
+        files=["images/manifest.csv", *masks.files],
         pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
-        reads={"--target-map": picture, "--explain": given.explain},
+        reads={
+            "--target-map": picture,
+            "--explain": given.explain,
+            "--train": given.train,
+            "--masker": given.masker,
+        },
+        ready=masks.make,
         # A folder of images that is read by itself must not mix two runs.
         clear=["images/"],
     )

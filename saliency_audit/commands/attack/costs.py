@@ -109,7 +109,7 @@ def passes_of_image(
         begin = of_one + FORWARD * (1 + bool(found_by.get("keep_prediction")))
         if job.search == EVOLUTION:
             return begin + (of_one * tries(job.attack, run.search, job.search)) + FORWARD * steps
-        looked = points(run.methods[job.saliency].function, run.options, sides)
+        looked = points(run.methods[job.saliency], run.options, sides)
         step = Passes(second=of_one.count)
         if looked > 1:
             step += FORWARD  # the logits of the image itself

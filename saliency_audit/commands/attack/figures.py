@@ -102,7 +102,7 @@ def tiles(gallery: Gallery, values: Values, image: str, made: Made) -> list[Tile
 
 
 def _outcome(values: Values, image: str, made: Made) -> str:
-    """What became of the class, and how far the image is from the clean one."""
+    """What became of the prediction, and how far the image is from the clean one."""
     _, scalar, setting = made
     own = {
         check: values.get((check, image, "", scalar, setting), nan)
@@ -110,7 +110,7 @@ def _outcome(values: Values, image: str, made: Made) -> str:
     }
     if own["attack-success"] == 0:
         return "no such image found"
-    word = {1.0: "class kept", 0.0: "class changed"}.get(own["prediction-kept"], "")
+    word = {1.0: "prediction kept", 0.0: "prediction changed"}.get(own["prediction-kept"], "")
     far = own["linf-distance"]
     return ", ".join(filter(None, (word, f"±{255 * far:.3g}/255" if is_number(far) else "")))
 

@@ -1,8 +1,11 @@
 """What a user can set of ``attack``."""
 
+from dataclasses import replace
+
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.catalogue.methods import MAPS, METHODS
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.options import (
     ARGUMENT,
     CLASS_NAMES,
@@ -88,6 +91,14 @@ OPTIONS = (
     ),
     EXPLAIN,
     SCALARS,
+    replace(
+        NEEDS["train"].option,
+        panel=MAPS,
+        help="rt-sal: images to train its network on, written like --data; without it, of the "
+        "bundled model, 6,000 bundled ones.",
+    ),
+    NEEDS["masker"].option,
+    *NEEDS["masker"].options,
     *OF_MAPS,
     *of_images(8),
     *OF_MODEL,

@@ -27,9 +27,9 @@ _INTRODUCTION = (
     "in an image can change it so little that nobody sees it. For each image and each method, this "
     "audit searched for such a change that keeps the prediction and moves the map as far as "
     "possible, and measured what random noise of the same size does.",
-    "A map that moves while the image looks the same and the class stays is weak evidence of why "
-    "the model decided. Noise tells two things apart: maps that move by themselves, and maps that "
-    "someone can move who wants to.",
+    "A map that moves while the image looks the same and the prediction stays is weak evidence of "
+    "why the model decided. Noise tells two things apart: maps that move by themselves, and maps "
+    "that someone can move who wants to.",
 )
 _ATTACKS = {
     **{name: entry.sentence for name, entry in ATTACKS.items()},
@@ -52,7 +52,7 @@ _DISTANCES = (
 )
 _CLASS = (
     "For comparison, an attack within the same budget on the prediction instead of the map. "
-    "A class that can be changed with less than a map needs is the larger problem.",
+    "A prediction that can be changed with less than a map needs is the larger problem.",
 )
 _SEARCH = (
     "The slope of a ReLU changes at its kink only, so a map made of slopes gives a search little "
@@ -63,16 +63,16 @@ _SEARCH = (
 _LIMITS = (
     "Every number but those of the search itself was measured on the original network, from the "
     "attacked image as written: a PNG with 8 bits per channel. No attack's own word was taken.",
-    "An image attacked for its map whose class changed counts as a failed attack: it enters every "
-    "mean with the values of the clean image. Undefined values are counted, never averaged.",
-    "Noise that changed the class is left out of the control. "
+    "An image attacked for its map whose prediction changed counts as a failed attack: it enters "
+    "every mean with the values of the clean image. Undefined values are counted, never averaged.",
+    "Noise that changed the prediction is left out of the control. "
     "The control is the mean over 5 draws of noise of the same size as the budget; without a "
     "budget, of the same L2 as the attacked image. Means come with 95 % intervals: a percentile "
     "bootstrap over images, and Wilson's score interval for shares.",
     "A steady map withstood these attacks with these budgets and steps, not every attack.",
     "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
 )
-_VERDICTS = "Which maps can be moved while the class stays?"
+_VERDICTS = "Which maps can be moved while the prediction stays?"
 _SHADES = LinearSegmentedColormap.from_list("moved", ["#e8705f", "#fcd9b6", "#ffffff"])
 _TEXT = {"setting", "attack", "eps", "saliency", "scalar", "search", "verdict", "reason"}
 
@@ -100,7 +100,7 @@ def write_attack_report(
             l2_min,l2_mean,l2_max,l2_model_min,l2_model_mean,l2_model_max,n,n_undefined,search,
             evolution,evolution_low,evolution_high,verdict,reason``; may be empty.
         predictions: ``setting,eps,success,success_low,success_high,control,l2_mean,linf_max,n,
-            reason`` of attacks on the class; may be empty.
+            reason`` of attacks on the prediction; may be empty.
         examples: images, attacked images, their maps before and after, and wanted maps.
         sentence: the answer.
         run: facts about the run; "model", "data" and "clean accuracy" also stand at the top.
@@ -166,7 +166,7 @@ def write_attack_report(
         ),
         Section("How large the changes are", _DISTANCES, tables=tables.distance_tables(verdicts)),
         Section(
-            "Attacks on the class itself",
+            "Attacks on the prediction itself",
             _CLASS,
             tables=[tables.prediction_table(predictions)] if len(predictions) else [],
         ),

@@ -13,6 +13,7 @@ from saliency_audit.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, STEPS
 from saliency_audit.attacks.descend import Aim
 from saliency_audit.catalogue.entries import SaliencyMethod
 from saliency_audit.commands.attack.jobs import RANDOM, Job
+from saliency_audit.commands.explain import FEW
 from saliency_audit.commands.reason import refusing
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.maps import unit_sum
@@ -271,7 +272,7 @@ def possible(
                     names=["probe"],
                     overrides=quick,
                     goal_options=goal_options,
-                    options={**options, "samples": 2, "steps": 2},
+                    options={**options, **FEW},
                     seed=0,
                     batch_size=1,
                     tell=tell,
@@ -368,7 +369,7 @@ def _second_derivative(
         name,
         target,
         scalar=scalar,
-        options={**options, "samples": 2, "steps": 2},
+        options={**options, **FEW},
         seeds=generators(0, ["probe"], name, image.device),
         batch_size=1,
     )

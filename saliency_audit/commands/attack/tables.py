@@ -129,7 +129,7 @@ def verdict_table(verdicts: pd.DataFrame) -> Table:
 
 
 def prediction_table(predictions: pd.DataFrame) -> Table:
-    """How often an attack on the class itself succeeds."""
+    """How often an attack on the prediction itself succeeds."""
     columns = [
         Column(
             "",

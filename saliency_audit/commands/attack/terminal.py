@@ -29,7 +29,7 @@ def shown(
 
     Args:
         verdicts: of the run.
-        predictions: of attacks on the class.
+        predictions: of attacks on the prediction.
         summary: of `summarise`, to show the maps that were measured and not attacked; None leaves
             them out.
         width: of the screen, characters.
@@ -46,6 +46,6 @@ def shown(
             )
             lines += [terminal(part, width=width, apart=2) for part in parts(table, width)]
     if len(predictions):
-        lines.append("changed: share of images whose predicted class is another one [95 %]")
+        lines.append("changed: share of images whose prediction is another one [95 %]")
         lines.append(terminal(prediction_table(predictions), width=width))
     return lines

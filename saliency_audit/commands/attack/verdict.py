@@ -209,8 +209,8 @@ def attack_predictions(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataF
         results: rows of the run.
 
     Returns:
-        ``PREDICTION_COLUMNS``; success is the share of images whose class changed, control the
-        same under noise; reason says why the class that stayed shows nothing.
+        ``PREDICTION_COLUMNS``; success is the share of images whose prediction changed, control the
+        same under noise; reason says why the prediction that stayed shows nothing.
     """
     lines = _by_key(summary)
     masked = incomplete(summary)
@@ -267,11 +267,11 @@ def attack_sentence(verdicts: pd.DataFrame, predictions: pd.DataFrame, *, images
                 named.append(f"{count[word]} {word} ({methods})")
         parts.append(f"{attack} {allowed}: {'; '.join(named)}.")
     if len(verdicts):
-        parts.insert(0, f"On {images} images, with every predicted class unchanged:")
+        parts.insert(0, f"On {images} images, with every prediction unchanged:")
     for line in predictions.to_dict("records"):
         parts.append(
-            f"pgd within {line['eps']} changed the class of {line['success']:.0%} of {line['n']} "
-            f"images (noise: {line['control']:.0%})."
+            f"pgd within {line['eps']} changed the prediction of {line['success']:.0%} of "
+            f"{line['n']} images (noise: {line['control']:.0%})."
         )
         if line["reason"] and line["success"] < 1:
             parts.append(f"That the others kept it shows nothing: {line['reason']}.")

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saliency_audit.catalogue.methods import CONTROLS, USUAL
 from saliency_audit.commands.costs import passes_of_map, points
-from saliency_audit.commands.explain import explain, predict, tell_zero
+from saliency_audit.commands.explain import FEW, explain, predict, tell_zero
 from saliency_audit.commands.known import first_images
 from saliency_audit.commands.rows import Subject, failure_rows, image_example, map_example
 from saliency_audit.data import ImageData, batches, images_of
@@ -25,8 +26,6 @@ EXAMPLES = 4
 """Images drawn with their maps."""
 SAID = 5
 """Outputs of an image that are told of, where several may be there."""
-FEW = {"samples": 2, "steps": 2}
-"""Points of a map that is only looked at for whether it is there; windows of half a side."""
 PREPROCESSING: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mean 0, std 1": ((0.0,), (1.0,)),
     "mean 0.5, std 0.5": ((0.5,), (0.5,)),
@@ -57,7 +56,8 @@ def check(
     Args:
         model: the classifier; its flags and weights are as before afterwards.
         data: the images.
-        saliency: names in ``METHODS``; None means all but controls.
+        saliency: names in ``METHODS``; None means all but controls and those that something must be
+            trained for.
         left_out: methods that are not looked at.
         scalar: a name in ``SCALARS``.
         target: "predicted" or "label", the explained class.
@@ -79,7 +79,7 @@ def check(
         InputError: an unknown name, or images that cannot be read at all.
     """
     options = options or {}
-    usual = [n for n, m in METHODS.items() if not m.control and n not in left_out]
+    usual = [n for n in USUAL if n not in CONTROLS and n not in left_out]
     asked = list(dict.fromkeys(saliency or usual))
     for name in asked:
         lookup("saliency method", METHODS, name)
@@ -206,7 +206,7 @@ def _of_method(
         zero_of(names=subject.names, scalar=scalar, tell=tell)
         passes = torch.full_like(nothing, torch.nan)
         sides = model.input_shape[1:]
-        if points(METHODS[name].function, options, sides) > 1:
+        if points(METHODS[name], options, sides) > 1:
             passes[0] = passes_of_map(name, options, sides, at_once=1).count
         else:
             one, before = slice(0, 1), model.passes

@@ -8,6 +8,7 @@ from typing import Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.commands.check.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.masking import refuse_untrained
 from saliency_audit.commands.options import of_methods, refuse_idle
 from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup
@@ -35,6 +36,7 @@ def check(given: Given) -> None:
     for name in given.saliency or ():
         lookup("saliency method", METHODS, name)
     lookup("scalar", SCALARS, given.scalar)
+    refuse_untrained(given.saliency, "check")
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pandas as pd
 import torch
 
-from saliency_audit.catalogue.methods import CONTROLS, METHODS
+from saliency_audit.catalogue.methods import CONTROLS, METHODS, USUAL
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.tricks import UNTRAINED
 from saliency_audit.commands.attack.audit import ATTACKS_BY_DEFAULT, DRAWS, EPS
@@ -55,7 +55,7 @@ def costs(setup: Setup, refused: Collection[str], *, options: Mapping[str, Any])
         ``COST_COLUMNS``; a command whose passes cannot be timed here is left out. Not counted are
         the few passes that set up a run, tricks and objectives that train, and the report.
     """
-    kept = [name for name in METHODS if name not in refused]
+    kept = [name for name in USUAL if name not in refused]
     rows, pace = [], cache(partial(seconds_a_pass, setup))
     for name, (look, declared, plan) in _COMMANDS.items():
         usual = {option.name: option.default for option in declared}

@@ -39,7 +39,7 @@ def methods_table(methods: pd.DataFrame) -> Table:
         Column("seconds\na map", lambda line: number(line["seconds"])),
         Column("why not", text_in("why")),
     ]
-    return table_of(methods.to_dict("records"), columns, labels=1)
+    return table_of(methods.to_dict("records"), columns, labels=5)
 
 
 def costs_table(costs: pd.DataFrame) -> Table:

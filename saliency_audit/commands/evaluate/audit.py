@@ -54,6 +54,7 @@ def evaluate(
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     beside: Mapping[str, Any] | None = None,
+    retrained: Callable[[], Batch] | None = None,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
@@ -81,6 +82,7 @@ def evaluate(
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         beside: what single metrics need, by name in ``NEEDS``.
+        retrained: gives the rows of what was trained anew; see `Retraining`.
         told: see `Told`.
 
     Yields:
@@ -200,6 +202,8 @@ def evaluate(
                 curves += found.curves
                 examples += found.examples
             yield Batch(batch.index, rows, examples, curves)
+        if retrained is not None and not shard[0]:
+            yield retrained()
 
 
 def _possible(

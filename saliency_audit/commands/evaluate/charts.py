@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.commands.evaluate.columns import methods
 from saliency_audit.report.charts import (
     FAINT,
@@ -108,7 +109,8 @@ def draw_curves(
         for suffix in (_OTHERS if name in SANITY else ())
         if len(own := _drawn(curves[curves["check"] == f"{name}-{suffix}"], suffix))
     }
-    notes = [footnote_of(styles, means, gone), *([_HALF] if name == _CASCADE else [])]
+    over = "trainings" if name in OF_TRAININGS else "images"
+    notes = [footnote_of(styles, means, gone, over=over), *([_HALF] if name == _CASCADE else [])]
     return draw_panels(
         [
             Panel(draw_main, "", *(check.axes if check and check.axes else ("x", name))),
@@ -179,15 +181,23 @@ def fainter(styles: Mapping[str, Style], gone: Collection[str]) -> dict[str, Sty
     return {name: {**line, **FAINT} if name in gone else line for name, line in styles.items()}
 
 
-def footnote_of(drawn: Collection[str], means: Mapping[str, str], gone: Collection[str]) -> str:
+def footnote_of(
+    drawn: Collection[str],
+    means: Mapping[str, str],
+    gone: Collection[str],
+    *,
+    over: str = "images",
+) -> str:
     """What lines, bands and the words beside the names are.
 
     Args:
         drawn: names of lines.
         means: words by name, those of ``gone`` among them.
         gone: names of faint lines.
+        over: what the means are over.
     """
-    notes = ["Means over images on 95 % bands (± 1.96 standard errors)."]
+    band = "± 1.96 standard errors" if over == "images" else "Student's interval"
+    notes = [f"Means over {over} on 95 % bands ({band})."]
     if controls := dict.fromkeys(name.partition(" ")[0] for name in control_styles(drawn)):
         several = len(controls) > 1
         notes.append(

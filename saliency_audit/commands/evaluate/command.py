@@ -12,10 +12,12 @@ from saliency_audit.catalogue.needs import NEEDS, lacking
 from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
+from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
-from saliency_audit.commands.planting import preparation
+from saliency_audit.commands.planting import METRIC, preparation
 from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
@@ -46,11 +48,19 @@ def chosen(given: Given) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"--preset {given.preset} is for {', '.join(preset)}; add --metric {next(iter(preset))}"
         )
+    method = PRESETS[given.preset].saliency if given.preset else ""
+    if method and method not in (given.saliency or ()):
+        raise InputError(f"--preset {given.preset} is for {method}; add --saliency {method}")
     refuse_idle(given, "--metric", METRICS, names)
     return {
         name: {**preset.get(name, {}), **given_to(METRICS[name].options, given, of=name)}
         for name in names
     }
+
+
+def method_options(given: Given) -> dict[str, Any]:
+    """The options of saliency methods: of the preset, and over them those that were given."""
+    return {**(PRESETS[given.preset].methods if given.preset else {}), **of_methods(given)}
 
 
 def _by_default(given: Given) -> Sequence[str]:
@@ -84,7 +94,15 @@ def check(given: Given) -> None:
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
     refuse_lacking(metrics, vars(given) | by_default)
-    refuse_idle_needs([need for need in NEEDS if getattr(given, need) is not None], metrics)
+    refuse_idle_needs(
+        [need for need in NEEDS if getattr(given, need) is not None],
+        [*metrics, *(given.saliency or ())],
+    )
+    refuse_idle_masking(
+        vars(given),
+        given.saliency or (),
+        trains_too=any("train" in METRICS[name].needs for name in metrics),
+    )
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -96,33 +114,76 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         InputError: a further model, maps or annotations cannot be used.
     """
     from saliency_audit.commands.costs import expecting
+    from saliency_audit.commands.evaluate.anew import networks
     from saliency_audit.commands.evaluate.audit import SALIENCY_BY_DEFAULT, evaluate
     from saliency_audit.commands.evaluate.costs import economy
     from saliency_audit.commands.evaluate.foreign import folders
+    from saliency_audit.commands.evaluate.recipe import test_images
     from saliency_audit.commands.evaluate.report import PICTURES
+    from saliency_audit.commands.evaluate.retraining import JOB, retraining
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
-    refuse_methods(setup, given.saliency, scalar=given.scalar, options=of_methods(given))
+    options = method_options(given)
+    if given.preset and PRESETS[given.preset].warning:
+        setup.tell(PRESETS[given.preset].warning)
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
     beside = loaded(vars(given), setup, metrics)
-    planted = preparation(
-        beside.values.get("train"),
-        [setup.model, *further],
-        [options for name, options in metrics.items() if "train" in METRICS[name].needs],
+    explained = [setup.model, *further, *filter(None, [beside.values.get("other")])]
+    masks = masking(
+        vars(given),
+        setup,
+        explained,
+        given.saliency or (),
         given,
         place_of_report(given, "evaluate"),
         processes,
     )
+    refuse_methods(setup, given.saliency, scalar=given.scalar, options=options)
+    planted = preparation(
+        beside.values.get("train"),
+        [setup.model, *further],
+        [options for name, options in metrics.items() if name == METRIC],
+        given,
+        place_of_report(given, "evaluate"),
+        processes,
+    )
+    asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
+    anew = networks(
+        given,
+        setup,
+        processes,
+        metrics=metrics,
+        data=getattr(beside.values.get("train"), "data", None),
+        tested=partial(test_images, given, setup),
+        folder=place_of_report(given, "evaluate"),
+    )
+    if anew is not None:
+        beside.values["train"].network = anew
+    # What networks are trained on is handed to those alone that look at them.
+    looked_at = any("train" in METRICS[name].needs for name in asked)
+    values = {n: v for n, v in beside.values.items() if n != "train" or looked_at}
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
+    trained = retraining(
+        given,
+        setup,
+        processes,
+        metrics=metrics,
+        models=[setup.model, *further],
+        data=getattr(beside.values.get("train"), "data", None),
+        options=options,
+        methods=methods,
+        beside={"explain": code and fingerprint(code), **masks.settings},
+        folder=place_of_report(given, "evaluate"),
+    )
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),
         given.saliency or list(methods) or (FIRST_LOOK.methods if given.quick else None),
         by_default=SALIENCY_BY_DEFAULT,
-        options=of_methods(given),
+        options=options,
         sides=setup.model.input_shape[1:],
     )
     if note:
@@ -135,28 +196,30 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "left out": [*left_out, *unusual],
             "scalar": given.scalar,
             "target": given.target,
-            "method options": of_methods(given),
+            "method options": options,
             "compared": [model.sha256 for model in further],
             **beside.settings,
+            **masks.settings,
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
+            "trained": trained.settings if trained else None,
             "files": [fingerprint(place) for place in (*own.values(), code) if place],
         },
         audit=partial(
             evaluate,
             setup.model,
             setup.data,
-            metrics=metrics,
+            metrics=asked,
             by_default=given.metric is None,
             saliency=given.saliency,
             scalar=given.scalar,
             target=given.target,
-            options=of_methods(given),
+            options=options,
             methods=methods,
             problems=problems,
             models=further,
-            beside=beside.values,
+            beside=values,
             base=given.base,
             left_out=left_out,
             unusual=unusual,
@@ -164,6 +227,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
+            retrained=trained.batch if trained else None,
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, fail_on=given.fail_on),
@@ -173,7 +237,12 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             several=bool(further),
             base=given.base,
         ),
-        files=planted.files,
+        files=[
+            *planted.files,
+            *masks.files,
+            *(anew.files if anew else ()),
+            *(trained.files if trained else ()),
+        ],
         pictures=[*PICTURES, *CHECKS],
         reads={
             "--compare": given.compare,
@@ -182,7 +251,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=[*further, *beside.models],
-        ready=planted.make,
+        ready=in_turn(
+            planted.make, masks.make, *(one.make for one in (anew, trained) if one is not None)
+        ),
+        parts=("", *([JOB] if trained else ())),
     )
 
 

@@ -15,6 +15,7 @@ from saliency_audit.commands.costs import (
 )
 from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
+from saliency_audit.metrics.completeness import SCALARS
 from saliency_audit.metrics.fill import fill_name
 from saliency_audit.metrics.perturbation import even_counts
 from saliency_audit.metrics.sanity import evenly_spaced
@@ -132,10 +133,25 @@ def _cascade(plan: Plan, metric: str) -> Passes:
     return looking + made * int(stages * plan.setting(metric, "draws"))
 
 
+def _draws(plan: Plan, metric: str) -> Passes:
+    total = Passes()
+    for name in plan.seen(metric):
+        total += plan.of_map(name) * int(plan.setting(metric, "level_draws"))
+    return total
+
+
+def _ways(plan: Plan, metric: str) -> Passes:
+    steps = int(plan.setting(metric, "midpoints"))
+    steps += max(steps // 2, 1)  # on the other way
+    return (FORWARD + GRADIENT * len(SCALARS)) * steps
+
+
 _PASSES: dict[str, Callable[[Plan, str], Passes]] = {
     "deletion": _fading,
     "preservation": _fading,
     "sanity-cascade": _cascade,
+    "level-coherence": _draws,
+    "completeness": _ways,
     "scalar-agreement": lambda plan, metric: GRADIENT * 2,
     **dict.fromkeys(("accuracy", "sparsity-gini", "sparsity-hoyer"), _nothing),
 }

@@ -42,7 +42,7 @@ OPTIONS = (
         "preset",
         choices=tuple(PRESETS),
         panel="Metrics",
-        help="Options of the metrics as in a paper; without --metric, its metrics.",
+        help="Options of metrics and maps as in a paper; without --metric, its metrics.",
     ),
     Option(
         "base",
@@ -88,7 +88,22 @@ OPTIONS = (
         "what to call them; repeatable.",
     ),
     replace(EXPLAIN, panel=_BESIDE),
-    *(need.option for need in NEEDS.values()),
+    *(option for need in NEEDS.values() for option in (need.option, *need.options)),
+    Option(
+        "recipe",
+        many=True,
+        metavar="NAME=VALUE",
+        panel="Training anew",
+        help="How networks are trained: epochs, batch-size, lr, optimizer, schedule, momentum, "
+        "weight-decay, augment, max-steps; repeatable. Default: epochs=5, batch-size=100, "
+        "optimizer=adam, lr=0.001, schedule=constant.",
+    ),
+    Option(
+        "retrain",
+        metavar="ARCH",
+        panel="Training anew",
+        help="Architecture that is trained, as --arch. Default: the model's own.",
+    ),
     *options_of(METRICS),
     *of_images(32),
     *OF_MODEL,

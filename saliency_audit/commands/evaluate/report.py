@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.commands.evaluate import charts, gallery, tables
 from saliency_audit.commands.evaluate.charts import SANITY
 from saliency_audit.report.figures import draw_table
@@ -80,16 +81,28 @@ _LIMITS = (
     "density-perturbation reads logits, not probabilities. Of classes that exclude each other, "
     "adding the same to all logits changes no prediction and no probability, and forges it; "
     "scalar-agreement tells on that.",
+    "roar, kar and diffroar train networks anew, so that no model sees images unlike those it was "
+    "trained on. But which pixels went can give the class away: the accuracy of networks that "
+    "see nothing but that pattern stands beside them as mask-only. And they are about other "
+    "networks of the same architecture, not about the given one.",
     "The sanity checks compare the map of the given model with that of a model whose weights are "
     "random, for the same image and class. They show whether a map depends on what was learned, "
     "not whether it is right. Where the randomised model's map has a norm, or its logits a "
     "spread, near 0, there was nothing left to compare.",
-    "Means come with 95 % intervals: a percentile bootstrap over images, and Wilson's score "
-    "interval for checks that are 0 or 1 for each image. They hold for images like these ones and "
-    "are not corrected for the number of comparisons: of twenty words one may be chance. Undefined "
-    "values are counted, never averaged.",
+    "Means come with 95 % intervals: a percentile bootstrap over images, Wilson's score "
+    "interval for checks that are 0 or 1 for each image, and Student's over trainings. They hold "
+    "for images like these ones and are not corrected for the number of comparisons: of twenty "
+    "words one may be chance. Undefined values are counted, never averaged.",
     "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
 )
+
+
+def _over(verdicts: pd.DataFrame) -> str:
+    """What the means of a table are over."""
+    kinds = dict.fromkeys(
+        "trainings" if check in OF_TRAININGS else "images" for check in verdicts["check"]
+    )
+    return " and ".join(kinds)
 
 
 def write_evaluate_report(
@@ -149,7 +162,7 @@ def write_evaluate_report(
             folder,
             "verdicts",
             title=_VERDICTS + (f" · {shorten(table.title, 60)}" if table.title else ""),
-            footnote=". ".join([*words_of_table, "Numbers: means over images."]),
+            footnote=". ".join([*words_of_table, f"Numbers: means over {_over(verdicts)}."]),
             across=6,
             start=len(glance),
         )

@@ -7,9 +7,16 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.methods import CONTROLS
+from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.metrics import CHECKS, METRICS
 from saliency_audit.setting import parts_of
-from saliency_audit.stats.undefined import UNDEFINED, causes, undefined
+from saliency_audit.stats.undefined import (
+    FEWEST,
+    FEWEST_TRAININGS,
+    UNDEFINED,
+    causes,
+    undefined,
+)
 
 BETTER, SAME, WORSE = "better than random", "not distinguishable", "worse"
 
@@ -134,7 +141,15 @@ def _verdict(
     by_half = METRICS[line["check"]].verdict == "half"
     # Images on which the random map has no value are missing from the pairs.
     n = line["n"] if by_half else min(line["n"], difference.get("n", 0))
-    word, reason = undefined(n, line["n_undefined"], line["n"] + line["n_undefined"], why=why)
+    trained = line["check"] in OF_TRAININGS
+    word, reason = undefined(
+        n,
+        line["n_undefined"],
+        line["n"] + line["n_undefined"],
+        why=why,
+        fewest=FEWEST_TRAININGS if trained else FEWEST,
+        of="training" if trained else "image",
+    )
     if word:
         return word, reason
     if by_half:
@@ -161,13 +176,16 @@ def evaluate_sentence(verdicts: pd.DataFrame, *, images: int) -> str:
     if not len(judged):
         return f"Measured on {images} images; no metric of this run has a verdict."
     models = judged["model"].nunique() > 1
-    parts = [f"On {images} images."]
+    trained = all(check in OF_TRAININGS for check in judged["check"])
+    parts = [] if trained else [f"On {images} images."]
     for (model, check), of_check in judged.groupby(["model", "check"], sort=False):
         answers = list(of_check.groupby("setting", sort=False))
         for setting, group in answers:
             name = f"{model}, {check}" if models else str(check)
             if len(answers) > 1:
                 name += f" ({str(setting).split(';')[0]})"
+            if check in OF_TRAININGS:
+                name += f" (of {group['n'].max()} trainings each)"
             told = "; ".join(
                 f"{', '.join(methods)} {_as_said(str(check), word)}"
                 for word in EVALUATE_WORDS

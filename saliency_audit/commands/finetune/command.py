@@ -4,11 +4,13 @@ from dataclasses import asdict
 from functools import cache, partial
 
 from saliency_audit.commands.finetune.data import open_annotations, open_training, validation_of
+from saliency_audit.commands.finetune.grid import refuse_idle_sweep
 from saliency_audit.commands.finetune.model import to_train, try_audit, under_activation
 from saliency_audit.commands.finetune.options import OPTIONS
 from saliency_audit.commands.finetune.plan import audited, budgets, planned
 from saliency_audit.commands.finetune.run import Work, answer, audit, report
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.masking import refuse_untrained
 from saliency_audit.commands.setup import Screen, Setup, fingerprint, prepare
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -33,8 +35,10 @@ def check(given: Given) -> None:
     """
     from saliency_audit.commands.finetune.before_and_after import check_before_and_after
 
+    refuse_idle_sweep(given)
     audited(given)
     check_before_and_after(_saliency(given), given.scalar, budgets=budgets(given, planned(given)))
+    refuse_untrained(given.saliency, "finetune")
 
 
 def opened(given: Given, screen: Screen, *, processes: Processes) -> Setup:
@@ -175,9 +179,13 @@ def _untrained(given: Given) -> bool:
     return given.from_scratch and given.model is None and given.arch is not None
 
 
-COMMAND = Entry(
-    "finetune",
-    OPTIONS,
-    HELP,
-    partial(live, command="finetune", check=check, prepare=opened, plan=plan),
-)
+def run(given: Given, screen: Screen) -> int:
+    """Train once, or once for each point of a sweep."""
+    if given.sweep:
+        from saliency_audit.commands.finetune.sweep import sweep
+
+        return sweep(given, screen)
+    return live(given, screen, command="finetune", check=check, prepare=opened, plan=plan)
+
+
+COMMAND = Entry("finetune", OPTIONS, HELP, run)

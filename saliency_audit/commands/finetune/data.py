@@ -77,6 +77,7 @@ def open_training(
         InputError: there are none, or they do not fit the model.
     """
     from saliency_audit.data import held_out, open_data, subset
+    from saliency_audit.stats.undefined import FEWEST
 
     shape = setup.model.input_shape
     if data is None:
@@ -91,9 +92,12 @@ def open_training(
     data, named = training_of(data), data
     if val is None and validation_of(named, val) == data:
         train, validation = held_out(validation, _HELD_OUT, seed)
-        setup.tell(
-            f"no --val: {len(validation):,} of the images are not trained on and used for it"
+        few = (
+            f"; no verdict is of fewer than {FEWEST}: give --val"
+            if len(validation) < FEWEST
+            else ""
         )
+        setup.tell(f"no --val: {len(validation):,} of the images are held out to validate on{few}")
     else:
         train = open_data(
             data,

@@ -1,7 +1,11 @@
 """What a user can set of ``finetune``."""
 
+from dataclasses import replace
+
 from saliency_audit.catalogue.methods import MAPS
+from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.objectives import OBJECTIVES
+from saliency_audit.commands.evaluate.options import OPTIONS as OF_EVALUATE
 from saliency_audit.commands.options import (
     ARGUMENT,
     CLASS_NAMES,
@@ -29,6 +33,34 @@ QUESTIONS = (
 )
 """Checks that are compared before and after, in this order."""
 NONE = "none"
+TRAINED_ANEW = {name: metric for name, metric in METRICS.items() if metric.of == "training"}
+"""Metrics that train networks anew, which a sweep asks for of each trained model."""
+_SWEEP = "Sweep"
+OF_SWEEP = (
+    Option(
+        "sweep",
+        many=True,
+        metavar="NAME=VALUES",
+        panel=_SWEEP,
+        common=True,
+        help="Train once for each value of an option of the objective or the training, such as "
+        "eps=0,0.5,1; repeatable, for all combinations.",
+    ),
+    Option(
+        "sweep_seeds",
+        "whole",
+        range=Range(1, 1000),
+        panel=_SWEEP,
+        help="Trainings of each combination, with --seed and the seeds after it. Default: 1.",
+    ),
+    *(
+        replace(option, panel=_SWEEP)
+        for option in OF_EVALUATE
+        if option.name in ("recipe", "retrain")
+    ),
+    *(replace(option, panel=_SWEEP) for option in options_of(TRAINED_ANEW)),
+)
+"""Of several trainings beside each other."""
 OF_TEACHER = (
     Option(
         "teacher_samples",
@@ -258,10 +290,11 @@ OPTIONS = (
     Option(
         "audit",
         many=True,
-        choices=(*QUESTIONS, NONE),
+        choices=(*QUESTIONS, *TRAINED_ANEW, NONE),
         panel="Audit before and after",
         shown=False,
-        help="What is measured before and after, repeatable; none trains only. Default: all of it.",
+        help="What is measured before and after, repeatable; none trains only; what trains "
+        "networks anew is for --sweep. Default: all the rest.",
     ),
     Option(
         "max_samples",
@@ -314,6 +347,7 @@ OPTIONS = (
         panel="Audit before and after",
         help="stability: a second training, of another seed; without it, the maps before.",
     ),
+    *OF_SWEEP,
     *OF_MODEL,
     CLASS_NAMES,
     *OF_RUN,

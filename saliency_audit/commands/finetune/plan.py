@@ -15,6 +15,7 @@ from saliency_audit.commands.finetune.options import (
     OF_TEACHER,
     OPTIONS,
     QUESTIONS,
+    TRAINED_ANEW,
 )
 from saliency_audit.commands.options import given_to, refuse_idle
 from saliency_audit.errors import InputError, lookup
@@ -79,6 +80,11 @@ def audited(given: Given) -> tuple[str, ...]:
         InputError: nothing and something, or an option that would do nothing.
     """
     asked = given.audit or list(QUESTIONS)
+    if anew := [name for name in asked if name in TRAINED_ANEW]:
+        raise InputError(
+            f"--audit {anew[0]} trains networks anew, for --sweep; add that, or ask for it with "
+            f"evaluate MODEL --metric {anew[0]}"
+        )
     if NONE in asked and len(set(asked)) > 1:
         raise InputError(f"--audit is {' and '.join(dict.fromkeys(asked))}; leave none or the rest")
     flags = {option.name: option.flag for option in OPTIONS}
@@ -119,10 +125,7 @@ def planned(given: Given) -> Plan:
     from saliency_audit.training.teacher_maps import write_targets
 
     preset = None if given.preset is None else lookup("preset", PRESETS, given.preset)
-    name = given.objective or (preset.objective if preset else "")
-    if not name:
-        raise InputError(f"give --objective NAME; known: {', '.join(OBJECTIVES)}")
-    objective = lookup("objective", OBJECTIVES, name)
+    name, objective = trained_for(given)
     if preset is not None and preset.objective != name:
         raise InputError(
             f"--preset {given.preset} is of --objective {preset.objective}, not {name}; leave one"
@@ -152,6 +155,19 @@ def planned(given: Given) -> Plan:
     return Plan(
         name, objective, options, teachers, Recipe(**recipe), surrogate, beta, "beta" in said
     )
+
+
+def trained_for(given: Given) -> "tuple[str, Objective]":
+    """The objective that is asked for, or that of the preset, with its name.
+
+    Raises:
+        InputError: none, or an unknown name.
+    """
+    preset = None if given.preset is None else lookup("preset", PRESETS, given.preset)
+    name = given.objective or (preset.objective if preset else "")
+    if not name:
+        raise InputError(f"give --objective NAME; known: {', '.join(OBJECTIVES)}")
+    return name, lookup("objective", OBJECTIVES, name)
 
 
 ONLY_WITH = {

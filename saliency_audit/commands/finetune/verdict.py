@@ -215,8 +215,10 @@ def finetune_sentence(
     if not lines:
         return f"After {objective}: nothing was audited."
     beside = f", compared with {against}" if against else ""
-    said = [f"After {objective}{beside}, on {images} images"]
     counted = next((line["n"] for line in lines if line["check"] == "accuracy" and line["n"]), 0)
+    if counted and all(line["check"] == "accuracy" for line in lines):
+        images = counted
+    said = [f"After {objective}{beside}, on {images} images"]
     if counted and counted != images:
         said[0] += f" (accuracy on {counted})"
     judged = [line for line in lines if line["word"]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saliency_audit.catalogue.entries import CALIBRATION
+from saliency_audit.catalogue.methods import USUAL
 from saliency_audit.catalogue.tricks import UNTRAINED
 from saliency_audit.commands.costs import Told, listeners, of_batches
 from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
@@ -72,7 +73,8 @@ def fool(
         tricks: names in ``TRICKS``, optionally with their options.
         picture: ``(h, w)`` in [0, 1], a file, or None for the bundled one.
         strength: norm of the picture's part over the median norm of the true gradient.
-        saliency: names in ``METHODS``; None means all that the model's format allows.
+        saliency: names in ``METHODS``; None means all that the model's format allows and that
+            nothing must be trained for.
         scalars: names in ``SCALARS``.
         saved: what is not measured where nobody asked for it; None: everything is.
         target: "predicted" or "label", the explained class.
@@ -100,7 +102,7 @@ def fool(
     shard = told.get("shard", (0, 1))
     saved, options = saved or Economy(), options or {}
     tricks = tricks if isinstance(tricks, Mapping) else {name: {} for name in tricks}
-    asked = [name for name in dict.fromkeys(saliency or METHODS) if name not in saved.left_out]
+    asked = [name for name in dict.fromkeys(saliency or USUAL) if name not in saved.left_out]
     for name in asked:
         lookup("saliency method", METHODS, name)
     scalars = list(dict.fromkeys(scalars))

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.needs import takes
 from saliency_audit.catalogue.tricks import OF_LESSON, TRAIN, TRICKS, UNTRAINED
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.fool.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import wrote
 from saliency_audit.commands.quick import not_looked_at
@@ -43,8 +45,13 @@ def check(given: Given) -> None:
         lookup("scalar", SCALARS, name)
     played = given.trick or UNTRAINED
     refuse_idle(given, "--trick", TRICKS, played)
-    if not any(TRICKS[name].trains for name in played):
-        for option in (TRAIN, *OF_LESSON):
+    trains = any(TRICKS[name].trains for name in played)
+    refuse_idle_masking(
+        vars(given), [*(given.saliency or ()), *explained(given)], trains_too=trains
+    )
+    if not trains:
+        masks = "train" in takes(explained(given))
+        for option in (*([] if masks else [TRAIN]), *OF_LESSON):
             if option.name in given.said:
                 trained = " or ".join(name for name in TRICKS if name not in UNTRAINED)
                 raise InputError(
@@ -55,6 +62,12 @@ def check(given: Given) -> None:
         lookup("saliency method", METHODS, given.forge)
     refuse_idle(given, "--saliency", METHODS, named(given.saliency) or METHODS)
     load_picture(given.picture, (8, 8))
+
+
+def explained(given: Given) -> list[str]:
+    """Methods that are asked for by name, that of a lesson included."""
+    trains = any(TRICKS[name].trains for name in given.trick or ())
+    return [*(name for name in given.saliency or () if name != ALL), *([given.forge] * trains)]
 
 
 def named(saliency: list[str] | None) -> list[str] | None:
@@ -73,6 +86,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
 
     tricks = {name: given_to(TRICKS[name].options, given) for name in given.trick or UNTRAINED}
     scalars = given.scalar or list(SCALARS_BY_DEFAULT)
+    path = place_of_report(given, "fool")
+    masks = masking(vars(given), setup, [setup.model], explained(given), given, path, processes)
     refuse_methods(setup, given.saliency, scalar=scalars[0], options=of_methods(given))
     saved = economy(
         given.saliency,
@@ -89,7 +104,6 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         trainable(setup.model)
     train = images_to_train_on(given.train, setup, what=trained[0]) if trained else None
     lesson = given_to(OF_LESSON, given)
-    path = place_of_report(given, "fool")
 
     def trained_before(trick: str) -> Path | None:
         # A run goes on with the same settings only, so whatever decides the weights is the same.
@@ -111,6 +125,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "method options": of_methods(given),
             "training data": None if train is None else [train.name, train.fingerprint],
             "training": lesson if train else {},
+            **masks.settings,
         },
         audit=partial(
             fool,
@@ -137,9 +152,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
         report=partial(report, path=path),
-        files=MODEL_FILES,
+        files=[*MODEL_FILES, *masks.files],
         pictures=[*TRICKS, "verdicts", "examples"],
-        reads={"--picture": given.picture, "--train": given.train},
+        reads={"--picture": given.picture, "--train": given.train, "--masker": given.masker},
+        ready=masks.make,
     )
 
 
@@ -197,9 +213,5 @@ def _summary(done: Done) -> Any:
     return summarise(done.rows, higher_is_better=better)
 
 
-COMMAND = Entry(
-    "fool",
-    OPTIONS,
-    HELP,
-    partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK),
-)
+RUN = partial(live, command="fool", doing="maps", check=check, plan=plan, first_look=FIRST_LOOK)
+COMMAND = Entry("fool", OPTIONS, HELP, RUN)

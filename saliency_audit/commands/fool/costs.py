@@ -9,6 +9,7 @@ from saliency_audit.commands.costs import (
     GRADIENT,
     Passes,
     dear,
+    dearest,
     is_large,
     passes_of_map,
     scalars_computed,
@@ -66,7 +67,8 @@ def economy(
     if besides:
         return Economy(left_out=besides)
     many = dear(options, sides)
-    left_out = [name for name in many if is_large(sides) and name not in DEAR_IF_LARGE]
+    most = many if is_large(sides) else dearest(options, sides)
+    left_out = [name for name in most if name not in DEAR_IF_LARGE]
     once = [] if scalars else [name for name in many if name not in left_out]
     parts = [f"{', '.join(once)} on {first} alone"] if once else []
     if left_out:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
     ARGUMENT,
@@ -52,6 +53,8 @@ OPTIONS = (
         "images, not at all.",
     ),
     SCALARS,
+    NEEDS["masker"].option,
+    *NEEDS["masker"].options,
     *OF_MAPS,
     *of_images(16),
     *OF_MODEL,

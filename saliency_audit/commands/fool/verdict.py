@@ -233,7 +233,7 @@ def fool_sentence(verdicts: pd.DataFrame, kept: Mapping[str, bool | None], *, im
             if TRICKS[trick].trains
             else {
                 True: f"without changing one prediction on {images} images",
-                False: f"but predictions or probabilities changed on {images} images",
+                False: f"but predictions or probabilities did not stay on all {images} images",
                 None: f"with predictions undefined on some of {images} images",
             }
         )[kept_all]

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.commands.fool.command import COMMAND as PLAIN
+from saliency_audit.commands.fool.command import RUN as FOOL
+from saliency_audit.commands.fool.command import plan as plan_of_fool
 from saliency_audit.commands.gate.command import COMMAND as GATE
-from saliency_audit.commands.setup import Advance, Screen
+from saliency_audit.commands.gate.command import policy_of, refuse_policy
+from saliency_audit.commands.life import Job
+from saliency_audit.commands.setup import Advance, Screen, Setup
 from saliency_audit.options import Given, Option, place_of_report
-from saliency_audit.processes import launched
+from saliency_audit.processes import Processes, launched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +54,7 @@ class _Muted:
 
 def run(given: Given, screen: Screen) -> int:
     """Forge, and then try a policy on what was forged."""
+    from saliency_audit.commands.gate.audit import check_baseline
     from saliency_audit.errors import InputError
 
     if given.against is not None and launched() > 1:
@@ -58,9 +63,16 @@ def run(given: Given, screen: Screen) -> int:
         raise InputError(
             option="against", value=given.against, fix="give a policy's file, or default"
         )
-    code = PLAIN.run(given, screen)
     if given.against is None:
-        return code
+        return FOOL(given, screen)
+    rules = policy_of(_gate_given(given))
+    check_baseline(rules.checks, None)
+
+    def plan(given: Given, setup: Setup, processes: Processes) -> Job:
+        refuse_policy(rules, setup)
+        return plan_of_fool(given, setup, processes)
+
+    code = FOOL(given, screen, plan=plan)
     folder = place_of_report(given, "fool")
     facts = json.loads((folder / "run.json").read_text("utf-8"))
     models: dict[str, str | None] = {GIVEN: given.model}
@@ -70,7 +82,7 @@ def run(given: Given, screen: Screen) -> int:
         place = folder / "against" / Path(name).stem.replace(" ", "-")
         arch = given.arch if model == given.model or name.endswith(".safetensors") else None
         GATE.run(
-            _gate_given(given, facts, model=model, arch=arch, output_dir=place),
+            _gate_given(given, **_input(facts), model=model, arch=arch, output_dir=place),
             _Muted(screen, name),
         )
         found[name] = _checks(place)
@@ -81,23 +93,25 @@ def run(given: Given, screen: Screen) -> int:
     return code
 
 
-def _gate_given(given: Given, facts: Mapping[str, Any], **own: Any) -> Given:
-    """The options of ``gate``: those that both commands have, and the model's input as it was."""
+def _input(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say how the model took its images, by ``run.json``."""
+    channels, *size = facts["input_shape"]
+    mean, std = tuple(facts["mean"]), tuple(facts["std"])
+    return {"mean": mean, "std": std, "channels": channels, "size": tuple(size)}
+
+
+def _gate_given(given: Given, **own: Any) -> Given:
+    """The options of ``gate``: those that both commands have."""
     known = {option.name: option.default for option in GATE.options}
     shared = {name: getattr(given, name) for name in known if name in vars(given)}
     # A release needs more images than a forgery.
     shared["max_samples"] = known["max_samples"]
-    channels, *size = facts["input_shape"]
     return Given(
         said=given.said - {"max_samples"},
         **{
             **known,
             **shared,
             "policy": None if given.against == DEFAULT else Path(given.against),
-            "mean": tuple(facts["mean"]),
-            "std": tuple(facts["std"]),
-            "channels": channels,
-            "size": tuple(size),
             "resume": False,
             "quiet": True,
             **own,

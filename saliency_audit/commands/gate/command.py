@@ -11,9 +11,11 @@ from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.beside import loaded
 from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
+from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import of_methods
-from saliency_audit.commands.planting import preparation
+from saliency_audit.commands.planting import METRIC, preparation
 from saliency_audit.commands.setup import Screen, Setup
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
@@ -43,20 +45,48 @@ def run(given: Given, screen: Screen) -> int:
         screen.write(default_policy(without=_meaningless(given)))
         return 0
     from saliency_audit.commands.gate.audit import check_baseline
+    from saliency_audit.commands.gate.fit import refuse_other_options
 
+    rules = policy_of(given)
+    # Read before this run writes: it may well be into the same folder.
+    baseline = _baseline(given.baseline)
+    check_baseline(rules.checks, baseline.summary)
+    under = _under(given, rules)
+    if baseline.options is not None:
+        refuse_other_options(rules.checks, of_methods(under), baseline.options)
+    if "seed" in given.said and under.seed != given.seed and not given.quiet:
+        screen.note(f"--seed {given.seed} is left: the policy's own seed, {under.seed}, is taken")
+    return live(under, screen, command="gate", plan=partial(plan, rules=rules, baseline=baseline))
+
+
+def policy_of(given: Given) -> "Policy":
+    """What is required.
+
+    Raises:
+        InputError: it cannot be read, says what makes no sense, or refuses no model.
+    """
     rules = _policy(given.policy, without=_meaningless(given))
     if not (rules.refuses or given.report_only):
         raise InputError(
             f'--policy {given.policy} refuses no model: every check has level = "warn"; give one '
             'level = "fail", or add --report-only'
         )
-    # Read before this run writes: it may well be into the same folder.
-    baseline = _baseline(given.baseline)
-    check_baseline(rules.checks, baseline.summary)
-    under = _under(given, rules)
-    if "seed" in given.said and under.seed != given.seed and not given.quiet:
-        screen.note(f"--seed {given.seed} is left: the policy's own seed, {under.seed}, is taken")
-    return live(under, screen, command="gate", plan=partial(plan, rules=rules, baseline=baseline))
+    return rules
+
+
+def refuse_policy(rules: "Policy", setup: Setup, *, report_only: bool = False) -> None:
+    """Refuse a policy that means nothing for a model, or that every model passes.
+
+    Raises:
+        InputError: with the line in the policy.
+    """
+    from saliency_audit.commands.gate.fit import refuse_exclusive, refuse_unfit
+    from saliency_audit.commands.gate.teeth import refuse_toothless
+
+    refuse_exclusive(rules.checks, setup.model)
+    refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
+    if not report_only:
+        refuse_toothless(rules)
 
 
 def plan(
@@ -68,14 +98,12 @@ def plan(
         InputError: an option of the policy means nothing, or what it names cannot be used.
     """
     from saliency_audit.assets import default_policy
-    from saliency_audit.commands.gate.fit import refuse_exclusive, refuse_unfit
     from saliency_audit.commands.gate.report import PICTURES
     from saliency_audit.commands.gate.runs import alone
     from saliency_audit.commands.gate.runs import plan as audits
-    from saliency_audit.commands.gate.teeth import refuse_toothless
 
     _refuse_assumed(setup)
-    refuse_exclusive(rules.checks, setup.model)
+    refuse_policy(rules, setup, report_only=given.report_only)
     left_out = [name for name in _meaningless(given) if f'metric = "{name}"' in default_policy()]
     if given.policy is None and left_out:
         setup.tell(
@@ -89,7 +117,7 @@ def plan(
     planted = preparation(
         beside.values.get("train"),
         [setup.model],
-        [check.parameters for check in metrics if "train" in METRICS[check.metric].needs],
+        [check.parameters for check in metrics if check.metric == METRIC],
         given,
         place_of_report(given, "gate"),
         processes,
@@ -101,6 +129,18 @@ def plan(
         "batch_size": setup.batch_size,
         "workers": given.workers,
     }
+    methods = [check.saliency for check in rules.checks if check.saliency]
+    how = {**rules.data, **rules.run}
+    refuse_idle_masking(how, methods, trains_too="train" in beside.values)
+    masks = masking(
+        how,
+        setup,
+        [setup.model, *(beside.values[name] for name in ("other",) if name in beside.values)],
+        methods,
+        given,
+        place_of_report(given, "gate"),
+        processes,
+    )
     work = Work(
         setup,
         rules,
@@ -113,15 +153,13 @@ def plan(
     )
     if work.other_images and any(check.limit == "no_worse_than" for check in rules.checks):
         setup.tell(f"--baseline {given.baseline} was measured on other images")
-    refuse_unfit(rules.checks, setup.model.input_shape, setup.classes)
     _refuse_itself(beside.values.get("other"), setup)
-    if not given.report_only:
-        refuse_toothless(rules)
     return Job(
         settings={
             "policy": [_settings(check) for check in rules.checks],
             "pictures sha256": _pictures(rules),
             **beside.settings,
+            **masks.settings,
             "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
             "baseline paired": baseline.rows is not None,
             "target": given.target,
@@ -130,7 +168,7 @@ def plan(
         audit=partial(audit, work),
         answer=partial(answer, work=work),
         report=partial(report, work=work),
-        files=("checks.csv", "junit.xml", "summary.md", "attestation.json", *planted.files),
+        files=(*_FILES, *planted.files, *masks.files),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
             **{f"{name} of the policy": written for name, written in named.items()},
@@ -140,7 +178,7 @@ def plan(
             },
         },
         pictures=PICTURES,
-        ready=planted.make,
+        ready=in_turn(planted.make, masks.make),
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
 
@@ -163,6 +201,7 @@ def _refuse_assumed(setup: Setup) -> None:
 
 
 _PLAIN = {"mean": 0, "std": 1}
+_FILES = ("checks.csv", "junit.xml", "summary.md", "attestation.json")
 
 
 def _refuse_itself(other: "Classifier | None", setup: Setup) -> None:
@@ -179,11 +218,11 @@ def _baseline(path: Path | None) -> Baseline:
     Raises:
         InputError: it cannot be read.
     """
-    from saliency_audit.commands.gate.report import baseline_images, baseline_rows, read_baseline
+    from saliency_audit.commands.gate.report import baseline_facts, baseline_rows, read_baseline
 
     if path is None:
         return Baseline()
-    return Baseline(read_baseline(path), baseline_rows(path), baseline_images(path))
+    return Baseline(read_baseline(path), baseline_rows(path), *baseline_facts(path))
 
 
 def _meaningless(given: Given) -> list[str]:

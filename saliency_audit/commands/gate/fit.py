@@ -1,7 +1,9 @@
 """Whether the options of a policy mean something for a model, before anything is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from saliency_audit.catalogue.tricks import TRICKS
 from saliency_audit.commands.gate.policy import PolicyCheck
@@ -9,6 +11,7 @@ from saliency_audit.commands.gate.runs import located
 from saliency_audit.commands.picture import load_picture
 from saliency_audit.commands.reason import no_meaning
 from saliency_audit.errors import InputError
+from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS
 from saliency_audit.metrics.similarity import pixel_count
 from saliency_audit.models import Classifier
@@ -58,6 +61,34 @@ def refuse_exclusive(checks: Sequence[PolicyCheck], model: Classifier) -> None:
                 model.scalar(check.scalar)
             except InputError as error:
                 raise InputError(f"{at}: {error}") from error
+
+
+def refuse_other_options(
+    checks: Sequence[PolicyCheck], now: Mapping[str, Any], then: Mapping[str, Any]
+) -> None:
+    """Refuse to compare with a baseline whose maps were made in another way.
+
+    Args:
+        checks: of a policy.
+        now: options of saliency methods that are given.
+        then: those that were given for the baseline, as ``run.json`` has them.
+
+    Raises:
+        InputError: with the line in the policy.
+    """
+    for check in checks:
+        if check.limit != "no_worse_than" or not check.saliency:
+            continue
+        method = METHODS[check.saliency]
+        for option in method.options:
+            usual = signature(method.function).parameters[option.key].default
+            new, old = now.get(option.key, usual), then.get(option.key, usual)
+            if new != old:
+                raise InputError(
+                    f"{check.file}, line {check.line}: the baseline's maps of {check.saliency} "
+                    f"were made with {option.flag} {old}, and those of this run with {new}; give "
+                    f"{option.flag} {old}, or another --baseline"
+                )
 
 
 def _refuse_no_picture(check: PolicyCheck, key: str) -> None:

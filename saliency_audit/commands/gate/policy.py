@@ -247,11 +247,13 @@ def _refuse_missing(check: PolicyCheck, data: Mapping[str, Any], run: Mapping[st
 
 
 def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyCheck]) -> None:
-    """Refuse a model or annotations that no check looks at."""
-    measured = {check.metric for check in checks if check.kind == "metric"}
+    """Refuse a model, annotations or a masking network that no check looks at."""
+    asked = {check.metric for check in checks if check.kind == "metric"}
+    asked |= {check.saliency for check in checks}
+    of_need = {o.name: name for name, need in NEEDS.items() for o in (need.option, *need.options)}
     for key in given:
-        if key in NEEDS and not set(takers(key)) & measured:
-            names = ", ".join(sorted(takers(key)))
+        if key in of_need and not set(takers(of_need[key])) & asked:
+            names = ", ".join(sorted(n for n in takers(of_need[key]) if not _trains_anew(n)))
             raise InputError(
                 f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
                 option=key,
@@ -279,6 +281,12 @@ def _checks(
     if kind == "trick" and name in TRICKS and TRICKS[name].trains:
         raise InputError(
             f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
+            option=kind,
+        )
+    if kind == "metric" and _trains_anew(name):
+        raise InputError(
+            f"{name} trains networks anew, which a gate does not; ask saliency-audit evaluate "
+            f"--metric {OWNERS[name]} --fail-on worse",
             option=kind,
         )
     lookup(kind, registries[kind], name, option=kind)
@@ -339,6 +347,12 @@ def _option(key: str, value: Any) -> Any:
 
 
 _ON_MAPS = {name: attack for name, attack in ATTACKS.items() if attack.goal}
+
+
+def _trains_anew(check: str) -> bool:
+    """Whether the metric of a check trains networks anew."""
+    metric = METRICS.get(OWNERS.get(check, ""))
+    return metric is not None and (metric.of == "training" or bool(metric.networks))
 
 
 def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ DATA = _named(
 RUN = _named(
     *(o for o in OF_RUN if o.name in ("batch_size", "device", "precision")),
     *(replace(o, choices=(FROM_POLICY,)) for o in OF_RUN if o.name == "seed"),
-    *(need.option for need in NEEDS.values() if need.table == "run"),
+    *(o for n in NEEDS.values() if n.table == "run" for o in (n.option, *n.options)),
     *(o for o in OF_MODEL if o.name == "layer"),
     *(*OF_MAPS, _SCALAR, *_SOFT),
 )

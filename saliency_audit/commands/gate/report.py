@@ -145,23 +145,29 @@ def baseline_rows(baseline: Path) -> pd.DataFrame | None:
     return frame
 
 
-def baseline_images(baseline: Path) -> str | None:
-    """Fingerprint of the images of an earlier run, from ``run.json`` beside its ``summary.csv``.
+def baseline_facts(baseline: Path) -> tuple[str | None, Mapping[str, Any] | None]:
+    """What ``run.json`` beside the ``summary.csv`` of an earlier run says of it.
 
     Args:
         baseline: the ``summary.csv``.
 
     Returns:
-        The fingerprint; None where nothing tells.
+        Fingerprint of its images, and the options of saliency methods that were given; None for
+        what nothing tells.
     """
     path = baseline.with_name("run.json")
     refuse_irregular(path, "--baseline: beside it,")
     try:
         run = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
-    known = run.get("data_fingerprint") if isinstance(run, dict) else None
-    return known if isinstance(known, str) else None
+        return None, None
+    run = run if isinstance(run, dict) else {}
+    images, options = run.get("data_fingerprint"), run.get("options")
+    given = options.get("method options") if isinstance(options, dict) else None
+    return (
+        images if isinstance(images, str) else None,
+        given if isinstance(given, dict) else None,
+    )
 
 
 def changes_since(rows: pd.DataFrame, earlier: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:

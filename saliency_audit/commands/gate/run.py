@@ -29,11 +29,13 @@ class Baseline:
         summary: its ``summary.csv``.
         rows: its ``results.csv``; None where that is not known.
         images: fingerprint of its images; None likewise.
+        options: of saliency methods that were given; None likewise.
     """
 
     summary: "pd.DataFrame | None" = None
     rows: "pd.DataFrame | None" = None
     images: str | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -99,10 +101,17 @@ def audit(
     Raises:
         InputError: anything that the user must change first.
     """
+    from saliency_audit.commands.costs import expecting
+    from saliency_audit.commands.gate.costs import passes_of_image
     from saliency_audit.commands.gate.runs import measured
     from saliency_audit.types import Batch
 
     del advance
+    images = -(-len(work.setup.data) // work.processes.world)
+    options = work.shared["options"]
+    each = passes_of_image(work.planned, work.setup, images=images, options=options)
+    if each is not None:
+        expecting(work.setup, work.processes)(each * images)
     told: set[str] = set()
 
     def tell_once(line: str) -> None:

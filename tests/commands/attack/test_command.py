@@ -109,7 +109,7 @@ def test_several_budgets_and_attacks_in_one_run(run):
         for attack in ("topk", "structured", "worst-case")
         for eps in ("2/255", "0.03")
     }
-    assert "whose predicted class is another one" in ran.out
+    assert "whose prediction is another one" in ran.out
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def test_knows_the_image_with_the_least_left(ranked):
     assert wanted is None
     assert [cell.caption for cell in cells] == [
         "b.png",
-        "class kept, ±8/255",
+        "prediction kept, ±8/255",
         "",
         "",
         "kept 0.010",
@@ -162,7 +162,7 @@ def test_images_without_a_number_come_last():
 
 @pytest.mark.parametrize(
     ("check", "caption"),
-    [("attack-success", "no such image found"), ("prediction-kept", "class changed, ±8/255")],
+    [("attack-success", "no such image found"), ("prediction-kept", "prediction changed, ±8/255")],
 )
 def test_failed_attacks_say_so(check, caption):
     run = attack_run()
@@ -238,7 +238,7 @@ def test_attacks_on_the_class_alone(tmp_path):
     written = write(tmp_path, replace(run, examples=[]))
     assert names(written) == ["summary.csv", "verdicts.csv", "report.html"]
     text = text_of(written[-1])
-    assert "Attacks on the class itself" in text
+    assert "Attacks on the prediction itself" in text
     assert "The worst images" not in text
 
 

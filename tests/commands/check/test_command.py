@@ -10,6 +10,7 @@ from torch import nn
 
 from saliency_audit.assets import bundled_model
 from saliency_audit.commands.check.audit import check
+from saliency_audit.commands.check.tables import methods_table
 from saliency_audit.commands.check.verdict import accuracies, methods, says, sentence
 from saliency_audit.commands.table import table
 from saliency_audit.data import from_tensors
@@ -141,3 +142,10 @@ def test_the_model_is_as_before_afterwards():
     assert network.training
     assert all(weight.requires_grad for weight in network.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_why_a_method_has_no_map_is_text_and_no_number():
+    line = {"saliency": "lrp", "with_map": 0, "n": 8, "passes": None, "seconds": None}
+    shown = methods_table(pd.DataFrame([line | {"why": "Captum has no rule for GELU"}]))
+    # What is text begins at the left in a picture, and goes on in another line on the page.
+    assert shown.columns.index("why not") < shown.labels

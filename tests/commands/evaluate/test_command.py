@@ -254,6 +254,20 @@ def test_a_preset_alone_measures_its_metrics(run):
     assert not Path("no").exists()
 
 
+def test_the_preset_of_a_method_sets_its_options_and_warns(run):
+    options = ["evaluate", "--preset", "relex-paper", "--metric", "retrieval", "--max-samples", 2]
+    refused = run(*options, "--saliency", "gradient")
+    assert refused.code == 2
+    assert "--preset relex-paper is for relex; add --saliency relex" in refused.err
+
+    ran = run(*options, "--saliency", "relex", "--relex-copies", 2)
+
+    assert ran.code == 0
+    assert "note WARNING: --preset relex-paper: 50 steps of 0.001 move a mask by" in ran.err
+    set_by_it = json.loads((FOLDER / "run.json").read_text())["options"]["method options"]
+    assert set_by_it == {"copies": 2, "iterations": 50, "lr": 0.001, "momentum": 0.0}
+
+
 def test_fail_on_turns_the_verdict_into_the_exit_code(run):
     Path("mine.py").write_text(
         "def flat(model, inputs, targets, **options):\n    return inputs * 0\n"

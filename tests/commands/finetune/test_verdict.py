@@ -168,6 +168,13 @@ def test_the_sentence_has_losses_beside_gains():
     )
 
 
+def test_the_sentence_counts_the_images_of_the_accuracy_where_nothing_else_was_measured():
+    ones = np.ones(200)
+    rows = [rows_of("accuracy", model, ones) for model in ("net", "finetuned")]
+    text = finetune_sentence(verdicts_of(*rows), objective="noise", images=N)
+    assert text.startswith("After noise, on 200 images: nothing better;")
+
+
 def test_the_sentence_says_that_nothing_was_gained_or_lost():
     text = finetune_sentence(verdicts_of(*change("deletion", 0.1)), objective="noise", images=N)
     assert text.startswith("After noise, on 20 images: nothing better; deletion worse by 0.1 [")

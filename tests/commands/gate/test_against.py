@@ -39,8 +39,23 @@ def test_the_table_says_which_check_refuses_which_forgery(run, more, said):
     assert "logit-shift.pt2" in (OUT / "against" / "red-team.md").read_text()
 
 
-def test_what_is_no_policy_is_told_before_anything_is_forged(run):
-    ran = run("fool", *FEW, "--against", "nowhere.toml")
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (None, "--against is 'policy.toml'; give a policy's file, or default"),
+        ("[[check]]\nmetrik = 1", "policy.toml, line 2: unknown key of [[check]] 'metrik'"),
+        ('[[check]]\nmetric = "accuracy"\nno_worse_than = "baseline"', "add --baseline FILE"),
+        # What only the model tells: on 28 x 28 pixels there are not as many regions.
+        (
+            '[[check]]\nmetric = "aopc"\nsaliency = "gradient"\nat_least = 0.1\nregions = 999',
+            "policy.toml, line 5",
+        ),
+    ],
+)
+def test_a_policy_that_is_none_is_refused_before_anything_is_forged(run, policy, said):
+    if policy is not None:
+        Path("policy.toml").write_text(policy)
+    ran = run("fool", *FEW, "--against", "policy.toml")
     assert ran.code == 2
-    assert "--against is 'nowhere.toml'; give a policy's file, or default" in ran.err
+    assert said in " ".join(ran.err.split())
     assert not OUT.exists()

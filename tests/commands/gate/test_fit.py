@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from saliency_audit.commands.gate.fit import refuse_unfit
+from saliency_audit.commands.gate.fit import refuse_other_options, refuse_unfit
 from saliency_audit.commands.gate.policy import read_policy
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import METRICS
@@ -64,7 +64,9 @@ def test_a_bad_option_is_found_by_its_key_and_line(name, option):
 
 
 def test_good_options_are_none():
-    for name in METRICS:
+    for name, metric in METRICS.items():
+        if metric.of == "training" or metric.networks:
+            continue  # no policy names these
         refuse_unfit(checks(name, "regions = [3]" if name == "aopc" else ""), SHAPE, CLASSES)
 
 
@@ -90,3 +92,25 @@ def test_more_pixels_than_a_map_has():
     text = "[[check]]\nattack = 'topk'\nsaliency = 'gradient'\nverdict = 'steady'\nk = 100\n"
     with pytest.raises(InputError, match=r"^policy, line 5: k is .*100.*; give a share"):
         refuse_unfit(read_policy(text, "policy").checks, SHAPE, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "said"),
+    [
+        ({}, {"samples": 10}, "line 1: the baseline's maps of smoothgrad were made with --samples"),
+        ({"samples": 10}, {}, "give --samples 50"),
+        # What is usual there, and what the method does not take.
+        ({}, {"samples": 50, "steps": 4}, ""),
+        ({"samples": 10}, {"samples": 10}, ""),
+    ],
+)
+def test_a_baseline_of_other_method_options_is_refused(now, then, said):
+    text = '[[check]]\nmetric = "deletion"\nsaliency = {}\nno_worse_than = "baseline"\n'
+    policy = read_policy(text.format('["gradient", "smoothgrad"]'), "policy")
+    if said:
+        with pytest.raises(InputError, match=said):
+            refuse_other_options(policy.checks, now, then)
+    else:
+        refuse_other_options(policy.checks, now, then)
+    of_gradient = read_policy(text.format('"gradient"'), "policy")
+    refuse_other_options(of_gradient.checks, now, then)

@@ -10,7 +10,7 @@ from junitparser import JUnitXml
 from saliency_audit.commands.gate.report import (
     all_rows,
     append_summary,
-    baseline_images,
+    baseline_facts,
     baseline_rows,
     changes_since,
     read_baseline,
@@ -176,13 +176,18 @@ def test_changes_are_of_the_images_that_both_runs_have():
 def test_what_lies_beside_a_baseline(tmp_path):
     baseline = tmp_path / "summary.csv"
     assert baseline_rows(baseline) is None
-    assert baseline_images(baseline) is None
+    assert baseline_facts(baseline) == (None, None)
     rows_of({"a": 0.5}).to_csv(tmp_path / "results.csv", index=False)
     assert baseline_rows(baseline)["value"].tolist() == [0.5]
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="has no column image"):
         baseline_rows(baseline)
-    (tmp_path / "run.json").write_text('{"data_fingerprint": "abc"}')
-    assert baseline_images(baseline) == "abc"
-    (tmp_path / "run.json").write_text("[")
-    assert baseline_images(baseline) is None
+    for text, facts in {
+        '{"data_fingerprint": "abc"}': ("abc", None),
+        '{"options": {"method options": {"samples": 4}}}': (None, {"samples": 4}),
+        '{"data_fingerprint": 1, "options": [1]}': (None, None),
+        "[1]": (None, None),
+        "[": (None, None),
+    }.items():
+        (tmp_path / "run.json").write_text(text)
+        assert baseline_facts(baseline) == facts
