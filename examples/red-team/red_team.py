@@ -255,7 +255,7 @@ def write(output: Path, shown: pd.DataFrame, found: Mapping[str, pd.DataFrame]) 
         title="Which check refuses which forgery?",
         footnote="logit, log-prob, gradcam: mean cosine of the map (of the gradient of logit and "
         "log-prob, and Grad-CAM) with the wanted picture; kept: predictions; p: largest change of "
-        "a probability. One check that does not pass refuses a network.",
+        "a probability. One check that does not pass refuses a network, unless it only warns.",
         most=len(shown),
         across=20,
     )
