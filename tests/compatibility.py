@@ -64,6 +64,7 @@ def tried(model: Classifier, method: str) -> tuple[str, int, str]:
     """What becomes of two images: a word, how many maps are zero everywhere, and the reason."""
     side = min(model.input_shape[1:])
     cheap = {"samples": 2, "steps": 2, "window": side // 2, "stride": side // 2}
+    cheap |= {"copies": 2, "iterations": 2, "proximal_steps": 2}
     function = METHODS[method].function
     known = signature(function).parameters
     options = {key: value for key, value in cheap.items() if key in known}

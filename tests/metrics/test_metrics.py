@@ -87,7 +87,7 @@ def test_the_other_checks_equal_their_definition():
     assert accuracy(reference, torch.tensor([1, 1])).tolist() == [1, 0]
 
 
-SHARED = {"__init__", "view", "registry", "presets", "fill", "perturbation", "hog"}
+SHARED = {"__init__", "view", "retraining", "registry", "presets", "fill", "perturbation", "hog"}
 
 
 def test_every_file_is_registered_and_every_entry_has_a_file():
