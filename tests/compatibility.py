@@ -131,7 +131,7 @@ def main() -> None:
     for name in given.names:
         methods = [given.method] if given.method else EXPLAINING
         made = {row["method"]: row for row in [*known.get(name, []), *rows_of(name, methods)]}
-        known[name] = [made[method] for method in EXPLAINING]
+        known[name] = [made[method] for method in EXPLAINING if method in made]
         rows = [row for each in ARCHITECTURES for row in known.get(each, [])]
         with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
