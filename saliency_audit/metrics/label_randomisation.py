@@ -38,9 +38,6 @@ def label_randomisation(
         else view.explain(network, view.images, view.targets, names=view.names)
     )
     compared = Similarity(view.saliency.double(), window=window, ssim_range=ssim_range)
-    with torch.no_grad():
-        parts = torch.split(view.images, view.batch_size)
-        classes = torch.cat([network(part).argmax(1) for part in parts])
     alike = compared(maps.double())
     if trained.constant and not view.control:
         alike = torch.full_like(alike, torch.nan)
@@ -50,6 +47,9 @@ def label_randomisation(
     ]
     if "label-randomisation" not in view.known:  # once for all methods
         view.known["label-randomisation"] = True
+        with torch.no_grad():
+            parts = torch.split(view.images, view.batch_size)
+            classes = torch.cat([network(part).argmax(1) for part in parts])
         agrees = (classes == view.logits.argmax(1)).double()
         found.append(Measured(agrees, "label-randomisation-agreement", saliency=""))
     return found
