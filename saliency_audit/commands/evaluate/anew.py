@@ -60,6 +60,16 @@ class Networks:
         """That it writes into the output folder."""
         return [FILE.format(kind) for kind in self.kinds]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it decides the numbers of a run, beside the options of metrics."""
+        return {
+            "train": [self.data.name, self.data.fingerprint],
+            "test": [self.tested.name, self.tested.fingerprint],
+            "recipe": asdict(read_recipe(self.given.recipe or ())),
+            "retrain": self.given.retrain,
+        }
+
     def __call__(self, kind: str, model: "Classifier") -> "Anew":
         """The network of a kind: `make` has made it.
 

@@ -103,6 +103,12 @@ def check(given: Given) -> None:
         given.saliency or (),
         trains_too=any("train" in METRICS[name].needs for name in metrics),
     )
+    trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
+    for name in ("recipe", "retrain"):
+        if getattr(given, name) and not set(trains) & set(metrics):
+            raise InputError(
+                f"--{name} is for {', '.join(trains)}; add --metric {trains[0]} or leave --{name}"
+            )
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -204,6 +210,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "explain": given.explain,
             "base": given.base,
             "trained": trained.settings if trained else None,
+            "trained anew": anew.settings if anew else None,
             "files": [fingerprint(place) for place in (*own.values(), code) if place],
         },
         audit=partial(

@@ -5,18 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from saliency_audit.commands.evaluate.recipe import RECIPE, read_recipe
 from saliency_audit.errors import InputError
 from saliency_audit.training import retrain
+from tests.planted_images import CLASSES, SIDE, write_planted
 
-SIDE, CLASSES = 8, 3
 WRITTEN = CLASSES / SIDE**2
 FEW = (
     *("model.pt", "--arch", "planted_net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
@@ -37,24 +35,12 @@ def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE**2, CLASSES))
 
 
-def write(folder, each, seed):
-    """Noise, and one bright pixel of the first row, whose column is the class."""
-    rng = np.random.default_rng(seed)
-    for label in range(CLASSES):
-        (Path(folder) / str(label)).mkdir(parents=True)
-        for i in range(each):
-            pixels = rng.integers(90, 160, (SIDE, SIDE)).astype(np.uint8)
-            pixels[0, :CLASSES] = 40
-            pixels[0, label] = 215
-            Image.fromarray(pixels).save(Path(folder) / str(label) / f"{i}.png")
-
-
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    write("train", 40, 0)
-    write("test", 20, 1)
+    write_planted("train", 40, 0)
+    write_planted("test", 20, 1)
     Path("planted_net.py").write_text(
         "from torch import nn\n"
         f"build = lambda: nn.Sequential(nn.Flatten(), nn.Linear({SIDE**2}, {CLASSES}))\n"
@@ -172,6 +158,13 @@ def test_what_cannot_be_trained_is_one_line(run, planted, more, says):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("idle", [("--recipe", "epochs=1"), ("--retrain", "torchvision:resnet18")])
+def test_what_trains_nothing_is_refused(run, idle):
+    ran = run("evaluate", "--metric", "deletion", *idle)
+    assert ran.code == 2
+    assert f"{idle[0]} is for retrained-stability, label-randomisation, roar" in ran.err
+
+
 def test_images_without_labels_are_refused(run, planted):
     Path("test/0/0.png").rename("other.png")
     Path("list.csv").write_text("path,label\nother.png,\n")
@@ -238,6 +231,9 @@ def test_networks_trained_anew_are_kept(run, planted, monkeypatch):
     assert Path("out/results.csv").read_bytes() == results
     for kind in ("permuted", "again", "swapped"):
         assert Path(f"out/trained-{kind}.safetensors").is_file()
+    other = run("evaluate", *FEW[:-4], *FEW[-2:], *asked, "--recipe", "epochs=1", "--resume")
+    assert other.code == 2
+    assert "cannot resume: epochs was 6, now 1" in other.err
     assert run("evaluate", *FEW[:-4], *FEW[-2:], *asked, "--swap", 0.5).code == 0
     assert len(seen) == 4
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from saliency_audit.commands.finetune import sweep
@@ -30,8 +29,8 @@ from saliency_audit.commands.finetune.sweep_tables import (
 from saliency_audit.options import Given, Option
 from saliency_audit.ranges import POSITIVE
 from saliency_audit.report.table import parts, plain, widths
+from tests.planted_images import CLASSES, SIDE, write_planted
 
-SIDE, CLASSES = 8, 3
 OF_DATA = (
     *("model.pt", "--arch", "sweep_net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
     *("--std", 0.5, "--data", "train", "--val", "test", "--train-batch-size", 20),
@@ -41,24 +40,12 @@ TINY = (*OF_DATA, "--max-samples", 8, "--audit", "accuracy,gradient-norm-target"
 PGD = ("--objective", "pgd", "--steps", 1)
 
 
-def write(folder, each, seed):
-    """Noise, and one bright pixel of the first row, whose column is the class."""
-    rng = np.random.default_rng(seed)
-    for label in range(CLASSES):
-        (Path(folder) / str(label)).mkdir(parents=True)
-        for i in range(each):
-            pixels = rng.integers(90, 160, (SIDE, SIDE)).astype(np.uint8)
-            pixels[0, :CLASSES] = 40
-            pixels[0, label] = 215
-            Image.fromarray(pixels).save(Path(folder) / str(label) / f"{i}.png")
-
-
 @pytest.fixture
 def tiny(run, tmp_path, monkeypatch):
     """A linear network whose three classes stand in three pixels."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    write("train", 20, 0)
-    write("test", 8, 1)
+    write_planted("train", 20, 0)
+    write_planted("test", 8, 1)
     Path("sweep_net.py").write_text(
         "from torch import nn\n"
         f"build = lambda: nn.Sequential(nn.Flatten(), nn.Linear({SIDE**2}, {CLASSES}))\n"
