@@ -50,6 +50,7 @@ class Option:
         metavar: what the help calls its value; by kind where empty.
         parameter: of the function that takes it, where that has another name.
         range: where its number may lie; none goes without.
+        always: whether it does something whatever was chosen: pictures go by it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Option:
     metavar: str = ""
     parameter: str = ""
     range: Range | None = None
+    always: bool = False
 
     def __post_init__(self) -> None:
         assert (self.kind in NUMBERS) <= (self.range is not None), f"{self.name} needs a range"

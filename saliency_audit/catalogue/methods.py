@@ -181,6 +181,14 @@ MOREAU_SIDE = Option(
     panel=MAPS,
     help="group-moreau: side of its squares, pixels. Default: a sixteenth of the image.",
 )
+VIEW = Option(
+    "view",
+    choices=("percentile99", "minmax", "symmetric", "none"),
+    panel=MAPS,
+    always=True,
+    help="How pictures scale maps: from the least magnitude to the 99th percentile or the largest, "
+    "with signs, or a mask as it is. Default: symmetric, magnitudes where a method has no signs.",
+)
 MOREAU = (*NOISY, MOREAU_LAMBDA, MOREAU_STEPS, MOREAU_STEP_SIZE)
 
 METHODS: dict[str, SaliencyMethod] = {

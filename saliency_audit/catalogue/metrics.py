@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 from saliency_audit.catalogue.entries import Check, Metric
+from saliency_audit.catalogue.methods import VIEW
 from saliency_audit.options import Option
 from saliency_audit.ranges import (
     BUDGET,
@@ -278,13 +279,12 @@ MIDPOINTS = Option(
     panel=_OTHER,
     help="completeness: gradients on the way to a lower contrast. Default: 16.",
 )
-VIEW = Option(
-    "view",
-    choices=("percentile99", "minmax", "none"),
+_VIEW = replace(
+    VIEW,
     parameter="opacity",
-    panel=_OTHER,
-    help="retrieval, class-evidence: how a map becomes what an image is shown through: from its "
-    "least value to its 99th percentile or largest, or a mask as it is. Default: percentile99.",
+    help="How maps are scaled, in pictures and where an image is shown through one (retrieval, "
+    "class-evidence): from the least magnitude to the 99th percentile or the largest, with signs, "
+    "or a mask as it is. Default: symmetric in pictures, else percentile99.",
 )
 EXPLAIN_CLASS = Option(
     "explain_class",
@@ -742,7 +742,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(EXPLAIN_CLASS, VIEW),
+        options=(EXPLAIN_CLASS, _VIEW),
         check="metrics.class_evidence:refuse_classes",
         exclusive=True,
     ),
@@ -759,7 +759,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(FILL, VIEW),
+        options=(FILL, _VIEW),
     ),
     "accuracy": Metric(
         "metrics.accuracy:clean_accuracy",

@@ -317,6 +317,8 @@ def refuse_idle(
     """
     for option in options_of(entries):
         value = getattr(given, option.name, None)
+        if option.always:
+            continue
         if value in (None, []) or (option.default is not None and option.name not in given.said):
             continue
         takers = [

@@ -1,10 +1,11 @@
 """Does the prediction survive when an image is shown through a map?"""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from saliency_audit.errors import InputError
 from saliency_audit.maps import is_defined, magnitude
 from saliency_audit.metrics.changes import prediction_kept
 from saliency_audit.metrics.fill import fill_name, filled
@@ -53,7 +54,15 @@ def seen_through(saliency: Tensor, opacity: Opacity) -> Tensor:
     Args:
         saliency: ``(n, c, h, w)``, signed.
         opacity: see `revealed`.
+
+    Raises:
+        InputError: "symmetric", which pictures know alone.
     """
+    if opacity not in get_args(Opacity):
+        raise InputError(
+            f"view {opacity} is for pictures, and an image is shown through magnitudes; give "
+            + ", ".join(get_args(Opacity))
+        )
     return saliency.clamp(min=0) if opacity == "none" else magnitude(saliency)
 
 

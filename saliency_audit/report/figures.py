@@ -57,6 +57,9 @@ _CAPTION = 24  # characters of a line below a panel
 _CELL = 50  # characters, of a cell of a table
 
 
+View = Literal["", "percentile99", "minmax", "symmetric", "none"]
+
+
 @dataclass(frozen=True)
 class Tile:
     """One small picture.
@@ -65,11 +68,14 @@ class Tile:
         pixels: ``(h, w)``, or ``(h, w, 3)`` for a colour image.
         kind: an image in [0, 1] is shown as it is; a map relative to its own range.
         caption: a few words below it; may have several lines.
+        view: how a map is scaled, see `colours`; empty for "symmetric", magnitudes of a map
+            without signs.
     """
 
     pixels: Pixels
     kind: Literal["image", "signed", "unsigned"]
     caption: str = ""
+    view: View = ""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,11 @@ class PanelRow:
 def colours(cell: Tile) -> Pixels | None:
     """RGB of a cell, or None if it shows nothing: not finite, or a map the same everywhere.
 
-    Signed maps are centred at zero; both kinds end at the 99.5th percentile of their own
-    magnitude, so that single bright pixels do not darken the rest.
+    Maps end at the 99.5th percentile of their own magnitude, so that single bright pixels do not
+    darken the rest, and signed ones are centred at zero. Views of the papers: "percentile99" and
+    "minmax" show magnitudes from the least to the 99th percentile or to the largest (P2),
+    "symmetric" keeps signs, each cut at its own end of the percentiles 0.5 to 99.5 (P3), and
+    "none" shows a mask in [0, 1] as it is.
 
     >>> colours(Tile(np.zeros((2, 2)), "signed")) is None
     True
@@ -105,11 +114,28 @@ def colours(cell: Tile) -> Pixels | None:
         return np.clip(pixels if pixels.ndim == 3 else np.dstack([pixels] * 3), 0, 1)
     if pixels.min() == pixels.max():
         return None
+    scaled = _scaled(pixels, cell.view)
+    signed = cell.kind == "signed" and cell.view in ("", "symmetric")
+    return np.asarray(SIGNED((scaled + 1) / 2) if signed else UNSIGNED(np.abs(scaled)))[..., :3]
+
+
+def _scaled(pixels: Pixels, view: View) -> Pixels:
+    """A map in [-1, 1], or its magnitudes in [0, 1]."""
+    if view == "none":
+        return np.clip(pixels, 0, 1)
+    magnitudes = np.abs(pixels)
+    low, high = np.zeros(()), magnitudes.max()
+    if view in ("percentile99", "minmax"):
+        pixels, low = magnitudes, magnitudes.min()
+    if view == "symmetric":
+        pixels = np.clip(pixels, *np.percentile(pixels, [0.5, 99.5]))
+        cut = np.abs(pixels).max()
+    else:
+        share = {"percentile99": 99, "minmax": 100}.get(view, 99.5)
+        cut = np.percentile(magnitudes, share)
     # The percentile of a map that is zero nearly everywhere is zero: its maximum then.
-    top = np.percentile(np.abs(pixels), 99.5) or np.abs(pixels).max()
-    scaled = np.clip(pixels / top, -1, 1)
-    shown = SIGNED((scaled + 1) / 2) if cell.kind == "signed" else UNSIGNED(np.abs(scaled))
-    return np.asarray(shown)[..., :3]
+    top = cut if cut > low else high
+    return np.asarray(np.clip((pixels - low) / ((top - low) or 1), -1, 1))
 
 
 def draw_maps(

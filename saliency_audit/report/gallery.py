@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from saliency_audit.report.figures import Tile
+from saliency_audit.report.figures import Tile, View
 from saliency_audit.types import Example
 
 Key = tuple[str, str, str, str, str]
@@ -26,11 +26,13 @@ class Gallery:
         said: by image, what stands below it.
         signed: methods and scalars of maps with both signs: one kind of colours for all maps of
             a method, or before and after would differ in colours alone.
+        view: how maps are scaled, see `colours`.
     """
 
     found: Mapping[Key, Example]
     signed: Collection[tuple[str, str]]
     said: Mapping[str, str] = field(default_factory=dict)
+    view: View = ""
 
     @property
     def legend(self) -> str:
@@ -38,19 +40,22 @@ class Gallery:
         return f" {_SAID}" if self.said else ""
 
 
-def gallery_of(examples: Iterable[Example], said: Mapping[str, str] | None = None) -> Gallery:
+def gallery_of(
+    examples: Iterable[Example], said: Mapping[str, str] | None = None, view: View = ""
+) -> Gallery:
     """The examples of a run.
 
     Args:
         examples: images and maps.
         said: by image, the class that its maps explain, and its label.
+        view: how maps are scaled, see `colours`.
     """
     found: dict[Key, Example] = {}
     for e in examples:
         found.setdefault((e.role, e.image, e.saliency, e.scalar, e.setting), e)
     maps = [e for e in found.values() if e.role not in _IMAGES]
     signed = {(e.saliency, e.scalar) for e in maps if (e.pixels < 0).any()}
-    return Gallery(found, signed, said or {})
+    return Gallery(found, signed, said or {}, view)
 
 
 def of_role(gallery: Gallery, role: str) -> list[Example]:
@@ -70,7 +75,7 @@ def tile_of(gallery: Gallery, example: Example | None, caption: str = "") -> Til
         return None
     signed = (example.saliency, example.scalar) in gallery.signed
     kind = "image" if example.role in _IMAGES else "signed" if signed else "unsigned"
-    return Tile(example.pixels, kind, caption)  # type: ignore[arg-type]
+    return Tile(example.pixels, kind, caption, gallery.view)  # type: ignore[arg-type]
 
 
 def tile(

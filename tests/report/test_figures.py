@@ -6,7 +6,7 @@ from PIL import Image
 
 from saliency_audit.report import figures
 from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps, draw_table
-from saliency_audit.report.page import figure_of
+from saliency_audit.report.page import SIGNED, UNSIGNED, figure_of
 from saliency_audit.report.table import RULE, Table, Toned, verdict
 
 RNG = np.random.default_rng(0)
@@ -177,3 +177,37 @@ def test_what_is_laid_out_keeps_clear_of_its_title_and_note():
     )
     assert note.y1 <= drawn.y0
     assert drawn.y1 <= title.y0
+
+
+SKEWED = np.array([[-2.0, -0.5, 0.0, 0.25, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        ("minmax", [1.0, 0.25, 0.0, 0.125, 0.5]),
+        ("none", [0.0, 0.0, 0.0, 0.25, 1.0]),
+    ],
+)
+def test_views_of_magnitudes_are_those_of_the_papers(view, shown):
+    """P2's scaling from the least to the largest magnitude, and masks as they are."""
+    tile = Tile(SKEWED, "signed", view=view)
+    np.testing.assert_allclose(colours(tile), UNSIGNED(np.array([shown]))[..., :3])
+
+
+def test_the_99th_percentile_is_where_a_map_ends():
+    """One pixel of a thousand is beyond it, and shown like the one at it."""
+    pixels = np.linspace(0, 1, 1000).reshape(20, 50)
+    pixels[-1, -1] = 100.0
+    cut = np.percentile(pixels, 99)
+    expected = UNSIGNED(np.clip(pixels / cut, 0, 1))[..., :3]
+    np.testing.assert_allclose(colours(Tile(pixels, "signed", view="percentile99")), expected)
+    assert (colours(Tile(pixels, "signed", view="minmax"))[:-1] < expected[:-1]).any()
+
+
+def test_the_symmetric_view_cuts_each_sign_at_its_own_percentile():
+    """P3's: percentiles 0.5 and 99.5 of signed values; zero stays white."""
+    pixels = np.concatenate([np.linspace(-1, 0, 500), np.linspace(0, 0.5, 500)]).reshape(20, 50)
+    low, high = np.percentile(pixels, [0.5, 99.5])
+    expected = SIGNED((np.clip(pixels, low, high) / -low + 1) / 2)[..., :3]
+    np.testing.assert_allclose(colours(Tile(pixels, "signed", view="symmetric")), expected)

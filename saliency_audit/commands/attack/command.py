@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS, EVOLUTION, GRADIENT, SEARCHES, TARGET_MAP
@@ -20,6 +20,9 @@ from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
 from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
+
+if TYPE_CHECKING:
+    from saliency_audit.report.figures import View
 
 HELP = """\
 Move saliency maps through the image, with every prediction unchanged, and say which can be.
@@ -224,7 +227,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, k=picked.k, fail_on=given.fail_on, measured=bool(given.measure)),
-        report=partial(report, path=path, k=picked.k, seed=given.seed),
+        report=partial(report, path=path, k=picked.k, seed=given.seed, view=given.view or ""),
         files=["images/manifest.csv", *masks.files],
         pictures=[*ATTACKS, "worst-case", *PICTURES, *(f"transfer-{name}" for name in ATTACKS)],
         reads={
@@ -292,7 +295,14 @@ def answer(done: Done, *, k: float, fail_on: str | None, measured: bool) -> Answ
 
 
 def report(
-    done: Done, answer: Answer, about: Mapping[str, Any], *, path: Path, k: float, seed: int
+    done: Done,
+    answer: Answer,
+    about: Mapping[str, Any],
+    *,
+    path: Path,
+    k: float,
+    seed: int,
+    view: "View",
 ) -> None:
     """Write the manifest of the images, tables, pictures and page."""
     from saliency_audit.commands.attack.files import file_of
@@ -313,6 +323,7 @@ def report(
         results=done.rows,
         words=ATTACK_WORDS,
         said=done.explained,
+        view=view,
     )
 
 

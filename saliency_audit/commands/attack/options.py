@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from saliency_audit.catalogue.attack_presets import PRESETS
 from saliency_audit.catalogue.attacks import ATTACKS
-from saliency_audit.catalogue.methods import MAPS, METHODS
+from saliency_audit.catalogue.methods import MAPS, METHODS, VIEW
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.commands.options import (
     ARGUMENT,
@@ -100,6 +100,7 @@ OPTIONS = (
     NEEDS["masker"].option,
     *NEEDS["masker"].options,
     *OF_MAPS,
+    VIEW,
     *of_images(8),
     *OF_MODEL,
     CLASS_NAMES,

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from saliency_audit.catalogue.attacks import ATTACKS
 from saliency_audit.commands.attack import figures, tables
 from saliency_audit.commands.attack.tables import attack_within, told, verdict_table
-from saliency_audit.report.figures import draw_table
+from saliency_audit.report.figures import View, draw_table
 from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.page import FILLS
@@ -89,6 +89,7 @@ def write_attack_report(
     results: pd.DataFrame,
     words: Mapping[str, str],
     said: Mapping[str, str] | None = None,
+    view: View = "",
 ) -> list[Path]:
     """Write everything ``attack`` shows but ``results.csv``, ``run.json`` and ``images/``.
 
@@ -107,6 +108,7 @@ def write_attack_report(
         results: rows of ``results.csv``, for which image is the worst.
         words: what the verdicts mean.
         said: by image, the class that its maps explain.
+        view: how the pictures scale maps, see `colours`.
 
     Returns:
         The files written.
@@ -116,7 +118,7 @@ def write_attack_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     verdicts, predictions = _numeric(verdicts), _numeric(predictions)
-    gallery = gallery_of(examples, said)
+    gallery = gallery_of(examples, said, view)
     values = figures.values_of(gallery, results)
     worst: list[Picture] = []
     maps: list[Picture] = []

@@ -26,6 +26,7 @@ from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.catalogue.entries import SaliencyMethod
+    from saliency_audit.report.figures import View
 
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
@@ -103,6 +104,12 @@ def check(given: Given) -> None:
         given.saliency or (),
         trains_too=any("train" in METRICS[name].needs for name in metrics),
     )
+    through = [name for name, options in metrics.items() if "opacity" in options]
+    if given.view == "symmetric" and through:
+        raise InputError(
+            f"--view symmetric is for pictures, and {through[0]} shows images through magnitudes; "
+            "take percentile99, minmax or none, or leave one of them"
+        )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
     for name in ("recipe", "retrain"):
         if getattr(given, name) and not set(trains) & set(metrics):
@@ -195,6 +202,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     if note:
         setup.tell(note)
     unusual = not_looked_at(given, FIRST_LOOK, SALIENCY_BY_DEFAULT)
+    opacities = [one["opacity"] for one in metrics.values() if "opacity" in one]
+    view: Any = given.view or (opacities or [""])[0]
     return Job(
         settings={
             "metrics": metrics,
@@ -243,6 +252,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             path=place_of_report(given, "evaluate"),
             several=bool(further),
             base=given.base,
+            view=view,
         ),
         files=[
             *planted.files,
@@ -311,6 +321,7 @@ def report(
     path: Path,
     several: bool,
     base: str | None,
+    view: "View",
 ) -> None:
     """Write tables, pictures and page."""
     from saliency_audit.commands.evaluate.report import write_evaluate_report
@@ -328,6 +339,7 @@ def report(
         run=about,
         words=EVALUATE_WORDS,
         said=done.explained,
+        view=view,
         checks=CHECKS,
         results=done.rows,
         compared=between_models(done.rows) if several else None,

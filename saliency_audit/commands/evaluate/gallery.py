@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from saliency_audit.commands.evaluate.columns import controls_last
-from saliency_audit.report.figures import PanelRow, Tile, colours, draw_maps
+from saliency_audit.report.figures import PanelRow, Tile, View, colours, draw_maps
 from saliency_audit.report.gallery import Gallery, gallery_of, of_role, tile, tile_of
 from saliency_audit.report.page import OVER_A_PICTURE, shorten
 from saliency_audit.setting import parts_of
@@ -17,7 +17,10 @@ _RANGES = "Maps of several colour channels are averaged."
 
 
 def draw_gallery(
-    examples: Sequence[Example], folder: Path, said: Mapping[str, str] | None = None
+    examples: Sequence[Example],
+    folder: Path,
+    said: Mapping[str, str] | None = None,
+    view: View = "",
 ) -> list[Path]:
     """The first images and every method's map of them, a column for each image.
 
@@ -25,6 +28,7 @@ def draw_gallery(
         examples: images and maps; of several models, the first one's are drawn.
         folder: where to.
         said: by image, the class that its maps explain.
+        view: how maps are scaled, see `colours`.
 
     Returns:
         ``maps.png`` and further pages; none without maps.
@@ -32,7 +36,7 @@ def draw_gallery(
     Raises:
         AuditError: a file cannot be written.
     """
-    gallery = gallery_of(examples, said)
+    gallery = gallery_of(examples, said, view)
     maps = _maps(gallery)
     names = list(dict.fromkeys(image for image, _ in maps))
     return draw_maps(
@@ -77,12 +81,13 @@ def draw_perturbed(
     )
 
 
-def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
+def draw_patched(examples: Sequence[Example], folder: Path, view: View = "") -> list[Path]:
     """The first image with its patch, and every method's map of it.
 
     Args:
         examples: with the roles "patched" and "patched-map".
         folder: where to.
+        view: how maps are scaled, see `colours`.
 
     Returns:
         ``patched.png`` and further pages; none without such maps.
@@ -90,7 +95,7 @@ def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    gallery = gallery_of(examples)
+    gallery = gallery_of(examples, view=view)
     maps = {example.saliency: example for example in of_role(gallery, "patched-map")}
     images = of_role(gallery, "patched")
     return draw_maps(
@@ -104,12 +109,13 @@ def draw_patched(examples: Sequence[Example], folder: Path) -> list[Path]:
     )
 
 
-def draw_randomised(examples: Sequence[Example], folder: Path) -> list[Path]:
+def draw_randomised(examples: Sequence[Example], folder: Path, view: View = "") -> list[Path]:
     """Maps of the first image as more of the model's weights are random, a row for each method.
 
     Args:
         examples: with the role "randomised".
         folder: where to.
+        view: how maps are scaled, see `colours`.
 
     Returns:
         ``randomised.png`` and further pages; none without such maps.
@@ -117,7 +123,7 @@ def draw_randomised(examples: Sequence[Example], folder: Path) -> list[Path]:
     Raises:
         AuditError: a file cannot be written.
     """
-    gallery = gallery_of(examples)
+    gallery = gallery_of(examples, view=view)
     maps = _maps(gallery)
     return _draw_steps(
         gallery,

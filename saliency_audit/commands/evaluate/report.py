@@ -11,7 +11,7 @@ from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.commands.evaluate import charts, gallery, tables
 from saliency_audit.commands.evaluate.charts import SANITY
-from saliency_audit.report.figures import draw_table
+from saliency_audit.report.figures import View, draw_table
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.page import numbered, of_pages, shorten
 from saliency_audit.report.sections import (
@@ -120,6 +120,7 @@ def write_evaluate_report(
     compared: pd.DataFrame | None = None,
     drops: pd.DataFrame | None = None,
     said: Mapping[str, str] | None = None,
+    view: View = "",
 ) -> list[Path]:
     """Write everything ``evaluate`` shows but ``results.csv`` and ``run.json``.
 
@@ -139,6 +140,7 @@ def write_evaluate_report(
         compared: differences of further models to the first, see `between_models`.
         drops: see `relative_drop`.
         said: by image, the class that its maps explain.
+        view: how the pictures scale maps, see `colours`.
 
     Returns:
         The files written.
@@ -168,18 +170,19 @@ def write_evaluate_report(
         )
     of = " of the first model" if summary["model"].nunique() > 1 else ""
     maps = captioned(
-        gallery.draw_gallery(examples, folder, said), f"The first images and their maps{of}."
+        gallery.draw_gallery(examples, folder, said, view), f"The first images and their maps{of}."
     )
     drawn = _draw_curves(curves, verdicts, folder, checks)
     sanity = [picture for name in SANITY for picture in drawn.pop(name, [])]
     charts_of_model = [picture for name in _of_models(curves) for picture in drawn.pop(name, [])]
     of_pixels = [picture for pictures in drawn.values() for picture in pictures]
     sanity += captioned(
-        gallery.draw_randomised(examples, folder),
+        gallery.draw_randomised(examples, folder, view),
         f"The first image's map{of} as weights are drawn at random.",
     )
     patched = captioned(
-        gallery.draw_patched(examples, folder), f"The first image with its patch, and its maps{of}."
+        gallery.draw_patched(examples, folder, view),
+        f"The first image with its patch, and its maps{of}.",
     )
     perturbed = captioned(
         gallery.draw_perturbed(examples, folder, fills=_fills(summary)),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.needs import takes
@@ -21,6 +21,10 @@ from saliency_audit.options import Given, place_of_report
 from saliency_audit.processes import Processes
 
 ALL = "all"
+
+if TYPE_CHECKING:
+    from saliency_audit.report.figures import View
+
 HELP = """Make saliency maps show any picture without changing a prediction, and say which can be.
 
 Example: saliency-audit fool --saliency gradient --saliency gradcam --max-samples 8
@@ -151,7 +155,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),
-        report=partial(report, path=path),
+        report=partial(report, path=path, view=given.view or ""),
         files=[*MODEL_FILES, *masks.files],
         pictures=[*TRICKS, "verdicts", "examples"],
         reads={"--picture": given.picture, "--train": given.train, "--masker": given.masker},
@@ -186,7 +190,7 @@ def answer(done: Done, *, tricks: Mapping[str, Mapping[str, Any]], fail_on: str 
     )
 
 
-def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path) -> None:
+def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path, view: "View") -> None:
     """Write tables, pictures and page."""
     from saliency_audit.commands.fool.report import write_fool_report
     from saliency_audit.commands.fool.verdict import FOOL_WORDS
@@ -202,6 +206,7 @@ def report(done: Done, answer: Answer, about: dict[str, Any], *, path: Path) -> 
         results=done.rows,
         words=FOOL_WORDS,
         said=done.explained,
+        view=view,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from saliency_audit.catalogue.methods import METHODS
+from saliency_audit.catalogue.methods import METHODS, VIEW
 from saliency_audit.catalogue.needs import NEEDS
 from saliency_audit.catalogue.tricks import OF_LESSON, PICTURE, STRENGTH, TRAIN, TRICKS
 from saliency_audit.commands.options import (
@@ -56,6 +56,7 @@ OPTIONS = (
     NEEDS["masker"].option,
     *NEEDS["masker"].options,
     *OF_MAPS,
+    VIEW,
     *of_images(16),
     *OF_MODEL,
     CLASS_NAMES,

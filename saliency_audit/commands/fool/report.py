@@ -16,7 +16,7 @@ from saliency_audit.commands.fool.tables import (
     verdict_table,
 )
 from saliency_audit.commands.fool.verdict import FOOL_WORDS, why_not_forged
-from saliency_audit.report.figures import draw_table
+from saliency_audit.report.figures import View, draw_table
 from saliency_audit.report.gallery import gallery_of
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.sections import captioned, write_page, write_tables
@@ -73,6 +73,7 @@ def write_fool_report(
     words: Mapping[str, str] | None = None,
     promises: pd.DataFrame | None = None,
     said: Mapping[str, str] | None = None,
+    view: View = "",
 ) -> list[Path]:
     """Write everything ``fool`` shows but ``results.csv`` and ``run.json``.
 
@@ -90,6 +91,7 @@ def write_fool_report(
         promises: ``trick,check,n,n_undefined,worst,bound,kept``: the worst value of any image
             beside what the trick promises.
         said: by image, the class that its maps explain.
+        view: how the pictures scale maps, see `colours`.
 
     Returns:
         The files written.
@@ -99,7 +101,7 @@ def write_fool_report(
     """
     written = write_tables(folder, summary=summary, verdicts=verdicts)
     judged = verdicts[verdicts["scalar"] != ""]
-    gallery, values = gallery_of(examples, said), {} if results is None else _shown(results)
+    gallery, values = gallery_of(examples, said, view), {} if results is None else _shown(results)
     figures: list[Picture] = []
     overview: list[Table] = []
     legend = _COSINE

@@ -320,3 +320,18 @@ def test_many_processes_without_a_launcher_are_refused(run, monkeypatch):
     ran = run("evaluate", "--metric", "accuracy", "--max-samples", 8)
     assert ran.code == 2
     assert "WORLD_SIZE is 2, but no RANK says which of them" in ran.err
+
+
+def test_pictures_go_by_the_view_whatever_is_measured(run):
+    """Other bytes of maps.png, the same numbers; signs are nothing to show an image through."""
+    seen = {}
+    for view in ("symmetric", "minmax"):
+        ran = run("evaluate", "--metric", "deletion", "--saliency", "gradient", "--steps", 4,
+                  "--max-samples", 2, "--view", view, "--output-dir", view)  # fmt: skip
+        assert ran.code == 0, ran.err
+        seen[view] = [Path(view, name).read_bytes() for name in ("maps.png", "results.csv")]
+    assert seen["symmetric"][0] != seen["minmax"][0]
+    assert seen["symmetric"][1] == seen["minmax"][1]
+    refused = run("evaluate", "--metric", "retrieval", "--view", "symmetric")
+    assert refused.code == 2
+    assert "--view symmetric is for pictures" in refused.err
