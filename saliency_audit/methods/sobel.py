@@ -22,9 +22,8 @@ def sobel(
 ) -> Tensor:
     r"""Magnitude of the grey image's Sobel gradient: :math:`\sqrt{g_x^2 + g_y^2}`.
 
-    Grey is the mean of the channels; the border is mirrored, and a single row or column goes on as
-    it is. The kernels are scaled so that a
-    slope of a per pixel gives a.
+    Grey is the mean of the channels; the border is mirrored, so along a side of one or two pixels
+    there is no slope. The kernels are scaled so that a slope of a per pixel gives a.
 
     Args:
         model: not used.
