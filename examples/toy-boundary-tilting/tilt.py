@@ -1,6 +1,6 @@
 """P3's Figure 3b: does adversarial training remove the tilt of a decision boundary?
 
-python tilt.py [--quick] [--output DIR]
+python tilt.py [--seeds N] [--output DIR]
 
 An interrupted run goes on where it stopped.
 """
@@ -160,7 +160,7 @@ def measure(folder: Path, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "seed", *NUMBERS])
 
 
-def interval(values: "list[float]") -> tuple[float, float]:
+def interval(values: list[float]) -> tuple[float, float]:
     """Mean over the seeds and half of its 95 % t-interval."""
     return mean(values), STUDENT[len(values)] * stdev(values) / sqrt(len(values))
 
@@ -220,11 +220,11 @@ def draw(folder: Path, seed: int, path: Path) -> None:
 def main() -> None:
     """Train, measure, write table.csv, table.md and boundary.png, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two seeds instead of five")
+    parser.add_argument("--seeds", type=int, choices=STUDENT, default=5)
     parser.add_argument("--output", type=Path, default=Path("tilting"))
     options = parser.parse_args()
     output, parts = options.output.resolve(), []
-    for seed in range(2 if options.quick else 5):
+    for seed in range(options.seeds):
         train(output / f"seed-{seed}", seed)
         parts.append(measure(output / f"seed-{seed}", seed))
     found = pd.concat(parts)
