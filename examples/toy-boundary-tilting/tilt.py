@@ -8,7 +8,7 @@ An interrupted run goes on where it stopped.
 import argparse
 import subprocess
 import sys
-from math import sqrt
+from math import log, sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -37,10 +37,12 @@ NUMBERS = {
     "distance": "attacked points to the other class",
 }
 CLAIMS = {
-    "standard": ("the standard boundary is tilted", "standard", None),
-    "weak": ("adversarial training takes tilt away", "standard", "weak"),
-    "strong": ("a stronger adversary takes more away", "weak", "strong"),
+    "standard": ("plain training: tilted, and attacked points leave the data", "standard", None),
+    "weak": ("adversarial training: less of it", "standard", "weak"),
+    "strong": ("a stronger adversary: still less", "weak", "strong"),
 }
+# What would be no tilt, and the median distance of a class's own points.
+NOTHING = {"tilt": 0.0, "step_tilt": 0.0, "distance": sqrt(2 * log(2))}
 # The 97.5 % points of Student's t, by the number of seeds.
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
@@ -176,14 +178,15 @@ def table(found: pd.DataFrame) -> str:
             digits = 3 if number == "accuracy" else 1
             cells.append(f"{middle:.{digits}f} ± {half:.{digits}f}")
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    lines += ["", "| P3's claim | degrees less | verdict |", "|---|---|---|"]
+    lines += ["", "| P3's claim | of | difference | verdict |", "|---" * 4 + "|"]
     for claim, first, second in CLAIMS.values():
-        for number, what in (("tilt", "boundary"), ("step_tilt", "adversary's step")):
+        for number, nothing in NOTHING.items():
             own = by[first][number].to_numpy()
-            other = 0 if second is None else by[second][number].to_numpy()
+            other = nothing if second is None else by[second][number].to_numpy()
             middle, half = interval((own - other).tolist())
             word = "agrees" if middle > half else "contradicts" if middle < -half else "not shown"
-            lines.append(f"| {claim} ({what}) | {middle:.1f} ± {half:.1f} | {word} |")
+            what = NUMBERS[number]
+            lines.append(f"| {claim} | {what} | {middle:.1f} ± {half:.1f} | {word} |")
     return "\n".join(lines)
 
 
