@@ -65,6 +65,7 @@ def test_the_masks_are_annotations_that_need_no_option(run):
         assert value == pytest.approx(float(mask.mean()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_reads_the_masks_too(run):
     trained = run(
         "finetune", "--objective", "harmonise", "--data", "synthetic:hierarchy", "--max-train", 16,
@@ -95,7 +96,7 @@ def test_bad_data_is_one_line_and_exit_2(run, data):
         ("fool", "--saliency", "gradient", "--trick", "logit-shift"),
         ("attack", "--attack", "pgd", "--eps", 0.5, "--norm", "l2"),
         ("evaluate", "--saliency", "gradient", "--metric", "deletion"),
-        ("check",),
+        pytest.param(("check",), marks=pytest.mark.slow),
     ],
 )
 def test_points_go_through_the_commands(run, points, command):
