@@ -55,6 +55,7 @@ def evaluate(
     workers: int = 0,
     beside: Mapping[str, Any] | None = None,
     retrained: Callable[[], Batch] | None = None,
+    sampled: Callable[..., Iterator[Batch]] | None = None,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
@@ -83,6 +84,7 @@ def evaluate(
         workers: processes that read images.
         beside: what single metrics need, by name in ``NEEDS``.
         retrained: gives the rows of what was trained anew; see `Retraining`.
+        sampled: ``(begin, advance)``, gives those of what the models make; see `Sampling`.
         told: see `Told`.
 
     Yields:
@@ -110,6 +112,7 @@ def evaluate(
         by_default=by_default,
         tell=tell,
         beside=beside,
+        samples=sampled is not None,
     )
     usual = [name for name in SALIENCY_BY_DEFAULT if name not in unusual]
     asked = list(dict.fromkeys(saliency or (() if methods else usual)))
@@ -204,6 +207,8 @@ def evaluate(
             yield Batch(batch.index, rows, examples, curves)
         if retrained is not None and not shard[0]:
             yield retrained()
+        if sampled is not None:
+            yield from sampled(begin, advance)
 
 
 def _possible(
@@ -215,6 +220,7 @@ def _possible(
     by_default: bool,
     tell: Callable[[str], None],
     beside: Mapping[str, Any],
+    samples: bool,
 ) -> dict[str, Mapping[str, Any]]:
     """The metrics, less those by default that these maps or outputs have none of."""
     kept = dict(metrics)
@@ -239,7 +245,11 @@ def _possible(
             del kept[name]
         elif "labels" in metric.needs and not labelled:
             tell(f"{name} needs labels and the images have none: undefined")
-    refuse_idle_needs([name for name, value in beside.items() if value is not None], metrics)
+    looking = [
+        *metrics,
+        *(name for name, one in METRICS.items() if samples and one.of == "samples"),
+    ]
+    refuse_idle_needs([name for name, value in beside.items() if value is not None], looking)
     return kept
 
 

@@ -1,6 +1,6 @@
 """``saliency-audit evaluate``: what its options mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
-from saliency_audit.catalogue.needs import NEEDS, lacking
-from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
+from saliency_audit.catalogue.needs import NEEDS, lacking, takers
+from saliency_audit.commands.beside import ANEW, loaded, refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
@@ -17,7 +17,7 @@ from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
-from saliency_audit.commands.planting import METRIC, preparation
+from saliency_audit.commands.planting import METRIC, preparation, training_images
 from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
@@ -26,6 +26,9 @@ from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.catalogue.entries import SaliencyMethod
+    from saliency_audit.commands.evaluate.anew import Networks
+    from saliency_audit.commands.evaluate.sampling import Sampling
+    from saliency_audit.models import Classifier
 
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
@@ -33,6 +36,7 @@ Example: saliency-audit evaluate --metric deletion --max-samples 16
 
 Example: saliency-audit evaluate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
+SAMPLED = "gan-test"
 REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
 
 
@@ -104,11 +108,22 @@ def check(given: Given) -> None:
         trains_too=any("train" in METRICS[name].needs for name in metrics),
     )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
+    if given.judge == ANEW:
+        trains += takers("judge")
+    elif given.train is not None and set(metrics) & set(takers("train")) <= {SAMPLED}:
+        raise InputError(
+            f"--train is for --judge {ANEW}, and the judge is {given.judge}; leave one of them"
+        )
     for name in ("recipe", "retrain"):
         if getattr(given, name) and not set(trains) & set(metrics):
             raise InputError(
                 f"--{name} is for {', '.join(trains)}; add --metric {trains[0]} or leave --{name}"
             )
+    if given.denoise is not None and given.gan_samples is not None:
+        raise InputError(
+            f"--gan-samples {given.gan_samples} and --denoise do not go together: it makes one "
+            "sample of each image; give --max-samples"
+        )
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -127,6 +142,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.evaluate.recipe import test_images
     from saliency_audit.commands.evaluate.report import PICTURES
     from saliency_audit.commands.evaluate.retraining import JOB, retraining
+    from saliency_audit.commands.evaluate.sample_report import MANIFEST, PICTURE
+    from saliency_audit.commands.evaluate.sampling import FOLDER, JUDGED, SAMPLES, sampling
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
@@ -155,21 +172,36 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         place_of_report(given, "evaluate"),
         processes,
     )
-    asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
+    asked = {n: one for n, one in metrics.items() if METRICS[n].of not in ("training", "samples")}
+    train = beside.values.get("train")
+    if given.judge == ANEW and train is None:
+        train = training_images(given.train, setup)
     anew = networks(
         given,
         setup,
         processes,
         metrics=metrics,
-        data=getattr(beside.values.get("train"), "data", None),
+        data=getattr(train, "data", None),
         tested=partial(test_images, given, setup),
+        judged=given.judge == ANEW,
         folder=place_of_report(given, "evaluate"),
     )
-    if anew is not None:
-        beside.values["train"].network = anew
+    if anew is not None and train is not None:
+        train.network = anew
     # What networks are trained on is handed to those alone that look at them.
     looked_at = any("train" in METRICS[name].needs for name in asked)
     values = {n: v for n, v in beside.values.items() if n != "train" or looked_at}
+    models = [*further, *beside.models]
+    judged = _judge_made(anew, values, models) if given.judge == ANEW else None
+    samples = sampling(
+        given,
+        setup,
+        metrics=metrics,
+        models=[setup.model, *further],
+        beside=values,
+        folder=place_of_report(given, "evaluate"),
+        shard=(processes.rank, processes.world),
+    )
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
@@ -235,34 +267,55 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             workers=given.workers,
             shard=(processes.rank, processes.world),
             retrained=trained.batch if trained else None,
+            sampled=samples.batches if samples else None,
             expect=expecting(setup, processes),
         ),
-        answer=partial(answer, fail_on=given.fail_on),
+        answer=partial(answer, fail_on=given.fail_on, samples=samples),
         report=partial(
             report,
             path=place_of_report(given, "evaluate"),
             several=bool(further),
             base=given.base,
+            samples=samples,
         ),
         files=[
             *planted.files,
             *masks.files,
             *(anew.files if anew else ()),
             *(trained.files if trained else ()),
+            *([MANIFEST] if samples else ()),
         ],
-        pictures=[*PICTURES, *CHECKS],
+        pictures=[*PICTURES, PICTURE, *CHECKS],
         reads={
             "--compare": given.compare,
             "--maps": [str(place) for place in own.values()],
             "--explain": given.explain,
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
-        models=[*further, *beside.models],
+        models=models,
         ready=in_turn(
-            planted.make, masks.make, *(one.make for one in (anew, trained) if one is not None)
+            planted.make,
+            masks.make,
+            *(one.make for one in (anew, trained) if one is not None),
+            *([judged] if judged else ()),
         ),
-        parts=("", *([JOB] if trained else ())),
+        clear=[f"{FOLDER}/"],
+        parts=("", *([JOB] if trained else ()), *((JUDGED, SAMPLES) if samples else ())),
     )
+
+
+def _judge_made(
+    anew: "Networks | None", values: dict[str, Any], models: "list[Classifier]"
+) -> Callable[[], None]:
+    """What puts the judge that was trained anew where metrics look for it."""
+    from saliency_audit.commands.evaluate.anew import JUDGE
+
+    def put() -> None:
+        assert anew is not None
+        values["judge"] = anew.made[JUDGE].model
+        models.append(values["judge"])
+
+    return put
 
 
 def _foreign_maps(
@@ -284,16 +337,20 @@ def _foreign_maps(
     return methods, problems
 
 
-def answer(done: Done, *, fail_on: str | None) -> Answer:
+def answer(done: Done, *, fail_on: str | None, samples: "Sampling | None") -> Answer:
     """The word for each map and metric."""
+    from saliency_audit.commands.evaluate.sample_report import samples_sentence
     from saliency_audit.commands.evaluate.terminal import others_shown, verdicts_shown
     from saliency_audit.commands.evaluate.verdict import evaluate_sentence, evaluate_verdicts
     from saliency_audit.stats.paired import differences
 
     summary = _summary(done)
     verdicts = evaluate_verdicts(summary, differences(done.rows), done.rows)
+    sentence = evaluate_sentence(verdicts, images=done.clean.readable)
+    if samples is not None:
+        sentence += f" {samples_sentence(summary, samples.judge)}"
     return Answer(
-        evaluate_sentence(verdicts, images=done.clean.readable),
+        sentence,
         {"verdicts": verdicts},
         [
             *others_shown(summary, done.rows, width=done.width),
@@ -311,19 +368,34 @@ def report(
     path: Path,
     several: bool,
     base: str | None,
+    samples: "Sampling | None",
 ) -> None:
-    """Write tables, pictures and page."""
+    """Write tables, pictures and page, and what became of samples."""
     from saliency_audit.commands.evaluate.report import write_evaluate_report
+    from saliency_audit.commands.evaluate.sample_report import write_samples
     from saliency_audit.commands.evaluate.verdict import EVALUATE_WORDS
     from saliency_audit.metrics import CHECKS
     from saliency_audit.stats.paired import between_models, relative_drop
 
+    examples, drawn = list(done.folder.examples()), []
+    if samples is not None:
+        drawn = write_samples(
+            path,
+            done.rows,
+            examples,
+            judge=samples.judge,
+            images=done.setup.data.names,
+            denoises=samples.denoises,
+            names=done.setup.class_names,
+            seed=samples.given.seed,
+        )
     write_evaluate_report(
         path,
         summary=_summary(done),
         verdicts=answer.tables["verdicts"],
         curves=done.folder.curves(),
-        examples=done.folder.examples(),
+        examples=examples,
+        samples=drawn,
         sentence=answer.sentence,
         run=about,
         words=EVALUATE_WORDS,

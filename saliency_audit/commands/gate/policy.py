@@ -289,6 +289,12 @@ def _checks(
             f"--metric {OWNERS[name]} --fail-on worse",
             option=kind,
         )
+    if kind == "metric" and name in OWNERS and METRICS[OWNERS[name]].of == "samples":
+        raise InputError(
+            f"{name} makes images with the network, which a gate does not; ask saliency-audit "
+            f"evaluate --metric {OWNERS[name]}",
+            option=kind,
+        )
     lookup(kind, registries[kind], name, option=kind)
     options = options_by_key(kind, name)
     values = checked(f"a [[check]] of {name}", table, {**CHECK, **options})
