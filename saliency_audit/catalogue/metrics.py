@@ -424,7 +424,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         needs=("labels",),
-        takes=("judge",),
+        takes=("judge", "train"),
         options=SHARES,
         exclusive=True,
     ),

@@ -36,7 +36,6 @@ Example: saliency-audit evaluate --metric deletion --max-samples 16
 
 Example: saliency-audit evaluate my.pt --arch net:build --data images --mean 0.5 --std 0.25
 """
-SAMPLED = "gan-test"
 REFUSED = {"worse": ("worse",), "not-distinguishable": ("worse", "not distinguishable")}
 
 
@@ -105,15 +104,15 @@ def check(given: Given) -> None:
     refuse_idle_masking(
         vars(given),
         given.saliency or (),
-        trains_too=any("train" in METRICS[name].needs for name in metrics),
+        trains_too=bool(set(takers("train")) & set(metrics)),
     )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
     if given.judge == ANEW:
         trains += takers("judge")
-    elif given.train is not None and set(metrics) & set(takers("train")) <= {SAMPLED}:
-        raise InputError(
-            f"--train is for --judge {ANEW}, and the judge is {given.judge}; leave one of them"
-        )
+    elif given.train is not None and not (
+        {*metrics, *(given.saliency or ())} & set(takers("train")) - set(takers("judge"))
+    ):
+        raise InputError(f"--train is for --judge {ANEW} here; give that or leave --train")
     for name in ("recipe", "retrain"):
         if getattr(given, name) and not set(trains) & set(metrics):
             raise InputError(
