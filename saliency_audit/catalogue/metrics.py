@@ -424,7 +424,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         needs=("labels",),
-        takes=("judge", "train"),
+        takes=("judge",),
         options=SHARES,
         exclusive=True,
     ),
@@ -897,7 +897,6 @@ METRICS: dict[str, Metric] = {
             ),
         },
         needs=("judge",),
-        takes=("train",),
         options=(
             GAN_SAMPLES,
             GAN_STEPS,

@@ -52,7 +52,7 @@ NEEDS: Mapping[str, Need] = {
         "model.pt2",
     ),
     "judge": Need(
-        "commands.beside:judge",
+        "commands.beside:model",
         Option(
             "judge",
             metavar="MODEL|anew",

@@ -64,7 +64,6 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
         if isinstance(value, Planting)
         else [str(named[name]), fingerprint(Path(named[name]))]
         for name, value in values.items()
-        if value is not None
     }
     of_metrics = {name for metric in METRICS.values() for name in (*metric.needs, *metric.takes)}
     said = {name: settings.get(name) for name in NEEDS if name in of_metrics}
@@ -116,15 +115,6 @@ def refuse_idle_needs(given: Collection[str], chosen: Collection[str]) -> None:
 def model(spec: str, setup: Setup) -> "Classifier":
     """A further model for the same images."""
     return setup.load(spec)
-
-
-ANEW = "anew"
-"""Names the judge that a run trains itself; a file of that name is ./anew."""
-
-
-def judge(spec: str, setup: Setup) -> "Classifier | None":
-    """A second model for the same images; None for one that is yet to be trained."""
-    return None if spec == ANEW else setup.load(spec)
 
 
 def annotations(place: str | Path, setup: Setup) -> "Callable[[Sequence[str]], Tensor]":

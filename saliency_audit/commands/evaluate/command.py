@@ -9,8 +9,8 @@ from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, lacking, takers
-from saliency_audit.commands.beside import ANEW, loaded, refuse_idle_needs, refuse_lacking
-from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
+from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
+from saliency_audit.commands.evaluate.options import ANEW, FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
@@ -97,26 +97,26 @@ def check(given: Given) -> None:
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
     refuse_lacking(metrics, vars(given) | by_default)
+    anew = given.judge == ANEW
+    trains_too = anew or any("train" in METRICS[name].needs for name in metrics)
+    if given.train and given.judge and not trains_too and not given.saliency:
+        raise InputError(f"--train is for --judge {ANEW} here; give that or leave --train")
     refuse_idle_needs(
-        [need for need in NEEDS if getattr(given, need) is not None],
+        [n for n in NEEDS if getattr(given, n) is not None and not (anew and n == "train")],
         [*metrics, *(given.saliency or ())],
     )
     refuse_idle_masking(
         vars(given),
         given.saliency or (),
-        trains_too=bool(set(takers("train")) & set(metrics)),
+        trains_too=trains_too,
     )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
-    if given.judge == ANEW:
-        trains += takers("judge")
-    elif given.train is not None and not (
-        {*metrics, *(given.saliency or ())} & set(takers("train")) - set(takers("judge"))
-    ):
-        raise InputError(f"--train is for --judge {ANEW} here; give that or leave --train")
+    trains += takers("judge") if anew else []
     for name in ("recipe", "retrain"):
         if getattr(given, name) and not set(trains) & set(metrics):
             raise InputError(
-                f"--{name} is for {', '.join(trains)}; add --metric {trains[0]} or leave --{name}"
+                f"--{name} is for {', '.join(trains)} and --judge {ANEW}; add --metric {trains[0]} "
+                f"or leave --{name}"
             )
     if given.denoise is not None and given.gan_samples is not None:
         raise InputError(
@@ -151,7 +151,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         setup.tell(PRESETS[given.preset].warning)
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
-    beside = loaded(vars(given), setup, metrics)
+    judge = None if given.judge == ANEW else given.judge
+    beside = loaded(vars(given) | {"judge": judge}, setup, metrics)
     explained = [setup.model, *further, *filter(None, [beside.values.get("other")])]
     masks = masking(
         vars(given),
