@@ -348,7 +348,8 @@ def answer(done: Done, *, fail_on: str | None, samples: "Sampling | None") -> An
     verdicts = evaluate_verdicts(summary, differences(done.rows), done.rows)
     sentence = evaluate_sentence(verdicts, images=done.clean.readable)
     if samples is not None:
-        sentence += f" {samples_sentence(summary, samples.judge)}"
+        said = samples_sentence(summary, samples.judge)
+        sentence = f"{sentence} {said}" if (verdicts["verdict"] != "").any() else said
     return Answer(
         sentence,
         {"verdicts": verdicts},

@@ -153,12 +153,15 @@ def _draw(
             [_tile(found.get((role, place, row, column)), names) for column in across],
         )
 
+    def own(row: int) -> str:
+        return f"sample {row + 1}" if images is None else "denoised"
+
     samples = sorted({(place, row) for role, place, row, _ in found if role == "sample"})
     starts = line("start", samples[0][0], 0, "noise" if images is None else "with noise")
     climbed = "the class above it" if images is None else "its class"
     return draw_maps(
         [
-            line("sample", place, row, models[place] if len(models) > 1 else f"sample {row + 1}")
+            line("sample", place, row, models[place] if len(models) > 1 else own(row))
             for place, row in samples
         ],
         folder,
