@@ -1,6 +1,7 @@
 """The script for P0's Table 1: its networks can be trained twice over, and its table is right."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +41,7 @@ def test_the_networks_take_cifar(script):
 
 def test_the_presets_are_there(script):
     words = [word for options in script.FULL.objectives.values() for word in options]
-    named = [after for before, after in zip(words, words[1:], strict=False) if before == "--preset"]
+    named = [after for before, after in pairwise(words) if before == "--preset"]
     assert len(named) == 3
     assert set(named) <= set(TRAINING_PRESETS)
     assert script.FULL.sampling[1] in METRIC_PRESETS

@@ -1,6 +1,6 @@
 """``saliency-audit evaluate``: what its options mean."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,10 @@ from saliency_audit.processes import Processes
 if TYPE_CHECKING:
     from saliency_audit.catalogue.entries import SaliencyMethod
     from saliency_audit.commands.evaluate.anew import Networks
+    from saliency_audit.commands.evaluate.retraining import Retraining
     from saliency_audit.commands.evaluate.sampling import Sampling
     from saliency_audit.models import Classifier
+    from saliency_audit.types import Batch
 
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
@@ -266,8 +268,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
-            retrained=trained.batch if trained else None,
-            sampled=samples.batches if samples else None,
+            further=partial(_further, trained, samples) if trained or samples else None,
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, fail_on=given.fail_on, samples=samples),
@@ -302,6 +303,19 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         clear=[f"{FOLDER}/"],
         parts=("", *([JOB] if trained else ()), *((JUDGED, SAMPLES) if samples else ())),
     )
+
+
+def _further(
+    trained: "Retraining | None",
+    samples: "Sampling | None",
+    begin: Callable[[str], Any],
+    advance: Callable[[int, int], None],
+) -> "Iterator[Batch]":
+    """What is measured of no image."""
+    if trained is not None and trained.processes.main:
+        yield trained.batch()
+    if samples is not None:
+        yield from samples.batches(begin, advance)
 
 
 def _judge_made(
