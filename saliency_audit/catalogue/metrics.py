@@ -1229,14 +1229,6 @@ CHECKS: dict[str, Check] = {
 }
 """By the name in every table."""
 
-OF_SAMPLES = frozenset(
-    check
-    for metric in METRICS.values()
-    if metric.of == "samples"
-    for check in metric.checks
-    if not check.endswith("-judge-accuracy")
-)
-"""Checks whose values are of samples that a model makes, not of images."""
 OF_TRAININGS = frozenset(
     check for metric in METRICS.values() if metric.of == "training" for check in metric.checks
 )

@@ -308,4 +308,11 @@ def sampling(
         f"{METRIC}: {made.count:,} samples of {made.steps:,} steps, {made.count * made.steps:,} "
         f"gradients{' of each model' * (len(models) > 1)}"
     )
+    judge = beside.get("judge")
+    for model in models:
+        if judge is not None and model.sha256 and model.sha256 == judge.sha256:
+            setup.tell(
+                f"WARNING: the judge has the weights of {model.name}, and nearly always sees the "
+                "class in its own samples; give --judge another model, or anew"
+            )
     return made

@@ -65,6 +65,7 @@ def test_the_files_are_what_was_judged(run, planted):
     ran = run("evaluate", *JUDGED, "--output-dir", "out", "--compare", "judge.pt")
     assert ran.code == 0, ran.err
     assert "10 samples of 8 steps, 80 gradients of each model" in ran.err
+    assert "WARNING: the judge has the weights of judge.pt" in ran.err
     found = means("out")
     assert f"model.pt, gan-test: judge.pt gives {found['model.pt', 'gan-test']:.1%} [" in ran.out
     assert "of 10 samples the class they were made for" in ran.out
