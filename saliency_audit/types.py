@@ -35,8 +35,8 @@ class Example:
         scalar: scalar of the map, empty likewise.
         setting: what the map was made under, as in ``results.csv``.
         role: "image", "before", "after", "picture", "wanted", "attacked", "target", "map", and of a
-            metric "perturbed" (an image), "randomised" (a map), "patched" (an image) and
-            "patched-map".
+            metric "perturbed" (an image), "randomised" (a map), "patched" (an image),
+            "patched-map", "start" and "sample" (images).
         pixels: ``(h, w)`` or ``(h, w, 3)`` in [0, 1] for images; ``(h, w)``, channel mean, signed
             if the method is, for maps. float32.
     """

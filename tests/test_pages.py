@@ -140,6 +140,8 @@ def test_command_runs(run, line):
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
     if "rt-sal" in line:
         fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
+    if "gan-test" in line:
+        fewer = {"--gan-steps": "2", "--recipe": "max-steps=2", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:

@@ -67,7 +67,7 @@ def measure(
         run(
             "evaluate", *MODEL, "--data", str(folder / "images.csv"), "--resize", "224",
             "--saliency", name, "--metric", "deletion", "--metric", "retrieval",
-            *(["--view", "none", *([] if full else ["--relex-copies", "4"])] if name == "relex"
+            *(["--view", "none", *([] if full else ["--relex-copies", "2"])] if name == "relex"
               else ["--view", "minmax"] if name in ("gradcam", "rt-sal") else []),
             *(["--masker", masker] if name == "rt-sal" else []),
             "--max-samples", str(len(manifest)), "--output-dir", str(report),

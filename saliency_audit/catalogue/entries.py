@@ -120,7 +120,8 @@ class Metric(Coded):
         of: "map" reads the maps alone, "method" explains again (no map from a file will do),
             "model" reads no map of the run, "training" trains networks anew on what the maps of a
             method leave of the images: its ``code`` is ``(bench, **options) -> list[Measured]``,
-            and its values are of trainings, not of images.
+            and its values are of trainings, not of images. "samples" makes images with the model:
+            its ``code`` is ``(drawn, **options) -> Sampled``, and its values are of those.
         checks: what it measures, by name. The one of the metric's own name is its answer.
         verdict: how the answer becomes a word: "random" compares it with the random map on the
             same images, "half" asks whether it is on the better side of one half (where neither
@@ -138,7 +139,7 @@ class Metric(Coded):
     """
 
     code: Code
-    of: Literal["map", "method", "model", "training"]
+    of: Literal["map", "method", "model", "training", "samples"]
     checks: Mapping[str, Check]
     verdict: Literal["random", "half"] | None = None
     says: tuple[str, str] = ("", "")

@@ -50,6 +50,12 @@ PRESETS: dict[str, Preset] = {
         },
         "exactly k pixels are replaced, where the code replaces k - 1",
     ),
+    "p0-gan-test": Preset(
+        "P0 5.1.2 and its code: 1,000 samples, 500 steps of 0.1, decay 0.01",
+        {"gan-test": {"count": 1000, "steps": 500, "lr": 0.1, "decay": 0.01}},
+        "classes go round, where the code takes those of test labels (1,024 of them, in batches "
+        "of 256); samples are judged as an 8-bit file holds them",
+    ),
     "p1": Preset(
         "P1: AOPC over 20, 50 and 100 regions; sanity cascade over all layers; gaze at 5 and 10 %",
         {

@@ -17,6 +17,7 @@ from saliency_audit.ranges import (
     POSITIVE,
     SHARE,
     SIDE,
+    WEIGHT,
     Range,
 )
 
@@ -100,6 +101,7 @@ def _retrained(of: str, summary: str, trained: str) -> dict[str, Check]:
 _REPLACED, _PROBABILITY = "share of pixels replaced", "probability of the explained class"
 _RANKS = "rank correlation of magnitudes\nwith the given model's map"
 _REPLACING, _SANITY, _OTHER = "Replacing pixels", "Sanity checks", "Other metrics"
+_SAMPLES = "Samples of the model"
 _RETRAINING = "Training anew"
 STEPS = Option(
     "steps",
@@ -343,6 +345,64 @@ PLANT_LR = Option(
     panel=_OTHER,
     shown=False,
     help="known-answer: learning rate of that. Default: 0.001.",
+)
+GAN_SAMPLES = Option(
+    "gan_samples",
+    "whole",
+    parameter="count",
+    range=MANY,
+    panel=_SAMPLES,
+    help="gan-test: how many. Default: 100; with --denoise one of each image.",
+)
+GAN_STEPS = Option(
+    "gan_steps",
+    "whole",
+    parameter="steps",
+    range=MANY,
+    panel=_SAMPLES,
+    help="gan-test: gradient steps of each. Default: 500; 200 with --denoise.",
+)
+GAN_LR = Option(
+    "gan_lr",
+    "number",
+    parameter="lr",
+    range=POSITIVE,
+    panel=_SAMPLES,
+    help="gan-test: length of a step, over the gradient's. Default: 0.1; 0.01 with --denoise.",
+)
+GAN_DECAY = Option(
+    "gan_decay",
+    "number",
+    parameter="decay",
+    range=WEIGHT,
+    panel=_SAMPLES,
+    help="gan-test: pull towards grey. Default: 0.01; 0 with --denoise.",
+)
+LANGEVIN = Option(
+    "langevin",
+    "number",
+    range=POSITIVE,
+    panel=_SAMPLES,
+    help="gan-test: temperature of noise in each step, 1 for Langevin dynamics of exp(logit). "
+    "Default: none.",
+)
+DENOISE = Option(
+    "denoise",
+    "number",
+    range=Range(0, NOISE.high, above=True),
+    panel=_SAMPLES,
+    help="gan-test: start from the images of --data with noise of this standard deviation (P0: "
+    "0.1), and climb the class of each. Default: start from noise.",
+)
+WANTED_CLASS = Option(
+    "wanted_class",
+    "whole",
+    parameter="classes",
+    range=INDEX,
+    many=True,
+    panel=_SAMPLES,
+    shown=False,
+    help="gan-test: class that samples are made for, repeatable; several in turn. Default: all.",
 )
 CURVE = (STEPS, FILL, REDUCE)
 SHARES = (POINTS, FILL, REDUCE)
@@ -794,6 +854,60 @@ METRICS: dict[str, Metric] = {
         options=(EPS, NORM, ATTACK_STEPS, RESTARTS),
         check="metrics.accuracy:refuse_robust",
         exclusive=True,
+    ),
+    "gan-test": Metric(
+        "metrics.gan_test:gan_test",
+        "samples",
+        {
+            "gan-test": _check(
+                "1 if a judge gives a sample of the model the class it was made for; reads logits, "
+                "so whoever shifts them forges it",
+                True,
+                (0, 1),
+                "P0 section 5.1.2; Shmelkov et al. 2018",
+                chance="1/classes",
+                proportion=True,
+            ),
+            "gan-test-start": _check(
+                "1 if the judge gives that class to what the sample was made from",
+                None,
+                (0, 1),
+                "ours",
+                chance="1/classes",
+                proportion=True,
+            ),
+            "gan-test-own": _check(
+                "1 if the model itself gives the sample that class",
+                None,
+                (0, 1),
+                "ours",
+                chance="1/classes",
+                proportion=True,
+            ),
+            "gan-test-confidence": _check(
+                "the judge's probability of that class", None, (0, 1), "ours"
+            ),
+            "gan-test-judge-accuracy": _check(
+                "1 if the judge gives a real image its label",
+                None,
+                (0, 1),
+                "P0 section 5.1.2",
+                chance="1/classes",
+                proportion=True,
+            ),
+        },
+        needs=("judge",),
+        options=(
+            GAN_SAMPLES,
+            GAN_STEPS,
+            GAN_LR,
+            GAN_DECAY,
+            LANGEVIN,
+            DENOISE,
+            WANTED_CLASS,
+        ),
+        exclusive=True,
+        check="metrics.gan_test:refuse_samples",
     ),
     "gradient-norm-target": Metric(
         "metrics.gradient_norm:gradient_norm_target",

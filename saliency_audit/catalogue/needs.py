@@ -56,10 +56,14 @@ NEEDS: Mapping[str, Need] = {
     "judge": Need(
         "commands.beside:model",
         Option(
-            "judge", panel=_BESIDE, help="discriminative: the model whose accuracy is measured."
+            "judge",
+            metavar="MODEL|anew",
+            panel=_BESIDE,
+            help="discriminative, gan-test: the model that is asked; anew trains the model's own "
+            "architecture from other weights on --train.",
         ),
         "asks a second model",
-        "model.pt2",
+        "model.pt2 or --judge anew",
     ),
     "annotations": Need(
         "commands.beside:annotations",
@@ -82,9 +86,9 @@ NEEDS: Mapping[str, Need] = {
             "train",
             panel=_BESIDE,
             shown=False,
-            help="known-answer, rt-sal: images to train a copy of the model or a masking network "
-            "on, written like --data; without it, for 28 x 28 grey images, 6,000 bundled ones of "
-            "Fashion-MNIST.",
+            help="known-answer, rt-sal, --judge anew: images to train a copy of the model, a "
+            "masking network or a judge on, written like --data; without it, for 28 x 28 grey "
+            "images, 6,000 bundled ones of Fashion-MNIST.",
         ),
         "trains a copy of the model",
         "photographs@train",

@@ -16,7 +16,7 @@ from saliency_audit.writing import remove_leftovers, replace_file, unwatch, watc
 
 PARTIAL = "partial"
 """The folder of what a run needs while it goes, and of nothing else."""
-SUBFOLDERS = (PARTIAL, "images", "checkpoint")
+SUBFOLDERS = (PARTIAL, "images", "samples", "checkpoint")
 """Folders that runs make in theirs."""
 
 _JOURNAL = re.compile(rf"{PARTIAL}/files(\.\d+)?\.jsonl")

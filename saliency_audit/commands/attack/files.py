@@ -2,7 +2,6 @@
 
 import re
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saliency_audit.errors import AuditError, UnsupportedError
-from saliency_audit.writing import replace_file
+from saliency_audit.commands.picture_file import write_picture
+from saliency_audit.errors import UnsupportedError
 
 
 def file_of(image: str, setting: str, scalar: str) -> str:
@@ -53,25 +52,11 @@ def write_and_read(images: Tensor, paths: list[Path]) -> Tensor:
         AuditError: the disk is full, or the folder cannot be written.
     """
     return torch.stack(
-        [_read(_write(image, path), image) for image, path in zip(images, paths, strict=True)]
+        [
+            _read(write_picture(image, path), image)
+            for image, path in zip(images, paths, strict=True)
+        ]
     )
-
-
-def _write(image: Tensor, path: Path) -> Path:
-    levels = (image.detach().double().cpu() * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    picture = Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
-    buffer = BytesIO()
-    picture.save(buffer, "png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Thousands of small files: to wait for the disk at each would outlast the attack.
-        replace_file(path, buffer.getvalue(), sync=False)
-    except OSError as error:
-        raise AuditError(
-            f"cannot write {path} ({error.strerror or error}); what was finished is kept, mend "
-            "that and add --resume"
-        ) from error
-    return path
 
 
 def _read(path: Path, like: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE = "trained-{}.safetensors"
 """Of a network, with its kind in it."""
+JUDGE = "again"
+"""The kind of the one that is a judge."""
 
 
 @dataclass
@@ -167,6 +169,7 @@ def networks(
     metrics: Mapping[str, Mapping[str, Any]],
     data: "ImageData | None",
     tested: "Callable[[], ImageData]",
+    judged: bool,
     folder: Path,
 ) -> Networks | None:
     """What is trained anew for metrics that look at such networks; None where none does.
@@ -178,16 +181,18 @@ def networks(
         metrics: that are measured, with their options.
         data: the training images.
         tested: gives the test images.
+        judged: whether the judge of the run is trained anew.
         folder: the output folder.
 
     Raises:
         InputError: nothing can be trained.
     """
     kinds = dict.fromkeys(kind for name in metrics for kind in METRICS[name].networks)
+    kinds |= dict.fromkeys([JUDGE] if judged else [])
     if not kinds:
         return None
     assert data is not None
-    name = next(name for name in metrics if METRICS[name].networks)
+    name = next((name for name in metrics if METRICS[name].networks), "gan-test")
     refuse_unlabelled(data, "--train", name)
     check_recipe(read_recipe(given.recipe or ()), len(data))
     fresh_network(setup.model, given, given.seed)

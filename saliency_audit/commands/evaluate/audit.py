@@ -54,7 +54,7 @@ def evaluate(
     batch_size: int = IMAGES_AT_ONCE,
     workers: int = 0,
     beside: Mapping[str, Any] | None = None,
-    retrained: Callable[[], Batch] | None = None,
+    further: Callable[..., Iterator[Batch]] | None = None,
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Measure every metric of every method's maps, and of the two controls beside them.
@@ -82,7 +82,8 @@ def evaluate(
         batch_size: most images the model sees at once; halved when memory runs out.
         workers: processes that read images.
         beside: what single metrics need, by name in ``NEEDS``.
-        retrained: gives the rows of what was trained anew; see `Retraining`.
+        further: ``(begin, advance)``, gives batches of what is measured of no image; see
+            `Retraining` and `Sampling`.
         told: see `Told`.
 
     Yields:
@@ -110,6 +111,7 @@ def evaluate(
         by_default=by_default,
         tell=tell,
         beside=beside,
+        alone=further is None,
     )
     usual = [name for name in SALIENCY_BY_DEFAULT if name not in unusual]
     asked = list(dict.fromkeys(saliency or (() if methods else usual)))
@@ -202,8 +204,8 @@ def evaluate(
                 curves += found.curves
                 examples += found.examples
             yield Batch(batch.index, rows, examples, curves)
-        if retrained is not None and not shard[0]:
-            yield retrained()
+        if further is not None:
+            yield from further(begin, advance)
 
 
 def _possible(
@@ -215,6 +217,7 @@ def _possible(
     by_default: bool,
     tell: Callable[[str], None],
     beside: Mapping[str, Any],
+    alone: bool,
 ) -> dict[str, Mapping[str, Any]]:
     """The metrics, less those by default that these maps or outputs have none of."""
     kept = dict(metrics)
@@ -239,7 +242,9 @@ def _possible(
             del kept[name]
         elif "labels" in metric.needs and not labelled:
             tell(f"{name} needs labels and the images have none: undefined")
-    refuse_idle_needs([name for name, value in beside.items() if value is not None], metrics)
+    if alone:  # else what is measured of no image may look at them
+        there = [name for name, value in beside.items() if value is not None]
+        refuse_idle_needs(there, metrics)
     return kept
 
 

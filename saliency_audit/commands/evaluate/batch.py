@@ -149,10 +149,10 @@ def measured(
                 tell=run.tell_once,
             )
         except AuditError as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             run.tell_once(f"{name} failed: {reason}")
             for metric in run.of_maps_by(name):
-                found.rows += _failed(subject, metric, name, scalar, reason)
+                found.rows += failed(subject, metric, name, scalar, reason)
             count(len(run.of_maps_by(name)))
             continue
         found.rows += subject.without_map(maps, saliency=name, scalar=scalar, refused=refused)
@@ -281,7 +281,7 @@ def _measure(run: Judged, found: Found, metric: str, view: View, subject: Subjec
     try:
         results = halve_on_oom(compute, run.batch_size, tell=run.tell_once)
     except AuditError as error:
-        reason = _reason(error)
+        reason = reason_of(error)
     else:
         missing = subject.targets < 0
         for one in results:
@@ -304,7 +304,7 @@ def _measure(run: Judged, found: Found, metric: str, view: View, subject: Subjec
                 found.examples.append(_pictured(view, check, saliency, of, setting, role, picture))
         return
     run.tell_once(f"{metric} of {view.method or view.model.name} failed: {reason}")
-    found.rows += _failed(subject, metric, view.method, scalar, reason)
+    found.rows += failed(subject, metric, view.method, scalar, reason)
 
 
 def _sums(
@@ -333,13 +333,14 @@ def _pictured(
     )
 
 
-def _failed(subject: Subject, metric: str, saliency: str, scalar: str, reason: str) -> list[Row]:
+def failed(subject: Subject, metric: str, saliency: str, scalar: str, reason: str) -> list[Row]:
+    """Rows that say why a metric has no values."""
     blank = torch.full((len(subject.names),), torch.nan)
     rows = subject.rows(metric, blank, setting=f"reason={reason}", saliency=saliency, scalar=scalar)
     return [row | {"status": "error"} for row in rows]
 
 
-def _reason(error: AuditError) -> str:
+def reason_of(error: AuditError) -> str:
     """One line, fit for a setting; what the user must change is raised."""
     if isinstance(error, InputError) and not isinstance(error, UnsupportedError):
         raise error

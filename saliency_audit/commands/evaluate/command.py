@@ -1,6 +1,6 @@
 """``saliency-audit evaluate``: what its options mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
-from saliency_audit.catalogue.needs import NEEDS, lacking
+from saliency_audit.catalogue.needs import NEEDS, lacking, takers
 from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
-from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
+from saliency_audit.commands.evaluate.options import ANEW, FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
-from saliency_audit.commands.planting import METRIC, preparation
+from saliency_audit.commands.planting import METRIC, preparation, training_images
 from saliency_audit.commands.quick import not_looked_at
 from saliency_audit.commands.setup import Setup, fingerprint, refuse_methods
 from saliency_audit.errors import InputError
@@ -26,7 +26,12 @@ from saliency_audit.processes import Processes
 
 if TYPE_CHECKING:
     from saliency_audit.catalogue.entries import SaliencyMethod
+    from saliency_audit.commands.evaluate.anew import Networks
+    from saliency_audit.commands.evaluate.retraining import Retraining
+    from saliency_audit.commands.evaluate.sampling import Sampling
+    from saliency_audit.models import Classifier
     from saliency_audit.report.figures import View
+    from saliency_audit.types import Batch
 
 HELP = """Measure whether saliency maps tell what the model uses, beside random maps.
 
@@ -95,14 +100,18 @@ def check(given: Given) -> None:
     refuse_idle(given, "--saliency", METHODS, given.saliency or METHODS)
     by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
     refuse_lacking(metrics, vars(given) | by_default)
+    anew = given.judge == ANEW
+    trains_too = anew or any("train" in METRICS[name].needs for name in metrics)
+    if given.train and given.judge and not trains_too and not given.saliency:
+        raise InputError(f"--train is for --judge {ANEW} here; give that or leave --train")
     refuse_idle_needs(
-        [need for need in NEEDS if getattr(given, need) is not None],
+        [n for n in NEEDS if getattr(given, n) is not None and not (anew and n == "train")],
         [*metrics, *(given.saliency or ())],
     )
     refuse_idle_masking(
         vars(given),
         given.saliency or (),
-        trains_too=any("train" in METRICS[name].needs for name in metrics),
+        trains_too=trains_too,
     )
     through = [name for name, options in metrics.items() if "opacity" in options]
     if given.view == "symmetric" and through:
@@ -111,11 +120,18 @@ def check(given: Given) -> None:
             "take percentile99, minmax or none, or leave one of them"
         )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
+    trains += takers("judge") if anew else []
     for name in ("recipe", "retrain"):
         if getattr(given, name) and not set(trains) & set(metrics):
             raise InputError(
-                f"--{name} is for {', '.join(trains)}; add --metric {trains[0]} or leave --{name}"
+                f"--{name} is for {', '.join(trains)} and --judge {ANEW}; add --metric {trains[0]} "
+                f"or leave --{name}"
             )
+    if given.denoise is not None and given.gan_samples is not None:
+        raise InputError(
+            f"--gan-samples {given.gan_samples} and --denoise do not go together: it makes one "
+            "sample of each image; give --max-samples"
+        )
     if given.base is not None and "aopc" not in metrics:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
@@ -134,6 +150,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     from saliency_audit.commands.evaluate.recipe import test_images
     from saliency_audit.commands.evaluate.report import PICTURES
     from saliency_audit.commands.evaluate.retraining import JOB, retraining
+    from saliency_audit.commands.evaluate.sample_report import MANIFEST, PICTURE
+    from saliency_audit.commands.evaluate.sampling import FOLDER, JUDGED, SAMPLES, sampling
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
@@ -142,7 +160,8 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         setup.tell(PRESETS[given.preset].warning)
     metrics = chosen(given)
     further = [setup.load(spec) for spec in given.compare or ()]
-    beside = loaded(vars(given), setup, metrics)
+    judge = None if given.judge == ANEW else given.judge
+    beside = loaded(vars(given) | {"judge": judge}, setup, metrics)
     explained = [setup.model, *further, *filter(None, [beside.values.get("other")])]
     masks = masking(
         vars(given),
@@ -162,21 +181,36 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         place_of_report(given, "evaluate"),
         processes,
     )
-    asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
+    asked = {n: one for n, one in metrics.items() if METRICS[n].of not in ("training", "samples")}
+    train = beside.values.get("train")
+    if given.judge == ANEW and train is None:
+        train = training_images(given.train, setup)
     anew = networks(
         given,
         setup,
         processes,
         metrics=metrics,
-        data=getattr(beside.values.get("train"), "data", None),
+        data=getattr(train, "data", None),
         tested=partial(test_images, given, setup),
+        judged=given.judge == ANEW,
         folder=place_of_report(given, "evaluate"),
     )
-    if anew is not None:
-        beside.values["train"].network = anew
+    if anew is not None and train is not None:
+        train.network = anew
     # What networks are trained on is handed to those alone that look at them.
     looked_at = any("train" in METRICS[name].needs for name in asked)
     values = {n: v for n, v in beside.values.items() if n != "train" or looked_at}
+    models = [*further, *beside.models]
+    judged = _judge_made(anew, values, models) if given.judge == ANEW else None
+    samples = sampling(
+        given,
+        setup,
+        metrics=metrics,
+        models=[setup.model, *further],
+        beside=values,
+        folder=place_of_report(given, "evaluate"),
+        shard=(processes.rank, processes.world),
+    )
     own = folders(given.maps or ())
     methods, problems = _foreign_maps(given, setup)
     code = file_of_callable(given.explain) if given.explain else None
@@ -243,36 +277,69 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             batch_size=setup.batch_size,
             workers=given.workers,
             shard=(processes.rank, processes.world),
-            retrained=trained.batch if trained else None,
+            further=partial(_further, trained, samples) if trained or samples else None,
             expect=expecting(setup, processes),
         ),
-        answer=partial(answer, fail_on=given.fail_on),
+        answer=partial(answer, fail_on=given.fail_on, samples=samples),
         report=partial(
             report,
             path=place_of_report(given, "evaluate"),
             several=bool(further),
             base=given.base,
             view=view,
+            samples=samples,
         ),
         files=[
             *planted.files,
             *masks.files,
             *(anew.files if anew else ()),
             *(trained.files if trained else ()),
+            *([MANIFEST] if samples else ()),
         ],
-        pictures=[*PICTURES, *CHECKS],
+        pictures=[*PICTURES, PICTURE, *CHECKS],
         reads={
             "--compare": given.compare,
             "--maps": [str(place) for place in own.values()],
             "--explain": given.explain,
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
-        models=[*further, *beside.models],
+        models=models,
         ready=in_turn(
-            planted.make, masks.make, *(one.make for one in (anew, trained) if one is not None)
+            planted.make,
+            masks.make,
+            *(one.make for one in (anew, trained) if one is not None),
+            *([judged] if judged else ()),
         ),
-        parts=("", *([JOB] if trained else ())),
+        clear=[f"{FOLDER}/"],
+        parts=("", *([JOB] if trained else ()), *((JUDGED, SAMPLES) if samples else ())),
     )
+
+
+def _further(
+    trained: "Retraining | None",
+    samples: "Sampling | None",
+    begin: Callable[[str], Any],
+    advance: Callable[[int, int], None],
+) -> "Iterator[Batch]":
+    """What is measured of no image."""
+    if trained is not None and trained.processes.main:
+        yield trained.batch()
+    if samples is not None:
+        yield from samples.batches(begin, advance)
+
+
+def _judge_made(
+    anew: "Networks | None", values: dict[str, Any], models: "list[Classifier]"
+) -> Callable[[], None]:
+    """What puts the judge that was trained anew where metrics look for it."""
+    from saliency_audit.commands.evaluate.anew import JUDGE
+
+    def put() -> None:
+        assert anew is not None
+        values["judge"] = anew.made[JUDGE].model
+        models.append(values["judge"])
+
+    return put
 
 
 def _foreign_maps(
@@ -294,16 +361,21 @@ def _foreign_maps(
     return methods, problems
 
 
-def answer(done: Done, *, fail_on: str | None) -> Answer:
+def answer(done: Done, *, fail_on: str | None, samples: "Sampling | None") -> Answer:
     """The word for each map and metric."""
+    from saliency_audit.commands.evaluate.sample_report import samples_sentence
     from saliency_audit.commands.evaluate.terminal import others_shown, verdicts_shown
     from saliency_audit.commands.evaluate.verdict import evaluate_sentence, evaluate_verdicts
     from saliency_audit.stats.paired import differences
 
     summary = _summary(done)
     verdicts = evaluate_verdicts(summary, differences(done.rows), done.rows)
+    sentence = evaluate_sentence(verdicts, images=done.clean.readable)
+    if samples is not None:
+        said = samples_sentence(summary, samples.judge)
+        sentence = f"{sentence} {said}" if (verdicts["verdict"] != "").any() else said
     return Answer(
-        evaluate_sentence(verdicts, images=done.clean.readable),
+        sentence,
         {"verdicts": verdicts},
         [
             *others_shown(summary, done.rows, width=done.width),
@@ -322,19 +394,34 @@ def report(
     several: bool,
     base: str | None,
     view: "View",
+    samples: "Sampling | None",
 ) -> None:
-    """Write tables, pictures and page."""
+    """Write tables, pictures and page, and what became of samples."""
     from saliency_audit.commands.evaluate.report import write_evaluate_report
+    from saliency_audit.commands.evaluate.sample_report import write_samples
     from saliency_audit.commands.evaluate.verdict import EVALUATE_WORDS
     from saliency_audit.metrics import CHECKS
     from saliency_audit.stats.paired import between_models, relative_drop
 
+    examples, drawn = list(done.folder.examples()), []
+    if samples is not None:
+        drawn = write_samples(
+            path,
+            done.rows,
+            examples,
+            judge=samples.judge,
+            images=done.setup.data.names,
+            denoises=samples.denoises,
+            names=done.setup.class_names,
+            seed=samples.given.seed,
+        )
     write_evaluate_report(
         path,
         summary=_summary(done),
         verdicts=answer.tables["verdicts"],
         curves=done.folder.curves(),
-        examples=done.folder.examples(),
+        examples=examples,
+        samples=drawn,
         sentence=answer.sentence,
         run=about,
         words=EVALUATE_WORDS,

@@ -21,6 +21,8 @@ from saliency_audit.commands.quick import QUICK, FirstLook
 from saliency_audit.options import Option
 
 _BESIDE = NEEDS["other"].option.panel
+ANEW = "anew"
+"""The judge that a run trains itself; a file of that name is ./anew."""
 FIRST_LOOK = FirstLook(
     {"max_samples": 8, "samples": 10, "steps": 8, "stages": 2, "draws": 1},
     ("gradient", "smoothgrad", "gradcam"),

@@ -57,6 +57,15 @@ _KNOWN = (
     "the share of as many of the map's most salient pixels that lie in the patch. It says whether "
     "the method finds them in this architecture; of the given model, nobody knows the pixels.",
 )
+_SAMPLED = (
+    "Images that climb the logit of a class by the model's own gradient, and what a second "
+    "network, the judge, takes them for (gan-test). Where the judge sees the class, the gradient "
+    "shows something of the class; where it does not, it shows what this model alone looks for. "
+    "That the model itself sees the class says nothing. samples/ has all of them as files.",
+    "Samples are made of logits alone. Whoever owns the weights can forge them as they can forge "
+    "maps: by adding the same to all logits, which changes no prediction, or by fine-tuning "
+    "(Gradient Slingshots).",
+)
 _OF_MODEL = (
     "No map can be better than the model it explains: with an accuracy near chance there is little "
     "to explain. A low scalar-agreement means that something was added to all logits alike; then "
@@ -117,6 +126,7 @@ def write_evaluate_report(
     words: Mapping[str, str],
     checks: Mapping[str, Check],
     results: pd.DataFrame,
+    samples: Sequence[Path] = (),
     compared: pd.DataFrame | None = None,
     drops: pd.DataFrame | None = None,
     said: Mapping[str, str] | None = None,
@@ -137,6 +147,7 @@ def write_evaluate_report(
         words: what the verdicts mean.
         checks: what is known of each check, by name.
         results: rows of ``results.csv``, for why images have no value.
+        samples: pictures of what the models make.
         compared: differences of further models to the first, see `between_models`.
         drops: see `relative_drop`.
         said: by image, the class that its maps explain.
@@ -202,6 +213,11 @@ def write_evaluate_report(
         ),
         Section("Does the map depend on the model?", _SANITY, pictures=sanity),
         Section("Does the map find what is known to decide?", _KNOWN, pictures=patched),
+        Section(
+            "What the model makes itself",
+            _SAMPLED,
+            pictures=captioned(samples, "The first samples, below what they were made from."),
+        ),
         Section(
             "The model itself",
             _OF_MODEL,

@@ -253,7 +253,7 @@ def _refuse_unused(where: str, given: Mapping[str, Any], checks: list[PolicyChec
     of_need = {o.name: name for name, need in NEEDS.items() for o in (need.option, *need.options)}
     for key in given:
         if key in of_need and not set(takers(of_need[key])) & asked:
-            names = ", ".join(sorted(n for n in takers(of_need[key]) if not _trains_anew(n)))
+            names = ", ".join(sorted(n for n in takers(of_need[key]) if not _beyond(n)))
             raise InputError(
                 f"{key} is in [{where}] for {names}, which no [[check]] asks for; drop it",
                 option=key,
@@ -283,10 +283,11 @@ def _checks(
             f"{name} trains weights, which a gate does not; ask saliency-audit fool --trick {name}",
             option=kind,
         )
-    if kind == "metric" and _trains_anew(name):
+    if kind == "metric" and (does := _beyond(name)):
+        worse = " --fail-on worse" * (METRICS[OWNERS[name]].verdict is not None)
         raise InputError(
-            f"{name} trains networks anew, which a gate does not; ask saliency-audit evaluate "
-            f"--metric {OWNERS[name]} --fail-on worse",
+            f"{name} {does}, which a gate does not; ask saliency-audit evaluate --metric "
+            f"{OWNERS[name]}{worse}",
             option=kind,
         )
     lookup(kind, registries[kind], name, option=kind)
@@ -349,10 +350,14 @@ def _option(key: str, value: Any) -> Any:
 _ON_MAPS = {name: attack for name, attack in ATTACKS.items() if attack.goal}
 
 
-def _trains_anew(check: str) -> bool:
-    """Whether the metric of a check trains networks anew."""
+def _beyond(check: str) -> str:
+    """What the metric of a check does that no gate does; empty for nothing of that kind."""
     metric = METRICS.get(OWNERS.get(check, ""))
-    return metric is not None and (metric.of == "training" or bool(metric.networks))
+    if metric is None:
+        return ""
+    if metric.of == "training" or metric.networks:
+        return "trains networks anew"
+    return "makes images with the network" if metric.of == "samples" else ""
 
 
 def _limit_of_verdict(kind: str, values: Mapping[str, Any]) -> str:

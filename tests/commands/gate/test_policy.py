@@ -79,7 +79,7 @@ def test_a_check_of_another_name_is_measured_by_its_metric():
     assert (check.name, check.metric) == ("sanity-cascade-ssim", "sanity-cascade")
 
 
-def test_every_metric_can_stand_in_a_policy_but_what_trains_anew():
+def test_every_metric_can_stand_in_a_policy_but_what_trains_anew_or_makes_images():
     for name, metric in METRICS.items():
         saliency = "" if metric.of == "model" else 'saliency = "gradient"\n'
         beside = "".join(
@@ -87,8 +87,9 @@ def test_every_metric_can_stand_in_a_policy_but_what_trains_anew():
         )
         limit = "at_most" if metric.checks[name].higher_is_better is False else "at_least"
         text = f'{beside}[[check]]\nmetric = "{name}"\n{saliency}{limit} = 0.5\n'
-        if metric.of == "training" or metric.networks:
-            with pytest.raises(InputError, match=f"evaluate --metric {name} --fail-on worse"):
+        if metric.of in ("training", "samples") or metric.networks:
+            worse = " --fail-on worse" if metric.verdict else "$"
+            with pytest.raises(InputError, match=f"evaluate --metric {name}{worse}"):
                 read(text)
         else:
             assert read(text).checks[0].metric == name
