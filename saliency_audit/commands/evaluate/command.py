@@ -14,6 +14,7 @@ from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.manifold import learning, refuse_idle_learning
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
@@ -101,7 +102,12 @@ def check(given: Given) -> None:
     refuse_idle_masking(
         vars(given),
         given.saliency or (),
-        trains_too=any("train" in METRICS[name].needs for name in metrics),
+        trains_too=any("train" in (*METRICS[n].needs, *METRICS[n].takes) for n in metrics),
+    )
+    refuse_idle_learning(
+        vars(given),
+        metrics=metrics,
+        methods=given.saliency or (),
     )
     trains = [n for n, metric in METRICS.items() if metric.of == "training" or metric.networks]
     for name in ("recipe", "retrain"):
@@ -155,6 +161,15 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         place_of_report(given, "evaluate"),
         processes,
     )
+    learned = learning(
+        beside.values.get("manifold"),
+        vars(given),
+        setup,
+        given,
+        place_of_report(given, "evaluate"),
+        processes,
+        data=getattr(beside.values.get("train"), "data", None),
+    )
     asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}
     anew = networks(
         given,
@@ -206,6 +221,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "compared": [model.sha256 for model in further],
             **beside.settings,
             **masks.settings,
+            **learned.settings,
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
@@ -247,6 +263,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         files=[
             *planted.files,
             *masks.files,
+            *learned.files,
             *(anew.files if anew else ()),
             *(trained.files if trained else ()),
         ],
@@ -259,7 +276,10 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         },
         models=[*further, *beside.models],
         ready=in_turn(
-            planted.make, masks.make, *(one.make for one in (anew, trained) if one is not None)
+            planted.make,
+            masks.make,
+            learned.make,
+            *(one.make for one in (anew, trained) if one is not None),
         ),
         parts=("", *([JOB] if trained else ())),
     )
@@ -340,13 +360,15 @@ def _summary(done: Done) -> Any:
 
     from saliency_audit.commands.evaluate.verdict import evaluate_chances
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.medians import median_summary
     from saliency_audit.stats.summary import summarise
 
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     chances = evaluate_chances(done.rows, done.setup.alternatives)
     summary = summarise(done.rows, higher_is_better=better, chance=chances)
-    return pd.concat([summary, density_summary(done.rows)], ignore_index=True)
+    return pd.concat(
+        [summary, median_summary(done.rows, higher_is_better=better)], ignore_index=True
+    )
 
 
 COMMAND = Entry(
