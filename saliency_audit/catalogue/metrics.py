@@ -828,6 +828,7 @@ METRICS: dict[str, Metric] = {
         },
         needs=("manifold",),
         takes=("train",),
+        controls=("manifold-distance-clean", "manifold-distance-noise"),
         options=(EPS, ATTACK_STEPS),
         check="metrics.manifold_distance:refuse_budget",
     ),

@@ -43,7 +43,8 @@ def draw_distances(results: pd.DataFrame, summary: pd.DataFrame, folder: Path) -
     clean = next((own for (check, _), own in found.items() if check.endswith("-clean")), None)
     ends = np.concatenate(list(found.values()))
     low, high = float(ends.min()), float(ends.max())
-    across = np.linspace(max(0.0, low - (high - low) / 20), high + (high - low) / 20, _POINTS)
+    room = (high - low) / 8
+    across = np.linspace(max(0.0, low - room), high + room, _POINTS)
 
     def draw(axes: Axes) -> None:
         for (key, own), line in zip(found.items(), styles.values(), strict=True):
@@ -73,9 +74,10 @@ def draw_distances(results: pd.DataFrame, summary: pd.DataFrame, folder: Path) -
             ],
             numbered(folder, _CHECK, 0),
             title=f"How far from images do adversarial examples of {several} lie?",
-            footnote="Kernel densities (Gaussian, Scott's width) over images whose class the "
-            "attack changed. Below the names: median [95 % bootstrap interval]. Dotted: noise of "
-            "the length of each example's change. The upper scale is that of P3 Figure 1."
+            footnote="Kernel densities (Gaussian, Scott's width) over all clean images, and "
+            "over those whose class the attack changed. Below the names: median [95 % bootstrap "
+            "interval]. Dotted: noise of the length of each example's change. The upper scale is "
+            "that of P3 Figure 1."
             + ("" if examples is not None else " Too few attacks changed the class to be drawn."),
             legend=dict(zip(map(_name, found), styles.values(), strict=True)),
             words={_name(key): _median(summary, *key) for key in found},
