@@ -105,6 +105,7 @@ SLOW = (
     "gate saliency-audit-report",
     "smoothgrad --",
     "rt-sal",
+    "manifold-distance",
 )
 """What makes a line take longer than CI has."""
 
@@ -138,6 +139,8 @@ def test_command_runs(run, line):
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
     if "rt-sal" in line:
         fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
+    if "manifold-distance" in line:
+        fewer = {"--manifold-epochs": "1", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:

@@ -16,7 +16,8 @@ import pandas as pd
 FULL = {"standard": 0.0, "weak": 0.5, "medium": 1.0, "strong": 2.0}
 QUICK = {"standard": 0.0, "weak": 0.5, "strong": 2.0}
 """Budgets in pixel units, half of P3's, whose images are in [-1, 1]."""
-EXAMPLES, NOISE, CLEAN = (f"manifold-distance{of}" for of in ("", "-noise", "-clean"))
+EXAMPLES, NOISE, CLEAN = (f"manifold-distance{of}-median" for of in ("", "-noise", "-clean"))
+CHECKS = (EXAMPLES, NOISE, CLEAN, "accuracy")
 
 
 def run(command: str, *words: str, quick: bool) -> None:
@@ -61,9 +62,9 @@ def measure(train: str, test: str, output: Path, manifold: str, *, quick: bool) 
         link.unlink(missing_ok=True)
         link.hardlink_to(output / name / "model.safetensors")
     print(f"measuring distances to: {manifold}", flush=True)
-    how = ["--manifold", "pca"] if manifold == "pca" else []
-    if not how and not quick:
-        how = ["--manifold-preset", "p3-mnist"]
+    how = ["--manifold-epochs", "4"] if quick else ["--manifold-preset", "p3-mnist"]
+    if manifold == "pca":
+        how = ["--manifold", "pca"]
     folder = output / f"distances-{manifold}"
     run(
         "evaluate", str(first), *[word for path in others for word in ("--compare", str(path))],
@@ -75,17 +76,15 @@ def measure(train: str, test: str, output: Path, manifold: str, *, quick: bool) 
 
 
 def table(folders: dict[str, Path]) -> pd.DataFrame:
-    """Medians with their intervals, and paired differences to the network trained less strongly."""
-    rows = []
+    """Medians of distances, and the accuracy, with their 95 % intervals."""
+    parts = []
     for manifold, folder in folders.items():
         found = pd.read_csv(folder / "summary.csv")
-        for check in (EXAMPLES, NOISE, CLEAN):
-            for _, line in found[found["check"] == f"{check}-median"].iterrows():
-                name = str(line["model"]).removesuffix(".safetensors")
-                cells = [line[part] for part in ("n", "mean", "ci_low", "ci_high")]
-                rows.append((manifold, name, check, *cells))
-    columns = ["manifold", "network", "check", "n", "median", "ci_low", "ci_high"]
-    return pd.DataFrame(rows, columns=columns)
+        names = found["model"].str.removesuffix(".safetensors")
+        found = found.assign(manifold=manifold, network=names, value=found["mean"])
+        parts += [found[found["check"] == check] for check in CHECKS]
+    columns = ["manifold", "network", "check", "n", "n_undefined", "value", "ci_low", "ci_high"]
+    return pd.concat(parts)[columns]
 
 
 def word(nearer: pd.Series, farther: pd.Series) -> str:
@@ -98,7 +97,7 @@ def word(nearer: pd.Series, farther: pd.Series) -> str:
 def claims(found: pd.DataFrame) -> str:
     """Markdown: what P3 says of each pair, and what these numbers say."""
     lines = [
-        "| manifold | claim of P3: examples lie nearer | medians | word |",
+        "| manifold | P3: examples lie nearer | medians of both, 95 % | these numbers |",
         "|---|---|---|---|",
     ]
     names = list(dict.fromkeys(found["network"]))
@@ -108,8 +107,8 @@ def claims(found: pd.DataFrame) -> str:
         medians = own[own["check"] == EXAMPLES].set_index("network")
         for farther, nearer in pairs:
             near, far = medians.loc[nearer], medians.loc[farther]
-            shown = " < ".join(
-                f"{one['median']:.2f} [{one['ci_low']:.2f}, {one['ci_high']:.2f}]"
+            shown = "; ".join(
+                f"{one['value']:.2f} [{one['ci_low']:.2f}, {one['ci_high']:.2f}]"
                 for one in (near, far)
             )
             lines.append(f"| {manifold} | {nearer} than {farther} | {shown} | {word(near, far)} |")

@@ -129,6 +129,7 @@ def learning(
     folder: Path,
     processes: Processes,
     *,
+    asked: Iterable[Mapping[str, Any]],
     data: "ImageData | None",
 ) -> Preparation:
     """Have the manifold that a run needs, from a file or learned into one.
@@ -140,15 +141,19 @@ def learning(
         given: of the command line: seed and workers.
         folder: the output folder.
         processes: of this run.
+        asked: options of the metric, as far as they are given; each is measured.
         data: of ``--train``; None for the bundled images.
 
     Raises:
-        InputError: the file is none, there is nothing to learn from, or the preset does not fit.
+        InputError: the file is none, there is nothing to learn from, the preset does not fit, or an
+            option of the metric means nothing.
     """
     if place is None:
         return Preparation()
     from saliency_audit.training.manifold import refuse_few
 
+    for options in asked:
+        METRICS[METRIC].refuse(setup.model.input_shape, setup.classes, options)
     if place.named not in (None, PCA):
         path = Path(str(place.named))
         place.made = _read(path, setup)

@@ -57,6 +57,15 @@ def test_who_looks_at_a_need():
     assert set(METHODS) - set(USUAL) == {"rt-sal"}
 
 
+@pytest.mark.parametrize("key", ["manifold", "manifold_preset"])
+def test_a_policy_names_a_manifold_for_a_check_that_projects_to_it(key):
+    check = '[[check]]\nmetric = "{}"\nat_least = 0.5\n'
+    named = f'[run]\n{key} = "{"short" if "preset" in key else "m.safetensors"}"\n'
+    assert read_policy(named + check.format("manifold-distance"), "policy.toml").run
+    with pytest.raises(InputError, match=rf"{key} is in \[run\] for manifold-distance, which no"):
+        read_policy(named + check.format("accuracy"), "policy.toml")
+
+
 @pytest.mark.parametrize("key", ["masker", "masker_preset"])
 def test_a_policy_names_a_masking_network_for_a_check_that_reads_it(key):
     check = '[[check]]\nmetric = "deletion"\nsaliency = "{}"\nbetter_than = "random"\n'

@@ -20,6 +20,7 @@ FEW = (*METRIC, "--max-samples", 8, "--batch-size", 8, "--attack-steps", 2)
 PCA = (*FEW, "--manifold", "pca")
 OUT = ("--output-dir", "out")
 FILE = Path("out/manifold.safetensors")
+ARCH = ("--arch", "saliency_audit.assets:FashionMnistCnn", "--channels", 1, "--mean", 0, "--std", 1)
 CHECKS = [f"manifold-distance{of}" for of in ("", "-clean", "-noise")]
 
 
@@ -53,11 +54,18 @@ def refused(run, *arguments):
 
 
 def images(folder, *values):
-    Path(folder).mkdir()
+    Path(folder).mkdir(exist_ok=True)
     for i, value in enumerate(values):
         pixels = np.full((28, 28), value, dtype=np.uint8)
         pixels[i] = 9
         Image.fromarray(pixels).save(Path(folder) / f"{i}.png")
+
+
+def larger():
+    """A model of images that are not 28 x 28, and two of them."""
+    torch.save(bundled_model().state_dict(), "one.pt")
+    images("two", 200, 90)
+    return ("one.pt", *ARCH, "--size", 72, "--data", "two")
 
 
 def test_a_plane_is_learned_kept_and_given_to_another_run(run):
@@ -95,7 +103,7 @@ def test_a_plane_is_learned_kept_and_given_to_another_run(run):
         run, "evaluate", *FEW, "--manifold", "broken.safetensors"
     )
     assert "cannot be used: it is of images of 1x28x28, and" in refused(
-        run, "evaluate", "torchvision:mobilenet_v3_small", *FEW, "--manifold", FILE
+        run, "evaluate", *larger(), *FEW, "--manifold", FILE
     )
 
 
@@ -134,8 +142,7 @@ def test_a_stopped_training_goes_on_and_gives_the_same_numbers(run, steps, monke
 @pytest.mark.slow
 def test_several_models_one_manifold_and_any_batch_size(run):
     torch.save(bundled_model().state_dict(), "one.pt")
-    arch = ("--arch", "saliency_audit.assets:FashionMnistCnn", "--size", 28, "--channels", 1)
-    arch = (*arch, "--mean", 0, "--std", 1, "--train", "bundled:fashion-mnist")
+    arch = (*ARCH, "--size", 28, "--train", "bundled:fashion-mnist")
     compared = ("--compare", "bundled:fashion-mnist")
     ran = run("evaluate", "one.pt", *arch, *PCA, *compared, *OUT)
     assert ran.code == 0, ran.err
@@ -194,11 +201,10 @@ def test_training_images_that_are_none_or_one_are_refused(run):
     one = refused(run, "evaluate", *PCA, "--train", "one")
     assert "has 1 image, of which no manifold can be learned; give some thousands" in one
     assert "none" in refused(run, "evaluate", *PCA, "--train", "none")
-    large = refused(run, "evaluate", "torchvision:mobilenet_v3_small", *FEW)
-    assert "no training images of 3x224x224 are bundled; give some with --train" in large
-    images("two", 200, 90)
-    wide = ("torchvision:mobilenet_v3_small", *FEW, "--train", "two")
+    large = refused(run, "evaluate", *larger(), *FEW)
+    assert "no training images of 1x72x72 are bundled; give some with --train" in large
+    wide = (*larger(), *FEW, "--train", "two")
     assert "up to 4,096 values" in refused(run, "evaluate", *wide, "--manifold", "pca")
-    assert "p3-mnist makes images of 28 x 28, and the model takes 224 x 224" in refused(
+    assert "p3-mnist makes images of 28 x 28, and the model takes 72 x 72" in refused(
         run, "evaluate", *wide, "--manifold-preset", "p3-mnist"
     )

@@ -108,6 +108,7 @@ def test_a_stopped_training_ends_in_the_same_weights(tmp_path):
     assert resumed.state()["read"] == whole.state()["read"] == 32
 
 
+@pytest.mark.slow
 def test_a_training_brings_projections_nearer_than_the_mean_image():
     draw = torch.Generator().manual_seed(0)
     stripes = (-1.0) ** (torch.arange(8) // 4)

@@ -14,6 +14,7 @@ from saliency_audit.commands.evaluate.options import FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.manifold import METRIC as MANIFOLD
 from saliency_audit.commands.manifold import learning, refuse_idle_learning
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
@@ -168,6 +169,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         given,
         place_of_report(given, "evaluate"),
         processes,
+        asked=[options for name, options in metrics.items() if name == MANIFOLD],
         data=getattr(beside.values.get("train"), "data", None),
     )
     asked = {name: one for name, one in metrics.items() if METRICS[name].of != "training"}

@@ -13,6 +13,7 @@ from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.manifold import METRIC as MANIFOLD
 from saliency_audit.commands.manifold import learning, refuse_idle_learning
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import of_methods
@@ -150,6 +151,7 @@ def plan(
         given,
         place_of_report(given, "gate"),
         processes,
+        asked=[check.parameters for check in metrics if check.metric == MANIFOLD],
         data=getattr(beside.values.get("train"), "data", None),
     )
     work = Work(
