@@ -93,7 +93,7 @@ def refuse_idle_learning(
     """
     of_training = ("manifold_preset", "manifold_epochs")
     others = any("train" in METRICS[name].needs for name in metrics)
-    train_too = others or any("train" in METHODS[name].takes for name in methods)
+    train_too = others or any("train" in METHODS[name].takes for name in methods if name in METHODS)
     where = named.get(NEED)
     if METRIC not in metrics:
         idle = [*of_training, "components"]

@@ -39,7 +39,8 @@ def test_evaluate_names_what_is_missing(metric, need):
     [one for one in ASKED if METRICS[one[0]].of != "training" and not METRICS[one[0]].networks],
 )
 def test_a_policy_says_where_to_name_it(metric, need):
-    text = f'[[check]]\nmetric = "{metric}"\nsaliency = "gradient"\nat_least = 0.5\n'
+    of_maps = 'saliency = "gradient"\n' * (METRICS[metric].of != "model")
+    text = f'[[check]]\nmetric = "{metric}"\n{of_maps}at_least = 0.5\n'
     table = NEEDS[need].table
     if NEEDS[need].by_default:
         assert read_policy(text, "policy.toml").checks
