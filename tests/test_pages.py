@@ -139,7 +139,7 @@ def test_command_runs(run, line):
     fewer = {"finetune": TRAINING, "gate": gate, "list": {}}.get(words[0], QUICK | steps)
     if "rt-sal" in line:
         fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
-    if "manifold-distance" in line:
+    if "manifold-distance" in line and "pca" not in line:
         fewer = {"--manifold-epochs": "1", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
