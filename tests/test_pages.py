@@ -107,6 +107,7 @@ SLOW = (
     "gate saliency-audit-report",
     "smoothgrad --",
     "rt-sal",
+    "manifold-distance",
 )
 """What makes a line take longer than CI has."""
 
@@ -142,6 +143,8 @@ def test_command_runs(run, line):
         fewer = {"--selector-steps": "2", "--decoder-steps": "2", **fewer}
     if "gan-test" in line:
         fewer = {"--gan-steps": "2", "--recipe": "max-steps=2", **fewer}
+    if "manifold-distance" in line and "pca" not in line:
+        fewer = {"--manifold-epochs": "1", **fewer}
     if "--trick finetune" in line:
         fewer = {"--max-steps": "2", "--train-batch-size": "8", **fewer}
     if "--saliency" in words:

@@ -131,6 +131,7 @@ class Metric(Coded):
         takes: of the view, what it can do without: "judge".
         networks: that are trained anew for it, of `training.networks`.
         answer: what the setting of the answer holds; the others are stages on the way to it.
+        controls: checks that the answer says nothing without: shown wherever it is, too.
         options: what a user can set of it.
         exclusive: whether it means something only where one class is right and the others are not:
             outputs with a sigmoid each have none of it.
@@ -147,6 +148,7 @@ class Metric(Coded):
     takes: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     answer: str = ""
+    controls: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     exclusive: bool = False
     check: Code | None = None

@@ -299,7 +299,11 @@ EXPLAIN_CLASS = Option(
     help="class-evidence: class to explain, repeatable. Default: the three runners-up.",
 )
 EPS = Option(
-    "eps", "fraction", range=BUDGET, panel=_OTHER, help="robust-accuracy: budget. Default: 8/255."
+    "eps",
+    "fraction",
+    range=BUDGET,
+    panel=_OTHER,
+    help="robust-accuracy, manifold-distance: budget. Default: 8/255, and 6 (in l2).",
 )
 NORM = Option(
     "norm",
@@ -312,7 +316,7 @@ ATTACK_STEPS = Option(
     "whole",
     range=MANY,
     panel=_OTHER,
-    help="robust-accuracy: of one start. Default: 20.",
+    help="robust-accuracy, manifold-distance: of one start. Default: 20, and 40.",
 )
 RESTARTS = Option(
     "restarts", "whole", range=MANY, panel=_OTHER, help="robust-accuracy: starts. Default: 1."
@@ -908,6 +912,39 @@ METRICS: dict[str, Metric] = {
         ),
         exclusive=True,
         check="metrics.gan_test:refuse_samples",
+    ),
+    "manifold-distance": Metric(
+        "metrics.manifold_distance:manifold_distance",
+        "model",
+        {
+            "manifold-distance": _check(
+                "L2 distance of an adversarial example to its projection on a manifold of images, "
+                "values in [-1, 1]",
+                None,
+                (0, inf),
+                "P3 section 2.1",
+            ),
+            "manifold-distance-clean": _check(
+                "the same of the image as it is", None, (0, inf), "P3 section 2.1"
+            ),
+            "manifold-distance-noise": _check(
+                "the same of the image with noise of the length of the example's change",
+                None,
+                (0, inf),
+                "ours",
+            ),
+            **{
+                f"manifold-distance{of}-median": _check(
+                    f"median of manifold-distance{of} over images", None, (0, inf), "P3 Figure 1"
+                )
+                for of in ("", "-clean", "-noise")
+            },
+        },
+        needs=("manifold",),
+        takes=("train",),
+        controls=("manifold-distance-clean", "manifold-distance-noise"),
+        options=(EPS, ATTACK_STEPS),
+        check="metrics.manifold_distance:refuse_budget",
     ),
     "gradient-norm-target": Metric(
         "metrics.gradient_norm:gradient_norm_target",

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from saliency_audit.catalogue.entries import Code, Coded, Metric, SaliencyMethod
+from saliency_audit.catalogue.manifold import (
+    COMPONENTS,
+    MANIFOLD,
+    MANIFOLD_EPOCHS,
+    MANIFOLD_PRESET,
+)
 from saliency_audit.catalogue.masking import DECODER_STEPS, MASKER, MASKER_PRESET, SELECTOR_STEPS
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metrics import METRICS
@@ -86,14 +92,22 @@ NEEDS: Mapping[str, Need] = {
             "train",
             panel=_BESIDE,
             shown=False,
-            help="known-answer, rt-sal, --judge anew: images to train a copy of the model, a "
-            "masking network or a judge on, written like --data; without it, for 28 x 28 grey "
-            "images, 6,000 bundled ones of Fashion-MNIST.",
+            help="known-answer, rt-sal, manifold-distance, --judge anew: images to train a copy of "
+            "the model, a masking network, a VAE-GAN or a judge on, written like --data; without "
+            "it, for 28 x 28 grey images, 6,000 bundled ones of Fashion-MNIST.",
         ),
         "trains a copy of the model",
         "photographs@train",
         table="data",
         by_default=True,
+    ),
+    "manifold": Need(
+        "commands.manifold:projecting",
+        MANIFOLD,
+        "measures distances to a manifold of images",
+        "manifold.safetensors",
+        by_default=True,
+        options=(MANIFOLD_PRESET, MANIFOLD_EPOCHS, COMPONENTS),
     ),
     "masker": Need(
         "commands.masking:masker_of_file",

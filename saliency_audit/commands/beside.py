@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saliency_audit.catalogue.methods import METHODS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS, lacking, takers
+from saliency_audit.commands.manifold import Projecting
 from saliency_audit.commands.planting import Planting
 from saliency_audit.commands.setup import Setup, fingerprint
 from saliency_audit.errors import InputError
@@ -62,7 +63,7 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
         name: value.sha256
         if isinstance(value, Classifier)
         else value.fingerprint
-        if isinstance(value, Planting)
+        if isinstance(value, Planting | Projecting)
         else [str(named[name]), fingerprint(Path(named[name]))]
         for name, value in values.items()
         # What comes with the data is in the fingerprint of that.

@@ -44,21 +44,24 @@ def in_turn(*preparations: Callable[[], None]) -> Callable[[], None]:
     return make
 
 
-def decided_by(model: "Classifier", *, arch: str | None, **more: Any) -> str:
-    """sha256 of all that decides weights that are trained on a model.
+def decided_by(model: "Classifier | None", *, arch: str | None = None, **more: Any) -> str:
+    """sha256 of all that decides weights that are trained.
 
     Args:
-        model: that is audited.
+        model: that is audited; None for what is trained on no model.
         arch: of the command line; the same weights may be of two architectures.
         **more: training data, seed, options.
     """
-    said = {
+    of_model = model and {
         "model": model.sha256,
         "arch": arch,
         "input shape": model.input_shape,
         "colours": [model.mean.flatten().tolist(), model.std.flatten().tolist()],
         "precision": model.precision,
         "device": model.mean.device.type,
+    }
+    said = {
+        **(of_model or {}),
         "versions": [version("torch"), version("saliency-audit")],
         **more,
     }

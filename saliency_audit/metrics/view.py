@@ -38,9 +38,10 @@ class View:
         beside: what this metric needs beside them, by name in ``NEEDS``: "other", a second model;
             "judge", the model whose accuracy is measured; "annotations", ``(n, h, w)``, >= 0, what
             people looked at or marked, NaN where there is none; "train", ``(model, *, seed,
-            **options) -> copy`` that goes by a trigger, see `known_answer`.
-        attack: ``(model, images, *, names, eps, steps, norm, restarts) -> images``, PGD on the
-            predicted class, on the 8-bit grid.
+            **options) -> copy`` that goes by a trigger, see `known_answer`; "manifold", a
+            `Manifold`.
+        attack: ``(model, images, *, names, eps, attack="pgd", **options) -> images`` on the 8-bit
+            grid: PGD on the predicted class, or "random" noise of that size.
         draw: whether pictures of the first image are wanted.
         known: what metrics of the same model and batch have in common, such as the scores of
             wholly covered images; see `shared`.

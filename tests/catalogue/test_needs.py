@@ -43,7 +43,8 @@ def test_evaluate_names_what_is_missing(metric, need):
     ],
 )
 def test_a_policy_says_where_to_name_it(metric, need):
-    text = f'[[check]]\nmetric = "{metric}"\nsaliency = "gradient"\nat_least = 0.5\n'
+    of_maps = 'saliency = "gradient"\n' * (METRICS[metric].of != "model")
+    text = f'[[check]]\nmetric = "{metric}"\n{of_maps}at_least = 0.5\n'
     table = NEEDS[need].table
     if NEEDS[need].by_default:
         assert read_policy(text, "policy.toml").checks
@@ -59,6 +60,15 @@ def test_who_looks_at_a_need():
     assert takers("masker") == ["rt-sal"]
     assert {"known-answer", "roar", "rt-sal"} <= set(takers("train"))
     assert set(METHODS) - set(USUAL) == {"rt-sal"}
+
+
+@pytest.mark.parametrize("key", ["manifold", "manifold_preset"])
+def test_a_policy_names_a_manifold_for_a_check_that_projects_to_it(key):
+    check = '[[check]]\nmetric = "{}"\nat_least = 0.5\n'
+    named = f'[run]\n{key} = "{"short" if "preset" in key else "m.safetensors"}"\n'
+    assert read_policy(named + check.format("manifold-distance"), "policy.toml").run
+    with pytest.raises(InputError, match=rf"{key} is in \[run\] for manifold-distance, which no"):
+        read_policy(named + check.format("accuracy"), "policy.toml")
 
 
 @pytest.mark.parametrize("key", ["masker", "masker_preset"])

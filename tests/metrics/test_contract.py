@@ -11,6 +11,7 @@ from saliency_audit.audits import explain
 from saliency_audit.data.trigger import Trigger
 from saliency_audit.metrics import CHECKS, METRICS, View
 from saliency_audit.models import Classifier
+from saliency_audit.models.manifold import Manifold, ManifoldDesign, Subspace
 from saliency_audit.seeding import generators
 from saliency_audit.training.planted import Planted
 from saliency_audit.training.retrain import Anew
@@ -56,9 +57,9 @@ def maps_of(
     )
 
 
-def pgd(model, images, *, names, **options):
-    draws = generators(0, names, "pgd")
-    return ATTACKS["pgd"].function(model, None, None, images, None, generators=draws, **options)
+def attacked(model, images, *, names, attack="pgd", **options):
+    draws = generators(0, names, attack)
+    return ATTACKS[attack].function(model, None, None, images, None, generators=draws, **options)
 
 
 def view_of(model, images, *, saliency=None, names="abcd", batch_size=64, method="gradient"):
@@ -86,9 +87,22 @@ def view_of(model, images, *, saliency=None, names="abcd", batch_size=64, method
         explain=partial(maps_of, method=method),
         batch_size=batch_size,
         seed=0,
-        beside={"other": other_model(), "annotations": marked, "train": Trained(model)},
-        attack=pgd,
+        beside={
+            "other": other_model(),
+            "annotations": marked,
+            "train": Trained(model),
+            "manifold": plane(images.shape[1:]),
+        },
+        attack=attacked,
     )
+
+
+def plane(shape):
+    """Of two directions, through mid-grey."""
+    size = shape.numel()
+    draw = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(size, 2, generator=draw))[0].T.contiguous()
+    return Manifold(ManifoldDesign("pca", tuple(shape), 2), Subspace(torch.zeros(size), basis))
 
 
 class Trained:

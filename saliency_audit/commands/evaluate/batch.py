@@ -246,23 +246,20 @@ def _attacked(
     images: Tensor,
     *,
     names: Sequence[str],
-    eps: float,
-    steps: int,
-    norm: str,
-    restarts: int,
+    attack: str = "pgd",
+    eps: float | Tensor,
+    **options: Any,
 ) -> Tensor:
-    """What `View.attack` calls: PGD on the predicted class."""
-    attacked: Tensor = ATTACKS["pgd"].function(
+    """What `View.attack` calls: PGD on the predicted class, or noise."""
+    attacked: Tensor = ATTACKS[attack].function(
         model,
         None,
         None,
         images,
         None,
         eps=eps,
-        steps=steps,
-        norm=norm,
-        restarts=restarts,
-        generators=generators(seed, names, "pgd", images.device),
+        generators=generators(seed, names, attack, images.device),
+        **options,
     )
     return attacked
 

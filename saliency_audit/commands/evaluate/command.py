@@ -14,6 +14,8 @@ from saliency_audit.commands.evaluate.options import ANEW, FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
+from saliency_audit.commands.manifold import METRIC as MANIFOLD
+from saliency_audit.commands.manifold import learning, refuse_idle_learning
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import given_to, of_methods, refuse_idle
 from saliency_audit.commands.output import check_apart
@@ -101,7 +103,9 @@ def check(given: Given) -> None:
     by_default = {name: "" for name, need in NEEDS.items() if need.by_default}
     refuse_lacking(metrics, vars(given) | by_default)
     anew = given.judge == ANEW
-    trains_too = anew or any("train" in METRICS[name].needs for name in metrics)
+    trains_too = anew or any(
+        "train" in (*METRICS[name].needs, *METRICS[name].takes) for name in metrics
+    )
     if given.train and given.judge and not trains_too and not given.saliency:
         raise InputError(f"--train is for --judge {ANEW} here; give that or leave --train")
     refuse_idle_needs(
@@ -112,6 +116,11 @@ def check(given: Given) -> None:
         vars(given),
         given.saliency or (),
         trains_too=trains_too,
+    )
+    refuse_idle_learning(
+        vars(given),
+        metrics=metrics,
+        methods=given.saliency or (),
     )
     through = [name for name, options in metrics.items() if "opacity" in options]
     if given.view == "symmetric" and through:
@@ -183,6 +192,16 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
     )
     asked = {n: one for n, one in metrics.items() if METRICS[n].of not in ("training", "samples")}
     train = beside.values.get("train")
+    learned = learning(
+        beside.values.get("manifold"),
+        vars(given),
+        setup,
+        given,
+        place_of_report(given, "evaluate"),
+        processes,
+        asked=[options for name, options in metrics.items() if name == MANIFOLD],
+        data=getattr(train, "data", None),
+    )
     if given.judge == ANEW and train is None:
         train = training_images(given.train, setup)
     anew = networks(
@@ -249,6 +268,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             "compared": [model.sha256 for model in further],
             **beside.settings,
             **masks.settings,
+            **learned.settings,
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
@@ -292,6 +312,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         files=[
             *planted.files,
             *masks.files,
+            *learned.files,
             *(anew.files if anew else ()),
             *(trained.files if trained else ()),
             *([MANIFEST] if samples else ()),
@@ -307,6 +328,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         ready=in_turn(
             planted.make,
             masks.make,
+            learned.make,
             *(one.make for one in (anew, trained) if one is not None),
             *([judged] if judged else ()),
         ),
@@ -439,13 +461,15 @@ def _summary(done: Done) -> Any:
 
     from saliency_audit.commands.evaluate.verdict import evaluate_chances
     from saliency_audit.metrics import CHECKS
-    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.medians import median_summary
     from saliency_audit.stats.summary import summarise
 
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     chances = evaluate_chances(done.rows, done.setup.alternatives)
     summary = summarise(done.rows, higher_is_better=better, chance=chances)
-    return pd.concat([summary, density_summary(done.rows)], ignore_index=True)
+    return pd.concat(
+        [summary, median_summary(done.rows, higher_is_better=better)], ignore_index=True
+    )
 
 
 COMMAND = Entry(

@@ -11,6 +11,7 @@ from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.commands.evaluate import charts, gallery, tables
 from saliency_audit.commands.evaluate.charts import SANITY
+from saliency_audit.commands.evaluate.distances import draw_distances
 from saliency_audit.report.figures import View, draw_table
 from saliency_audit.report.html import Picture, Section
 from saliency_audit.report.page import numbered, of_pages, shorten
@@ -71,6 +72,13 @@ _OF_MODEL = (
     "to explain. A low scalar-agreement means that something was added to all logits alike; then "
     "every map of a logit may have been forged. A completeness near 1 means that gradients, and "
     "all maps made of them, show something else than what the model computes.",
+)
+_DISTANCES = (
+    "Adversarial examples, and images with noise of the same length, are projected to a manifold "
+    "that was learned from images (a VAE-GAN, or a plane). Where examples of a network lie nearer "
+    "than its noise, and nearer than those of another network, its gradients keep closer to what "
+    "images look like; P3 found that of adversarially trained ones. The manifold is a model, too: "
+    "it is as far from clean images as their own line shows.",
 )
 _DROP = (
     "How much smaller the mean drop of the probability is than that of the base method: ratio of "
@@ -199,6 +207,7 @@ def write_evaluate_report(
         gallery.draw_perturbed(examples, folder, fills=_fills(summary)),
         f"What each map{of} had replaced.",
     )
+    distances = draw_distances(results, summary, folder)
     sections = [
         Section("Verdicts", words_of_table, tables=overview),
         Section("What the words mean", terms=words if len(verdicts) else {}),
@@ -227,6 +236,11 @@ def write_evaluate_report(
                 checks,
                 several=summary["model"].nunique() > 1,
             ),
+        ),
+        Section(
+            "How far from images do adversarial examples lie?",
+            _DISTANCES if len(distances) else (),
+            pictures=captioned(distances, "Distances to the projection, as in P3 Figure 1."),
         ),
         Section(
             "Compared with the first model",

@@ -41,11 +41,12 @@ def others_shown(
     from saliency_audit.metrics import CHECKS, METRICS
     from saliency_audit.stats.undefined import with_reasons
 
+    shown = {name: m for of, m in METRICS.items() for name in (of, *m.controls)}
     lines = [
         line | ({"saliency": ""} if metric.of == "model" else {})
         for line in with_reasons(summary, results).to_dict("records")
         # Others are stages on the way.
-        if (metric := METRICS.get(str(line["check"])))
+        if (metric := shown.get(str(line["check"])))
         and metric.verdict is None
         and metric.answer in str(line["setting"])
     ]

@@ -13,6 +13,8 @@ from saliency_audit.commands.gate.options import OPTIONS
 from saliency_audit.commands.gate.run import Baseline, Work, answer, audit, report
 from saliency_audit.commands.kept import in_turn
 from saliency_audit.commands.life import Entry, Job, live
+from saliency_audit.commands.manifold import METRIC as MANIFOLD
+from saliency_audit.commands.manifold import learning, refuse_idle_learning
 from saliency_audit.commands.masking import masking, refuse_idle_masking
 from saliency_audit.commands.options import of_methods
 from saliency_audit.commands.planting import METRIC, preparation
@@ -141,6 +143,17 @@ def plan(
         place_of_report(given, "gate"),
         processes,
     )
+    refuse_idle_learning(how, metrics=[check.metric for check in metrics], methods=methods)
+    learned = learning(
+        beside.values.get("manifold"),
+        how,
+        setup,
+        given,
+        place_of_report(given, "gate"),
+        processes,
+        asked=[check.parameters for check in metrics if check.metric == MANIFOLD],
+        data=getattr(beside.values.get("train"), "data", None),
+    )
     work = Work(
         setup,
         rules,
@@ -160,6 +173,7 @@ def plan(
             "pictures sha256": _pictures(rules),
             **beside.settings,
             **masks.settings,
+            **learned.settings,
             "baseline sha256": given.baseline and sha256(given.baseline.read_bytes()).hexdigest(),
             "baseline paired": baseline.rows is not None,
             "target": given.target,
@@ -168,7 +182,7 @@ def plan(
         audit=partial(audit, work),
         answer=partial(answer, work=work),
         report=partial(report, work=work),
-        files=(*_FILES, *planted.files, *masks.files),
+        files=(*_FILES, *planted.files, *masks.files, *learned.files),
         # Not the policy nor the baseline, which are read already: it may be of the run before.
         reads={
             **{f"{name} of the policy": written for name, written in named.items()},
@@ -178,7 +192,7 @@ def plan(
             },
         },
         pictures=PICTURES,
-        ready=in_turn(planted.make, masks.make),
+        ready=in_turn(planted.make, masks.make, learned.make),
         parts=[part.job for run in work.planned for part in (run, *alone(run))],
     )
 

@@ -290,7 +290,7 @@ def summed(
     from saliency_audit.commands.evaluate.verdict import evaluate_chances
     from saliency_audit.metrics import CHECKS
     from saliency_audit.metrics.similarity import pixel_count
-    from saliency_audit.stats.density import density_summary
+    from saliency_audit.stats.medians import median_summary
     from saliency_audit.stats.paired import differences
     from saliency_audit.stats.summary import summarise
 
@@ -304,6 +304,6 @@ def summed(
         beside["controls"] = attack_controls(frame)
     better = {name: check.higher_is_better for name, check in CHECKS.items()}
     summary = summarise(frame, higher_is_better=better, **beside)
-    if len(density := density_summary(frame)):
-        summary = pd.concat([summary, density], ignore_index=True)
+    if len(medians := median_summary(frame, higher_is_better=better)):
+        summary = pd.concat([summary, medians], ignore_index=True)
     return summary, differences(frame) if run.kind == "metric" else None
