@@ -45,7 +45,7 @@ def main() -> None:
     first = measure(data, Path("table-5/maps"), maps, *(COPIES if full else FEWER["maps"]))
     moreau = COPIES if full else FEWER["moreau"]
     second = measure(data, Path("table-5/moreau"), ["sparse-moreau"], *moreau)
-    rows = pd.concat([first, second[second["saliency"] == "sparse-moreau"]])
+    rows = pd.concat([first, second[second["saliency"] == "sparse-moreau"]], ignore_index=True)
     drops = {base: relative_drop(rows, base) for base in ("gradient", "smoothgrad")}
     found = pd.concat([own.assign(base=base) for base, own in drops.items()])
     absolute = rows.groupby(["saliency", "setting"], sort=False)["value"].mean()
