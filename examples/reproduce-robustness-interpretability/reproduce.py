@@ -41,14 +41,16 @@ class Size:
         training: how the explained networks are trained.
         standard: of the one without attacks.
         attack: of training against attacks, by norm, with the budgets.
-        anew: how networks are trained anew, and on which shares.
-        repeats: trainings of each, of both parts.
+        shares: of the pixels that are replaced, in both parts.
+        anew: how networks are trained anew.
+        repeats: trainings of each, in both parts.
     """
 
     network: list[str]
     training: list[str]
     standard: list[str]
     attack: dict[str, tuple[list[str], list[str]]]
+    shares: tuple[str, str]
     anew: list[str]
     repeats: tuple[int, int]
 
@@ -63,11 +65,11 @@ QUICK = Size(
     training=["--lr", "0.003", "--train-batch-size", "50"],
     standard=["--epochs", "8"],
     attack={
-        "l2": (["--epochs", "3", "--steps", "5"], ["0", "0.25", "0.5", "1", "2"]),
-        "linf": (["--epochs", "3", "--steps", "5"], ["0", "0.01", "0.02", "0.04", "0.08"]),
+        "l2": (["--epochs", "3", "--steps", "3"], ["0", "0.25", "0.5", "1", "2"]),
+        "linf": (["--epochs", "3", "--steps", "3"], ["0", "0.01", "0.02", "0.04", "0.08"]),
     },
+    shares=("0.3,0.7", "0.5"),
     anew=[
-        "--fractions", "0.3,0.7",
         "--recipe", "epochs=1", "--recipe", "batch-size=50", "--recipe", "lr=0.003",
     ],
     repeats=(5, 3),
@@ -80,6 +82,7 @@ FULL = Size(  # P3's budgets and steps are of images in [-1, 1]: half of them he
         "l2": (["--epochs", "20", "--steps", "40", "--step-size", "1"], budgets(20, 0.04)),
         "linf": (["--epochs", "20", "--steps", "40", "--step-size", "0.01"], budgets(20, 0.001)),
     },
+    shares=("0.1,0.3,0.5,0.7,0.9",) * 2,
     anew=["--recipe", "epochs=20"],
     repeats=(3, 3),
 )
@@ -116,7 +119,8 @@ def methods(size: Size, data: list[str], folder: Path) -> pd.DataFrame:
     images = ["--data", data[3], "--train", data[1]] if data else []
     run(
         "evaluate", str(folder / "standard" / "model.safetensors"), *size.network, *images,
-        *asked, *named, *size.anew, "--repeats", str(size.repeats[0]),
+        *asked, *named, *size.anew, "--fractions", size.shares[0],
+        "--repeats", str(size.repeats[0]),
         "--output-dir", str(folder / "methods"),
     )  # fmt: skip
     found = pd.read_csv(folder / "methods" / "results.csv")
@@ -131,7 +135,8 @@ def sweep(size: Size, data: list[str], folder: Path) -> pd.DataFrame:
         train(
             size, data, folder / norm, "--objective", "pgd", "--norm", norm, *how,
             "--sweep", f"eps={','.join(eps)}", "--audit", ",".join(CHECKS), "--scalar", "loss",
-            *named, *size.anew, "--repeats", str(size.repeats[1]),
+            *named, *size.anew, "--fractions", size.shares[1],
+            "--repeats", str(size.repeats[1]),
         )  # fmt: skip
         found = pd.read_csv(folder / norm / "results.csv")
         found["eps"] = found["model"].str.extract(r"eps=([^,]+)")[0].astype(float)
