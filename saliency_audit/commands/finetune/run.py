@@ -253,9 +253,7 @@ def _step(state: Mapping[str, Any] | None) -> int:
 def _expected(trained: "Trained", images: int) -> str:
     """What the training takes, by the step that was just done."""
     left = (trained.steps - trained.step) * trained.values["seconds"]
-    return (
-        f"{trained.steps:,} steps of {images} images, about {duration(left)} here, then the audit"
-    )
+    return f"{trained.steps:,} steps of {images} images, about {duration(left)} here"
 
 
 def _line(step: int, steps: int, values: Mapping[str, float], terms: tuple[str, ...]) -> str:
