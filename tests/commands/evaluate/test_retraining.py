@@ -90,6 +90,7 @@ def test_what_decides_is_found(run, planted, trained):
     assert means["roar", "found", shares] > 0.2
     assert means["roar", "random", shares] == 0
     assert "roar (of 2 trainings each): explain:found better than random" in ran.out
+    assert "compared with the random map in trainings from the same weights\n" in ran.out
     assert Path("out/roar.png").is_file() or list(Path("out").glob("roar*.png"))
 
 
