@@ -16,7 +16,6 @@ from saliency_audit.commands.setup import Screen, Setup, measure_clean_accuracy
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.options import Given
 from saliency_audit.processes import Processes
-from saliency_audit.report.wording import duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,6 +251,8 @@ def _step(state: Mapping[str, Any] | None) -> int:
 
 def _expected(trained: "Trained", images: int) -> str:
     """What the training takes, by the step that was just done."""
+    from saliency_audit.report.wording import duration
+
     left = (trained.steps - trained.step) * trained.values["seconds"]
     return f"{trained.steps:,} steps of {images} images, about {duration(left)} here"
 
