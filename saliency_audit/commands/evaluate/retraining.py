@@ -250,6 +250,7 @@ class Retraining:
     def _key(self, one: Training) -> str:
         """sha256 of all that decides a training."""
         model = self.models[max(one.place, 0)]
+        assert model.sha256, "its trainings could not be told from another model's"
         maps = {
             "sha256": model.sha256,
             "options": dict(self.options),
