@@ -41,6 +41,8 @@ def files(run, monkeypatch):
         model, (torch.rand(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
     torch.export.save(program, "model.pt2")
+    Path("shapes").mkdir()
+    torch.export.save(program, "shapes/model.pt2")
     torch.jit.script(model).save("model.pt")
     save_file(model.state_dict(), "weights.safetensors")
     Path("my_package").mkdir()

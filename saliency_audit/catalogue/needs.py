@@ -29,6 +29,7 @@ class Need(Coded):
         table: of a policy, where its key stands.
         by_default: whether there may be something where nothing is named: ``code`` is then called
             with None, if a metric needs it; of a method it is trained.
+        comes_with: kinds of ``--data`` that have it themselves.
         options: how it is trained where it is not given.
         per_image: whether the value gives what belongs to the images that it is called with, by
             name, rather than being the same for all.
@@ -40,6 +41,7 @@ class Need(Coded):
     example: str
     table: Literal["data", "run"] = "run"
     by_default: bool = False
+    comes_with: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     per_image: bool = False
 
@@ -66,11 +68,12 @@ NEEDS: Mapping[str, Need] = {
             "path",
             panel=_BESIDE,
             help="gaze-overlap, pointing-game: folder of maps, or a CSV of boxes "
-            "(path,xmin,ymin,xmax,ymax).",
+            "(path,xmin,ymin,xmax,ymax); synthetic: data has its own.",
         ),
         "needs what people marked",
         "marks.csv",
         table="data",
+        comes_with=("synthetic",),
         per_image=True,
     ),
     "train": Need(
@@ -102,9 +105,15 @@ which a method does."""
 
 
 def lacking(metric: Metric, there: Mapping[str, Any]) -> Iterator[tuple[str, Need]]:
-    """What a metric needs that is not there, or is None; labels are not asked for."""
+    """What a metric needs that is not there, or is None; labels are not asked for.
+
+    Args:
+        metric: that needs it.
+        there: by need, what is there; what ``data`` names may bring more.
+    """
+    kind = str(there.get("data")).partition(":")[0]
     for name in metric.needs:
-        if name in NEEDS and there.get(name) is None:
+        if name in NEEDS and there.get(name) is None and kind not in NEEDS[name].comes_with:
             yield name, NEEDS[name]
 
 

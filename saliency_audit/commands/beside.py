@@ -50,11 +50,12 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
     needed = {name for metric in metrics for name in METRICS[metric].needs}
     # Of what is named, some is for saliency methods.
     looked_at = needed | {name for metric in metrics for name in METRICS[metric].takes}
+    there = {name for name, need in NEEDS.items() if need.by_default}
+    there |= {"annotations"} if setup.data.marks is not None else set()
     values = {
         name: need.function(named.get(name), setup)
         for name, need in NEEDS.items()
-        if name in looked_at
-        and (named.get(name) is not None or (need.by_default and name in needed))
+        if name in looked_at and (named.get(name) is not None or (name in needed & there))
     }
     models = {name: value for name, value in values.items() if isinstance(value, Classifier)}
     settings = {
@@ -64,6 +65,8 @@ def loaded(named: Mapping[str, Any], setup: Setup, metrics: Iterable[str]) -> Lo
         if isinstance(value, Planting)
         else [str(named[name]), fingerprint(Path(named[name]))]
         for name, value in values.items()
+        # What comes with the data is in the fingerprint of that.
+        if isinstance(value, Classifier | Planting) or named.get(name) is not None
     }
     of_metrics = {name for metric in METRICS.values() for name in (*metric.needs, *metric.takes)}
     said = {name: settings.get(name) for name in NEEDS if name in of_metrics}
@@ -117,10 +120,15 @@ def model(spec: str, setup: Setup) -> "Classifier":
     return setup.load(spec)
 
 
-def annotations(place: str | Path, setup: Setup) -> "Callable[[Sequence[str]], Tensor]":
-    """What people marked on the images: gives ``(n, h, w)`` for names, NaN where there is none."""
-    from saliency_audit.data import read_annotations
+def annotations(place: str | Path | None, setup: Setup) -> "Callable[[Sequence[str]], Tensor]":
+    """What people marked on the images: gives ``(n, h, w)`` for names, NaN where there is none.
 
+    Where nothing is named it is what the data itself says of them.
+    """
+    from saliency_audit.data import own_annotations, read_annotations
+
+    if place is None:
+        return own_annotations(setup.data).read
     marked = read_annotations(Path(place), setup.data)
     for line in marked.notes:
         setup.tell(line)

@@ -139,7 +139,8 @@ _DATA = Option(
     shown=False,
     common=True,
     help="Folder of class folders, manifest.csv (path,label), mnist:DIR, "
-    "fashion-mnist:DIR, cifar10:DIR; without it, bundled images.",
+    "fashion-mnist:DIR, cifar10:DIR, or generated: synthetic:hierarchy, toy:boundary-tilting; "
+    "without it, bundled images.",
 )
 OF_FILES = (
     Option(

@@ -1,6 +1,7 @@
 """Images and labels in, tensors out: one file per kind of source, one line in ``READERS``."""
 
 from saliency_audit.data.annotations import Annotations as Annotations
+from saliency_audit.data.annotations import own_annotations as own_annotations
 from saliency_audit.data.annotations import read_annotations as read_annotations
 from saliency_audit.data.batches import ImageBatch as ImageBatch
 from saliency_audit.data.batches import batches as batches

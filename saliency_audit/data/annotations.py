@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, isfinite
 from pathlib import Path, PurePosixPath
 
@@ -149,6 +150,18 @@ def read_annotations(place: Path, data: ImageData) -> Annotations:
         f"--annotations {place} {what}; give a folder of maps, or a .csv file with the columns "
         f"path,{','.join(CORNERS)}"
     )
+
+
+def own_annotations(data: ImageData) -> Annotations:
+    """What the data itself says of its images.
+
+    Args:
+        data: whose ``marks`` are not None.
+    """
+    assert data.marks is not None
+    positions = range(len(data)) if data.positions is None else data.positions
+    of = {name: partial(data.marks, at) for name, at in zip(data.names, positions, strict=True)}
+    return Annotations(of, data.input_shape[1:], [])
 
 
 def _of_maps(place: Path, data: ImageData) -> Annotations:

@@ -57,6 +57,8 @@ class ImageData(Dataset[Sample]):
         extras: the other columns of a manifest, by name of the image.
         positions: which images of the source these are, where it is a subset.
         content: fingerprint of the pixels, of a source that holds them in memory.
+        marks: gives the annotation of the image at a position, ``(h, w)``, >= 0, of a source that
+            has one for each.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ImageData(Dataset[Sample]):
     extras: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     positions: Sequence[int] | None = None
     content: str = ""
+    marks: Callable[[int], Tensor] | None = None
 
     @property
     def labelled(self) -> bool:
@@ -175,6 +178,7 @@ def swapped(data: ImageData, other: ImageData, share: float, seed: int) -> Image
         read=read,
         positions=None,
         content=f"{kept.content}{new.content}",
+        marks=None,
     )
 
 

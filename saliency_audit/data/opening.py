@@ -10,10 +10,12 @@ from saliency_audit.data.bundled import bundled, fashion_mnist_test, photographs
 from saliency_audit.data.cifar10 import cifar10
 from saliency_audit.data.dataset import ImageData, subset
 from saliency_audit.data.folder import folder
+from saliency_audit.data.hierarchy import synthetic
 from saliency_audit.data.idx import fashion_mnist, mnist
 from saliency_audit.data.images import Preparation
 from saliency_audit.data.manifest import manifest
 from saliency_audit.data.request import Reader, Request
+from saliency_audit.data.tilting import toy
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.regular import why_irregular
 
@@ -24,8 +26,13 @@ READERS: dict[str, Reader] = {
     "folder": folder,
     "manifest": manifest,
     "mnist": mnist,
+    "synthetic": synthetic,
+    "toy": toy,
 }
 """``--data KIND:PLACE``. A plain path goes to ``folder``, or to ``manifest`` if it is a file."""
+
+_NAMES = {"bundled": "photographs", "synthetic": "hierarchy", "toy": "boundary-tilting"}
+"""Of kinds that read no files, with one of their names."""
 
 
 def open_data(
@@ -43,7 +50,8 @@ def open_data(
     Args:
         spec: a folder, a ``.csv`` file, ``KIND:PLACE`` with a kind of ``READERS``, or None for
             the bundled images that suit the model. ``@train`` after a place of mnist,
-            fashion-mnist or cifar10 takes the training images instead of the test images.
+            fashion-mnist or cifar10, or after what is generated (toy and synthetic), takes the
+            training images instead of the test images.
         input_shape: ``(c, h, w)`` of the model's input.
         resize: shorter side before the centre crop, in pixels; None means 256/224 of the input's.
         classes_file: one class folder per line, line number = class index, from 0.
@@ -69,7 +77,7 @@ def place_of(spec: str | None) -> Path | None:
         return None
     path = Path(spec).expanduser()
     kind, colon, place = spec.partition(":")
-    if not path.exists() and colon and kind in READERS and kind != "bundled" and place:
+    if not path.exists() and colon and kind in READERS and kind not in _NAMES and place:
         path = Path(place).expanduser() if kind in ("folder", "manifest") else split_of(place)[0]
     return path if path.exists() else None
 
@@ -109,7 +117,7 @@ def _named(spec: str, request: Request) -> ImageData:
 
 
 def _example(kind: str) -> str:
-    return {"bundled": "photographs", "manifest": "FILE.csv"}.get(kind, "DIR")
+    return {**_NAMES, "manifest": "FILE.csv"}.get(kind, "DIR")
 
 
 def _forms() -> str:

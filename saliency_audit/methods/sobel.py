@@ -22,8 +22,8 @@ def sobel(
 ) -> Tensor:
     r"""Magnitude of the grey image's Sobel gradient: :math:`\sqrt{g_x^2 + g_y^2}`.
 
-    Grey is the mean of the channels; the border is mirrored. The kernels are scaled so that a
-    slope of a per pixel gives a.
+    Grey is the mean of the channels; the border is mirrored, so along a side of one or two pixels
+    there is no slope. The kernels are scaled so that a slope of a per pixel gives a.
 
     Args:
         model: not used.
@@ -43,7 +43,12 @@ def sobel(
     del model, targets, scalar, generators, batch_size
     if graph:
         raise UnsupportedError("the sobel map explains no model and cannot be attacked")
-    grey = F.pad(images.detach().mean(1, keepdim=True), (1, 1, 1, 1), mode="reflect")
+    grey = images.detach().mean(1, keepdim=True)
+    for axis, sides in ((2, (0, 0, 1, 1)), (3, (1, 1, 0, 0))):
+        grey = F.pad(grey, sides, mode="reflect" if grey.shape[axis] > 1 else "replicate")
     slope = torch.tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]).to(grey) / 8
     edges = F.conv2d(grey, torch.stack([slope, slope.T])[:, None])
+    # Along one or two pixels the neighbours on both sides are equal: what is left is round-off.
+    long = torch.tensor([images.shape[3] > 2, images.shape[2] > 2])
+    edges = edges * long.to(grey).view(1, 2, 1, 1)
     return edges.square().sum(1, keepdim=True).sqrt()

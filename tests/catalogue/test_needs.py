@@ -70,3 +70,12 @@ def test_what_is_there_is_not_lacking():
     metric = METRICS["stability"]
     assert [name for name, _ in lacking(metric, {"other": None})] == ["other"]
     assert not list(lacking(metric, {"other": object()}))
+
+
+def test_data_that_brings_annotations_lacks_none():
+    metric = METRICS["pointing-game"]
+    assert not list(lacking(metric, {"data": "synthetic:hierarchy"}))
+    for spec in ("mnist:synthetic", None):
+        assert [name for name, _ in lacking(metric, {"data": spec})] == ["annotations"]
+    text = '[[check]]\nmetric = "pointing-game"\nsaliency = "gradient"\nat_least = 0.5\n'
+    assert read_policy(f'[data]\ndata = "synthetic:hierarchy"\n{text}', "policy.toml").checks

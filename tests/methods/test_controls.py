@@ -38,3 +38,17 @@ def test_sobel_equals_scipy(cnn, images, targets):
     )
 
     torch.testing.assert_close(sobel(cnn, images, targets)[:, 0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_sobel_sees_no_slope_along_one_or_two_pixels(cnn):
+    points = torch.rand(50, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sobel(cnn, points, torch.zeros(50)), torch.zeros(50, 1, 1, 2))
+
+    rows = torch.tensor([0.1, 0.5, 0.3, 0.9])
+    along = sobel(cnn, rows.view(1, 1, 1, 4), torch.zeros(1))
+    expected = torch.tensor([0, 0.1, 0.2, 0])
+    torch.testing.assert_close(along.flatten(), expected)
+    torch.testing.assert_close(
+        sobel(cnn, rows.view(1, 1, 4, 1).expand(1, 3, 4, 2), torch.zeros(1))[0, 0],
+        expected[:, None].expand(4, 2),
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TRAIN = "@train"
 _BUNDLED = "bundled:fashion-mnist"
 _HELD_OUT = 0.1
-_OF_TWO_SETS = ("mnist", "fashion-mnist", "cifar10")
+_OF_TWO_SETS = ("mnist", "fashion-mnist", "cifar10", "synthetic", "toy")
 
 
 def training_of(data: str) -> str:
@@ -144,10 +144,12 @@ def open_annotations(given: Given, plan: Plan, train: "ImageData", setup: Setup)
     Raises:
         InputError: it is missing where it is needed, or given where it is not.
     """
-    from saliency_audit.data import read_annotations
+    from saliency_audit.data import own_annotations, read_annotations
 
     weighted = plan.options.get("penalty") == "weighted"
     needed = "annotations" in plan.objective.needs or weighted
+    if needed and given.annotations is None and train.marks is not None:
+        return own_annotations(train).read
     if needed and given.annotations is None:
         what = "--penalty weighted" if weighted else f"--objective {plan.name}"
         raise InputError(

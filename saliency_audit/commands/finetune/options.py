@@ -228,7 +228,7 @@ OPTIONS = (
         "path",
         panel="Teacher and annotations",
         help="harmonise, adversarial --penalty weighted: what people marked on training "
-        "images, a folder of maps or a CSV of boxes.",
+        "images, a folder of maps or a CSV of boxes; synthetic: data has its own.",
     ),
     *OF_RECIPE,
     *OF_ACTIVATION,
@@ -261,8 +261,8 @@ OPTIONS = (
         shown=False,
         common=True,
         help="Training images: folder of class folders, manifest.csv (path,label), "
-        "mnist:DIR (its training set; @test its test set), ...; without it, 6,000 bundled ones of "
-        "Fashion-MNIST.",
+        "mnist:DIR (its training set; @test its test set), ..., synthetic:hierarchy, "
+        "toy:boundary-tilting; without it, 6,000 bundled ones of Fashion-MNIST.",
     ),
     Option(
         "val",
