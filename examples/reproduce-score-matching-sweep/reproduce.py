@@ -37,7 +37,7 @@ def run(*words: str) -> None:
 
 
 def quick(images: list[str], folder: Path, swept: list[str]) -> None:
-    """One network that was trained without score matching, and 20 steps with it at each point."""
+    """One network that was trained without score matching, and an epoch of it at each point."""
     small = ["--arch", "networks:SmallResNet", *images, "--max-train", "3000", "--max-val", "1000"]
     run(
         "--from-scratch", *small, "--objective", "cross-entropy", "--surrogate", "softplus",
@@ -46,8 +46,7 @@ def quick(images: list[str], folder: Path, swept: list[str]) -> None:
     )  # fmt: skip
     run(
         str(folder / "baseline" / "model.safetensors"), *small, "--objective", "score-matching",
-        *swept, "--optimizer", "sgd", "--lr", "0.03", "--train-batch-size", "50",
-        "--max-steps", "20",
+        *swept, "--optimizer", "sgd", "--lr", "0.003", "--train-batch-size", "50",
         "--audit", "accuracy,discriminative", "--max-samples", "100",
         "--output-dir", str(folder / "sweep"),
     )  # fmt: skip
