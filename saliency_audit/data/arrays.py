@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from saliency_audit.data.dataset import ImageData, Labels, labels_fit
-from saliency_audit.data.images import Preparation, colours_fit
+from saliency_audit.data.images import Preparation, as_tensor, colours_fit
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
@@ -33,7 +33,10 @@ class ReadArray:
 
     def __call__(self, position: int) -> Tensor:
         """The image at ``position``."""
-        return self.prepare(Image.fromarray(self.images[position]))
+        pixels = self.images[position]
+        if pixels.shape[:2] == self.prepare.input_shape[1:]:
+            return as_tensor(pixels.copy())
+        return self.prepare(Image.fromarray(pixels))
 
 
 def from_arrays(

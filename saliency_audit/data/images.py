@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,8 +162,7 @@ class Preparation:
             raise Unreadable(reason(error)) from error
         if image.size != (width, height):
             image = self.fit(image)
-        pixels = torch.from_numpy(np.array(image)).view(height, width, channels)
-        return pixels.permute(2, 0, 1).contiguous().float() / 255
+        return as_tensor(np.array(image))
 
     def fit(self, image: Image.Image) -> Image.Image:
         """The picture with its shorter side resized and its centre cut out, in its own mode."""
@@ -184,6 +184,12 @@ class Preparation:
         left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
         scaled = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
         return scaled.crop((left, top, left + width, top + height))
+
+
+def as_tensor(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+    """8-bit pixels ``(h, w)`` or ``(h, w, 3)`` as ``(c, h, w)`` float32 in [0, 1]."""
+    channels_last = torch.from_numpy(pixels).view(*pixels.shape[:2], -1)
+    return channels_last.permute(2, 0, 1).contiguous().float() / 255
 
 
 def _eight_bit(image: Image.Image, channels: int) -> Image.Image:

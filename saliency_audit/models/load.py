@@ -120,7 +120,7 @@ def reload(
         assert isinstance(read.state, dict)
         fill(found.network, read.state, file=str(path), arch=model.name)
     network = found.network.to(model.mean.device)
-    return model.replaced(
+    variant = model.replaced(
         network,
         format=found.format,
         name=path.stem,
@@ -128,6 +128,8 @@ def reload(
         activation=found.activation,
         dtype=found.dtype or model.dtype,
     ).eval()
+    variant.sha256 = sha256_of(path)
+    return variant
 
 
 def copied(model: Classifier) -> nn.Module:

@@ -42,32 +42,47 @@ class Recipe:
         return total if self.max_steps is None else min(total, self.max_steps)
 
 
-def check_recipe(recipe: Recipe, images: int, *, processes: int = 1, replay: int = 1) -> None:
+def check_recipe(
+    recipe: Recipe, images: int, *, processes: int = 1, replay: int = 1, anew: bool = False
+) -> None:
     """Refuse what cannot be trained.
+
+    Args:
+        recipe: of the training.
+        images: to train on.
+        processes: that share it.
+        replay: steps on one batch.
+        anew: whether the recipe is of networks that are trained anew (``--recipe``).
 
     Raises:
         InputError: numbers that mean nothing or do not go together.
     """
+    epochs, most, batch = (
+        ("--recipe epochs", "--recipe max-steps", "--recipe batch-size")
+        if anew
+        else ("--epochs", "--max-steps", "--train-batch-size")
+    )
     for option, value in (
-        ("--epochs", recipe.epochs),
-        ("--max-steps", 1 if recipe.max_steps is None else recipe.max_steps),
-        ("--train-batch-size", recipe.batch_size),
+        (epochs, recipe.epochs),
+        (most, 1 if recipe.max_steps is None else recipe.max_steps),
+        (batch, recipe.batch_size),
         ("--accumulate", recipe.accumulate),
         ("--replay", replay),
     ):
         if value < 1:
             raise InputError(f"{option} is {value}; give at least 1")
     if recipe.augment not in ("none", "flip-crop"):
-        raise InputError(f"--augment is '{recipe.augment}'; give none or flip-crop")
+        flag = "--recipe augment" if anew else "--augment"
+        raise InputError(f"{flag} is '{recipe.augment}'; give none or flip-crop")
     if images < recipe.batch_size:
         raise InputError(
-            f"--train-batch-size is {recipe.batch_size} but there are {images} training images; "
+            f"{batch} is {recipe.batch_size} but there are {images} training images; "
             "give fewer a batch, or more images"
         )
     parts = processes * recipe.accumulate
     if recipe.batch_size % parts:
         raise InputError(
-            f"--train-batch-size is {recipe.batch_size}, which {processes} "
+            f"{batch} is {recipe.batch_size}, which {processes} "
             f"process{'es' if processes > 1 else ''} of --accumulate {recipe.accumulate} cannot "
             f"share; give a multiple of {parts}"
         )

@@ -5,7 +5,8 @@ python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--imag
 The bare passes of an attack are those of the map's second derivative on the same smooth stand-in;
 those of a metric that replaces pixels go forward only; those of sanity-cascade and robust-accuracy
 are gradients and as many forward passes; those of a training are its objective's and the
-optimizer's. Where Quantus is installed, its pixel flipping of the same maps in as many steps is
+optimizer's; "roar" has those of its test, too, is of the bundled network, and is timed by what the
+CPU spends. Where Quantus is installed, its pixel flipping of the same maps in as many steps is
 timed beside "deletion".
 """
 
@@ -32,7 +33,7 @@ from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS, View
 from saliency_audit.models import Classifier, input_gradient, resolve_device, surrogate
 from saliency_audit.seeding import generators
-from tests.benchmarks import finetune
+from tests.benchmarks import finetune, retraining
 
 POINTS = 50
 STEPS = 20
@@ -57,6 +58,7 @@ NAMES = (
     "sanity-cascade",
     "robust-accuracy",
     *finetune.NAMES,
+    retraining.NAME,
 )
 
 
@@ -80,6 +82,14 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def cpu_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """What one call takes of the CPU, which others on it change less than the wall time."""
+    del device
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def bare_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
@@ -382,6 +392,17 @@ def main() -> None:
     asked = parser.parse_args()
 
     device = resolve_device(asked.device)
+    if asked.name == retraining.NAME:
+        ours, plain = retraining.compare(
+            rounds=asked.rounds,
+            device=device,
+            seconds=seconds if device.type == "cuda" else cpu_seconds,
+        )
+        print(
+            f"{asked.name}: ratio={ours / plain:.3f} training={ours:.2f}s bare={plain:.2f}s "
+            f"images={retraining.IMAGES} device={device} threads={torch.get_num_threads()}"
+        )
+        return
     model = lite0(device, asked.precision)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)

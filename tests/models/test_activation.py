@@ -24,6 +24,7 @@ from saliency_audit.models import (
     surrogate,
     weight_layers,
 )
+from saliency_audit.models.files import sha256_of
 from saliency_audit.seeding import generators
 
 BETA = 10.0
@@ -325,6 +326,10 @@ def test_what_is_made_of_the_model_keeps_it(model, network, pixels, tmp_path):
     assert reload(tmp_path / "said.safetensors", bare).activation == ("softplus", 5.0)
     assert reload(tmp_path / "unsaid.safetensors", model).activation == ("softplus", BETA)
     assert reload(tmp_path / "unsaid.safetensors", bare).activation is None
+    # What is kept of a model goes by this: a variant is not what it was made from.
+    assert reload(tmp_path / "said.safetensors", bare).sha256 == sha256_of(
+        tmp_path / "said.safetensors"
+    )
     # A program is run as it is, so that what is measured is what was saved.
     program = reload(tmp_path / "relu.pt2", model)
     assert torch.allclose(program(pixels), bare(pixels), atol=1e-5)

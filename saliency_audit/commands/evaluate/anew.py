@@ -194,7 +194,7 @@ def networks(
     assert data is not None
     name = next((name for name in metrics if METRICS[name].networks), "gan-test")
     refuse_unlabelled(data, "--train", name)
-    check_recipe(read_recipe(given.recipe or ()), len(data))
+    check_recipe(read_recipe(given.recipe or ()), len(data), anew=True)
     fresh_network(setup.model, given, given.seed)
     swap = float(metrics.get("retrained-stability", {}).get("swap", 0.1))
     return Networks(data, tested(), setup, given, swap, list(kinds), folder, processes)

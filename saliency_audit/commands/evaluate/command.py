@@ -145,8 +145,14 @@ def check(given: Given) -> None:
         raise InputError("--base is for --metric aopc; add that or leave --base")
 
 
-def plan(given: Given, setup: Setup, processes: Processes) -> Job:
+def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Path] = ()) -> Job:
     """What one run does.
+
+    Args:
+        given: options of the command.
+        setup: the model and the images.
+        processes: of this run.
+        done: ``trainings.csv`` of other runs, whose trainings are not done again.
 
     Raises:
         InputError: a further model, maps or annotations cannot be used.
@@ -244,6 +250,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
         methods=methods,
         beside={"explain": code and fingerprint(code), **masks.settings},
         folder=place_of_report(given, "evaluate"),
+        done=done,
     )
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),

@@ -1,7 +1,8 @@
 """How networks are trained anew: ``--recipe``, ``--retrain`` and the images they are tested on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from saliency_audit.commands.setup import Setup
@@ -16,12 +17,27 @@ if TYPE_CHECKING:
 RECIPE = Recipe(epochs=5, batch_size=100, lr=0.001, optimizer="adam", schedule="constant")
 """P3's, but for its number of epochs (5 and 20)."""
 
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "schedule": ("constant", "cosine", "step"),
+    "augment": ("none", "flip-crop"),
+}
+_RANGES: Mapping[str, tuple[str, Callable[[float], bool]]] = {
+    "epochs": ("at least 1", lambda value: value >= 1),
+    "max-steps": ("at least 1", lambda value: value >= 1),
+    "batch-size": ("at least 1", lambda value: value >= 1),
+    "lr": ("a number above 0", lambda value: 0 < value < inf),
+    "momentum": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
+    "weight-decay": ("0 or more", lambda value: 0 <= value < inf),
+}
+"""What each must be, as the loop would say only after the maps are made."""
+
 
 def read_recipe(parts: Sequence[str]) -> Recipe:
     """How networks are retrained, from ``name=value`` each.
 
     Raises:
-        InputError: an unknown name, or no number where one is meant.
+        InputError: an unknown name, no number where one is meant, or a value that means nothing.
 
     >>> read_recipe(["epochs=2", "lr=0.01"]).lr, read_recipe([]).batch_size
     (0.01, 100)
@@ -44,6 +60,11 @@ def read_recipe(parts: Sequence[str]) -> Recipe:
             raise InputError(
                 option="recipe", value=part, fix=f"{name} is {known[name]} by default"
             ) from error
+        meant, holds = _RANGES.get(name, ("", lambda value: True))
+        if name in _CHOICES:
+            meant, holds = " or ".join(_CHOICES[name]), _CHOICES[name].__contains__
+        if not holds(value):
+            raise InputError(option="recipe", value=part, fix=f"give {name} {meant}")
         changed[name.replace("-", "_")] = value
     return replace(RECIPE, **changed)
 

@@ -76,6 +76,7 @@ class Retraining:
         recipe: of each training.
         processes: that share them.
         folder: where `FILE` is kept.
+        done: such files of other runs, whose trainings are not done again.
         accuracies: by key, of all trainings that are done.
     """
 
@@ -91,6 +92,7 @@ class Retraining:
     recipe: Recipe
     processes: Processes
     folder: Path
+    done: Sequence[Path] = ()
     accuracies: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -146,7 +148,7 @@ class Retraining:
             InputError: nothing can be trained, or by a recipe that means nothing.
             AuditError: a training failed; those before it are kept.
         """
-        check_recipe(self.recipe, len(self.data))
+        check_recipe(self.recipe, len(self.data), anew=True)
         for line in self._kept():
             with suppress(ValueError):
                 self.accuracies[line["key"]] = float(line["accuracy"])
@@ -218,8 +220,8 @@ class Retraining:
         return sorted(self.folder.glob(FILE.replace(".", "*.")))
 
     def _kept(self) -> list[dict[str, str]]:
-        """What is in them."""
-        return [line for path in self._places() for line in _lines(path)]
+        """What is in them, and in those of the other runs."""
+        return [line for path in (*self.done, *self._places()) for line in _lines(path)]
 
     def _wanted(self) -> list[Training]:
         """Every training that a metric asks for, once."""
@@ -248,6 +250,7 @@ class Retraining:
     def _key(self, one: Training) -> str:
         """sha256 of all that decides a training."""
         model = self.models[max(one.place, 0)]
+        assert model.sha256, "its trainings could not be told from another model's"
         maps = {
             "sha256": model.sha256,
             "options": dict(self.options),
@@ -346,6 +349,7 @@ def retraining(
     methods: "Mapping[str, SaliencyMethod]",
     beside: Mapping[str, Any],
     folder: Path,
+    done: Sequence[Path] = (),
 ) -> Retraining | None:
     """The trainings of a run; None where no metric trains.
 
@@ -360,6 +364,7 @@ def retraining(
         methods: of the user's own.
         beside: what else decides maps.
         folder: the output folder.
+        done: files of trainings of other runs.
 
     Raises:
         InputError: images without labels, or options that mean nothing.
@@ -392,8 +397,9 @@ def retraining(
         read_recipe(given.recipe or ()),
         processes,
         folder,
+        done,
     )
-    check_recipe(made.recipe, len(data))
+    check_recipe(made.recipe, len(data), anew=True)
     fresh_network(
         setup.model, given, given.seed
     )  # what cannot be trained is refused before anything is measured

@@ -10,7 +10,7 @@ import pandas as pd
 
 from saliency_audit.catalogue.entries import Check
 from saliency_audit.catalogue.methods import CONTROLS
-from saliency_audit.catalogue.metrics import METRICS
+from saliency_audit.catalogue.metrics import METRICS, OF_TRAININGS
 from saliency_audit.commands.evaluate.columns import (
     BETTER,
     Metric,
@@ -49,7 +49,7 @@ def told(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[str]:
     }
     return [
         "; ".join(f"{', '.join(names)}: {words}" for words, names in ends.items() if names),
-        "better, as random, worse: compared with the random map on the same images"
+        f"better, as random, worse: compared with the random map {_paired(measured)}"
         + "".join(
             f"; {name}: {METRICS[name].says[0]} if "
             f"{'above' if METRICS[name].checks[name].higher_is_better else 'below'} 0.5, else not "
@@ -58,6 +58,15 @@ def told(verdicts: pd.DataFrame, checks: Mapping[str, Check]) -> list[str]:
             if _by_half(name)
         ),
     ]
+
+
+def _paired(checks: Sequence[str]) -> str:
+    """What a method has in common with the random map."""
+    kinds = dict.fromkeys(
+        "in trainings from the same weights" if check in OF_TRAININGS else "on the same images"
+        for check in checks
+    )
+    return " and ".join(kinds)
 
 
 def _by_half(check: str) -> bool:

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from saliency_audit.data import ImageData
     from saliency_audit.models import Classifier
     from saliency_audit.training import ByName
+    from saliency_audit.training.loop import Trained
     from saliency_audit.types import Batch
+
+
+_TIMED = 2
+"""The step by which it is said how long a training takes: the first one is slower."""
 
 
 @dataclass
@@ -213,6 +218,9 @@ def _train(work: Work) -> None:
                 work.unreadable = trained.unreadable
                 log.add(trained.step, trained.epoch, trained.values)
                 advance(trained.step, trained.steps)
+                if trained.step == _step(state) + _TIMED < trained.steps and not setup.quiet:
+                    audit = ", then the audit" if work.checks else ""
+                    setup.screen.note(_expected(trained, plan.recipe.batch_size) + audit)
                 if trained.keep and main:
                     log.write()
                 if "val_accuracy" in trained.values and not setup.quiet:
@@ -239,6 +247,14 @@ def _checkpoint(work: Work) -> Mapping[str, Any] | None:
 
 def _step(state: Mapping[str, Any] | None) -> int:
     return 0 if state is None else int(state["step"])
+
+
+def _expected(trained: "Trained", images: int) -> str:
+    """What the training takes, by the step that was just done."""
+    from saliency_audit.report.wording import duration
+
+    left = (trained.steps - trained.step) * trained.values["seconds"]
+    return f"{trained.steps:,} steps of {images} images, about {duration(left)} here"
 
 
 def _line(step: int, steps: int, values: Mapping[str, float], terms: tuple[str, ...]) -> str:

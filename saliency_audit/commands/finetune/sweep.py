@@ -70,6 +70,13 @@ class _Sweep:
         """Of a training."""
         return self.path / POINTS / point.name
 
+    @property
+    def trainings(self) -> list[Path]:
+        """Where points keep what they trained anew: no other need do it again."""
+        from saliency_audit.commands.evaluate.retraining import FILE
+
+        return [self.folder(point) / "evaluate" / FILE for point in self.grid.points]
+
     def train(self, place: int) -> None:
         """Do a training with all that is measured of it, or go on where it was left.
 
@@ -97,7 +104,7 @@ class _Sweep:
                     command="evaluate",
                     doing="measurements",
                     prepare=partial(_trained, one),
-                    plan=plan_evaluation,
+                    plan=partial(plan_evaluation, done=self.trainings),
                 )
         except InputError as error:
             if not self.trained:
@@ -326,7 +333,7 @@ def _refuse_anew(given: Given, setup: Setup, anew: Sequence[str]) -> None:
     train = images_to_train_on(spec, replace(setup, quiet=True, notes=[]), what="a sweep")
     for images, flag in ((train, "--data"), (setup.data, "--val")):
         refuse_unlabelled(images, flag, anew[0])
-    check_recipe(read_recipe(given.recipe or ()), len(train))
+    check_recipe(read_recipe(given.recipe or ()), len(train), anew=True)
 
 
 def _evaluation(given: Given, one: Given, anew: Sequence[str]) -> Given:

@@ -90,6 +90,7 @@ def test_what_decides_is_found(run, planted, trained):
     assert means["roar", "found", shares] > 0.2
     assert means["roar", "random", shares] == 0
     assert "roar (of 2 trainings each): explain:found better than random" in ran.out
+    assert "compared with the random map in trainings from the same weights\n" in ran.out
     assert Path("out/roar.png").is_file() or list(Path("out").glob("roar*.png"))
 
 
@@ -147,7 +148,10 @@ def test_a_program_is_explained_and_another_architecture_is_trained(run, planted
     [
         (("--recipe", "epoch=3"), "write NAME=VALUE, NAME one of epochs"),
         (("--recipe", "epochs=many"), "epochs is 5 by default"),
-        (("--recipe", "batch-size=1000"), "there are 120 training images"),
+        (("--recipe", "batch-size=1000"), "--recipe batch-size is 1000 but there are 120 training"),
+        (("--recipe", "epochs=0"), "--recipe is 'epochs=0'; give epochs at least 1"),
+        (("--recipe", "lr=-1"), "--recipe is 'lr=-1'; give lr a number above 0"),
+        (("--recipe", "optimizer=lion"), "give optimizer sgd or adam or adamw"),
         (("--fractions", 0.001), "none or all"),
     ],
 )

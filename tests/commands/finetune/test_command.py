@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,6 +253,7 @@ def test_a_training_without_an_audit(run):
     ran = run("finetune", *options)
     assert ran.code == 0, ran.err
     assert "After cross-entropy: nothing was audited." in ran.out
+    assert re.search(r"\n3 steps of 64 images, about \d+ s here\n", ran.err)
     assert len(pd.read_csv(FOLDER / "training.csv")) == 3
     assert pd.read_csv(FOLDER / "results.csv").empty
     assert {"model.safetensors", "report.html"} <= {path.name for path in FOLDER.iterdir()}

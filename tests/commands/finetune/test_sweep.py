@@ -187,6 +187,16 @@ def test_metrics_that_train_anew_are_those_of_evaluate(tiny):
         "--sweep", "eps=0,0.2", "--output-dir", "out",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    # What no trained model decides is trained once: the images, and those of the two controls.
+    first, second = (
+        pd.read_csv(f"out/points/eps={eps},seed=0/evaluate/trainings.csv").set_index("key")
+        for eps in (0, 0.2)
+    )
+    assert len(first) == len(second) == 2 * (1 + 3 * 2)
+    both = first.index.intersection(second.index)
+    assert set(first["saliency"][both].fillna("")) == {"", "random", "sobel"}
+    assert len(both) == 2 * (1 + 2 * 2)
+    assert first.loc[both].equals(second.loc[both])  # their seconds, too
     weights = "out/points/eps=0.2,seed=0/model.safetensors"
     ran = tiny(
         "evaluate", weights, *OF_DATA[1:11], "--data", "test", "--train", "train",
@@ -224,7 +234,7 @@ def test_metrics_that_train_anew_are_those_of_evaluate(tiny):
         (("--sweep", "eps=0", "--repeats", 2), "--repeats is for --audit roar, kar, diffroar"),
         (("--sweep", "eps=0", "--max-train", 9, "--audit", "roar"), "--max-train 9 is not for"),
         (("--sweep", "eps=0", "--audit", "kar", "--recipe", "x=1"), "--recipe is 'x=1'"),
-        (("--sweep", "eps=0", "--audit", "kar"), "--train-batch-size is 100 but there are 60"),
+        (("--sweep", "eps=0", "--audit", "kar"), "--recipe batch-size is 100 but there are 60"),
         (("--sweep", "loss=mse"), "unknown loss 'mse'"),
         (("--sweep-seeds", 2), "--sweep-seeds is for --sweep"),
         (("--audit", "roar"), "--audit roar trains networks anew, for --sweep"),
