@@ -183,7 +183,7 @@ def test_a_file_of_another_model_or_of_nothing_is_refused(run):
         ),
         (
             ("evaluate", *METRIC, "--train", "x"),
-            "known-answer, rt-sal; add --metric retrained-stability or --saliency rt-sal or leave",
+            "manifold-distance, rt-sal; add --metric retrained-stability or --saliency rt-sal or",
         ),
         (("attack", "--saliency", "rt-sal", "--measure", "all"), "all leaves out rt-sal; ask for"),
         (("fool", "--saliency", "all,rt-sal"), "all leaves out rt-sal; ask for rt-sal in a run of"),
