@@ -136,7 +136,7 @@ def test_wrong_input_leaves_nothing(run, options, said):
 def test_training_images_are_for_this_metric(run):
     ran = run("evaluate", "--metric", "deletion", "--train", "photos", *OUT)
     assert ran.code == 2
-    assert "roar, kar, diffroar, known-answer, rt-sal; add --metric" in ran.err
+    assert "roar, kar, diffroar, known-answer, manifold-distance, rt-sal; add --metric" in ran.err
     assert "or --saliency rt-sal or leave --train" in ran.err
 
 
@@ -175,7 +175,7 @@ def test_a_policy_does_not_name_training_images_for_nothing(run):
     )
     ran = run("gate", "--policy", "policy.toml", *OUT)
     assert ran.code == 2
-    said = "train is in [data] for known-answer, rt-sal, which no [[check]] asks for; drop it"
+    said = "train is in [data] for known-answer, manifold-distance, rt-sal, which no [[check]] asks"
     assert said in ran.err
 
 

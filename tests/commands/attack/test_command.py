@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from saliency_audit.assets import bundled_images, bundled_model
-from saliency_audit.commands.attack import files as attack_files
+from saliency_audit.commands import picture_file
 from saliency_audit.report.folder import RunFolder
 
 FEW = ("--max-samples", 8, "--saliency", "gradient", "--measure", "gradient", "--steps", 6)
@@ -198,7 +198,7 @@ def test_a_full_disk_while_images_are_written(run, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(attack_files, "replace_file", full)
+    monkeypatch.setattr(picture_file, "replace_file", full)
     ran = run("attack", *FEW)
     assert ran.code == 3
     assert "No space left" in ran.err
