@@ -266,12 +266,12 @@ def _train(
 
 def _stopped(path: Path, decides: str) -> Mapping[str, Any] | None:
     """What a stopped training of the same left; None where there is none."""
-    import torch
+    from saliency_audit.training.checkpoint import read_checkpoint
 
-    with suppress(Exception):  # whatever is in the file: it is trained from the beginning then
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    with suppress(InputError):  # there is none, or of something else: it begins anew
+        state = read_checkpoint(path, parts=(DECIDED,))
         if state[DECIDED] == decides:
-            return dict(state)
+            return state
     return None
 
 

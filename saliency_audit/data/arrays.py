@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saliency_audit.data.dataset import ImageData, Labels, labels_fit
 from saliency_audit.data.images import Preparation, as_tensor, colours_fit
-from saliency_audit.data.request import Request
+from saliency_audit.data.request import Request, refuse_classes
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
 
@@ -54,8 +54,7 @@ def from_arrays(
     Raises:
         InputError: grey for a colour model or the reverse, or labels the model does not have.
     """
-    if request.classes_file is not None:
-        raise InputError(f"--classes is for folders of class folders; {name} has its own classes")
+    refuse_classes(request, name)
     colours_fit(grey=images.ndim == 3, input_shape=request.prepare.input_shape, example=name)
     labels_fit(names, labels, request.outputs)
     return ImageData(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.ranges import Range
 
@@ -67,13 +66,3 @@ def wanted(place: str) -> Wanted:
             raise InputError(f"--data {place}: {key.strip()} is {digits}; give {allowed}")
         numbers[key.strip()] = int(digits)
     return Wanted(name, split, **numbers)
-
-
-def refuse_classes(request: Request, name: str) -> None:
-    """Refuse a file of class folders for data that has no folders.
-
-    Raises:
-        InputError: there is one.
-    """
-    if request.classes_file is not None:
-        raise InputError(f"--classes is for folders of class folders; {name} has its own classes")

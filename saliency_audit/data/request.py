@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saliency_audit.data.dataset import ImageData
 from saliency_audit.data.images import Preparation
+from saliency_audit.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,13 @@ class Request:
 
 Reader = Callable[[str, Request], ImageData]
 """Takes what stands after the colon of ``--data KIND:...``, and opens it."""
+
+
+def refuse_classes(request: Request, name: str) -> None:
+    """Refuse a file of class folders for data that has no folders.
+
+    Raises:
+        InputError: there is one.
+    """
+    if request.classes_file is not None:
+        raise InputError(f"--classes is for folders of class folders; {name} has its own classes")

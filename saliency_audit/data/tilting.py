@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from saliency_audit.data.dataset import ImageData, labels_fit
-from saliency_audit.data.generated import Wanted, refuse_classes, wanted
-from saliency_audit.data.request import Request
+from saliency_audit.data.generated import Wanted, wanted
+from saliency_audit.data.request import Request, refuse_classes
 from saliency_audit.data.tensors import from_tensors
 from saliency_audit.errors import InputError, lookup
 from saliency_audit.seeding import seed_of

@@ -1,7 +1,7 @@
 """Pictures of maps, in a grid of small panels, and of tables."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -77,6 +77,13 @@ class Tile:
     caption: str = ""
     view: View = ""
 
+    @property
+    def scale(self) -> str:
+        """Of a map: what its colours mean, a key of ``_SCALES``."""
+        if self.view in ("", "symmetric"):
+            return self.kind
+        return self.view
+
 
 @dataclass(frozen=True)
 class PanelRow:
@@ -115,7 +122,7 @@ def colours(cell: Tile) -> Pixels | None:
     if pixels.min() == pixels.max():
         return None
     scaled = _scaled(pixels, cell.view)
-    signed = cell.kind == "signed" and cell.view in ("", "symmetric")
+    signed = cell.scale == "signed"
     return np.asarray(SIGNED((scaled + 1) / 2) if signed else UNSIGNED(np.abs(scaled)))[..., :3]
 
 
@@ -192,7 +199,8 @@ def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footn
     heads = [wrap(name, _SIDE + 0.4, BODY) for name in columns]
     captions = ([cell.caption for cell in row.cells if cell and cell.caption] for row in rows)
     below = [max((text.count("\n") + 1 for text in own), default=0) for own in captions]
-    kinds = sorted({cell.kind for row in rows for cell in row.cells if cell} - {"image"})
+    maps = [cell for row in rows for cell in row.cells if cell and cell.kind != "image"]
+    scales = sorted({cell.scale for cell in maps})
     lines = max(head.count("\n") + 1 for head in heads)
     # As high as the highest panel, and as the words beside it: wide images leave no gaps.
     shapes = [cell.pixels.shape for row in rows for cell in row.cells if cell]
@@ -201,7 +209,7 @@ def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footn
     # Placed by hand: a layout engine measures every text of every panel, several times over.
     figure = figure_of(
         _LEFT + len(columns) * across,
-        lines * leading(BODY) + sum(down) + _BAR * len(kinds),
+        lines * leading(BODY) + sum(down) + _BAR * len(scales),
         title=title,
         footnote=footnote,
         layout=None,
@@ -219,10 +227,10 @@ def _grid(rows: Sequence[PanelRow], *, title: str, columns: Sequence[str], footn
             if not i:
                 axes.set_title(heads[j], size=BODY, color=INK, pad=4)
     middle, long = _LEFT + (len(columns) * across - _GAP) / 2, min(2.4, len(columns) * across)
-    for k, kind in enumerate(kinds):
+    for k, scale in enumerate(scales):
         low = top - sum(down) - k * _BAR - 0.14
         where = ((middle - long / 2) / width, low / height, long / width, 0.12 / height)
-        _colour_bar(figure, figure.add_axes(where), kind)
+        _colour_bar(figure, figure.add_axes(where), *_SCALES[scale])
     return figure
 
 
@@ -272,17 +280,26 @@ def _row_label(axes: Axes, row: PanelRow) -> None:
         )
 
 
-def _colour_bar(figure: Figure, axes: Axes, kind: str) -> None:
-    """What the colours of a kind of map mean."""
-    scale, ends = {
-        "signed": (SIGNED, {0.0: "negative", 0.5: "0", 1.0: "positive"}),
-        "unsigned": (UNSIGNED, {0.0: "0", 1.0: "largest"}),
-    }[kind]
+_OWN = "relative to each map's own range"
+_SCALES: Mapping[str, tuple[Colormap, Mapping[float, str], str]] = {
+    "signed": (SIGNED, {0.0: "negative", 0.5: "0", 1.0: "positive"}, _OWN),
+    "unsigned": (UNSIGNED, {0.0: "0", 1.0: "largest"}, _OWN),
+    "minmax": (UNSIGNED, {0.0: "least", 1.0: "largest"}, f"magnitude, {_OWN}"),
+    "percentile99": (UNSIGNED, {0.0: "least", 1.0: "99th percentile"}, f"magnitude, {_OWN}"),
+    "none": (UNSIGNED, {0.0: "0 or less", 1.0: "1 or more"}, "values as they are"),
+}
+"""Colours, what stands at which of them, and in what they are measured."""
+
+
+def _colour_bar(
+    figure: Figure, axes: Axes, scale: Colormap, ends: Mapping[float, str], unit: str
+) -> None:
+    """What the colours of maps mean."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), scale), axes, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.set_ticks(list(ends), labels=list(ends.values()), size=NOTE)
     bar.ax.tick_params(length=0, pad=2)
-    bar.set_label("relative to each map's own range", size=NOTE, color=FAINT, labelpad=1)
+    bar.set_label(unit, size=NOTE, color=FAINT, labelpad=1)
 
 
 def draw_table(

@@ -1,6 +1,7 @@
 """The state of a training, in one file that is whole or not there."""
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,19 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     replace_file(path, buffer.getvalue())
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, parts: Collection[str] = _PARTS) -> dict[str, Any]:
     """The state of a training; no code in the file is run.
+
+    Args:
+        path: of the file.
+        parts: what it must have.
 
     Raises:
         InputError: it is no such file.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if set(_PARTS) <= set(state):
+        if set(parts) <= set(state):
             return dict(state)
     except Exception as error:
         raise InputError(

@@ -211,3 +211,23 @@ def test_the_symmetric_view_cuts_each_sign_at_its_own_percentile():
     low, high = np.percentile(pixels, [0.5, 99.5])
     expected = SIGNED((np.clip(pixels, low, high) / -low + 1) / 2)[..., :3]
     np.testing.assert_allclose(colours(Tile(pixels, "signed", view="symmetric")), expected)
+
+
+@pytest.mark.parametrize(
+    ("view", "ends"),
+    [
+        ("", ["negative", "0", "positive"]),
+        ("symmetric", ["negative", "0", "positive"]),
+        ("minmax", ["least", "largest"]),
+        ("percentile99", ["least", "99th percentile"]),
+        ("none", ["0 or less", "1 or more"]),
+    ],
+)
+def test_the_bar_says_what_the_colours_of_a_view_mean(tmp_path, monkeypatch, view, ends):
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure) or path)
+    row = PanelRow("gradient", [Tile(SKEWED, "signed", view=view)])
+    draw_maps([row], tmp_path, "m", title="T", columns=["a"])
+    bar = drawn[0].axes[-1]
+    assert [text.get_text() for text in bar.get_xticklabels()] == ends
+    assert ("own range" in bar.get_xlabel()) == (view != "none")

@@ -70,7 +70,8 @@ _LIMITS = (
     "budget, of the same L2 as the attacked image. Means come with 95 % intervals: a percentile "
     "bootstrap over images, and Wilson's score interval for shares.",
     "A steady map withstood these attacks with these budgets and steps, not every attack.",
-    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+    "Maps are drawn each in its own range, but with --view none: their patterns can be compared, "
+    "their strengths not.",
 )
 _VERDICTS = "Which maps can be moved while the prediction stays?"
 _SHADES = LinearSegmentedColormap.from_list("moved", ["#e8705f", "#fcd9b6", "#ffffff"])

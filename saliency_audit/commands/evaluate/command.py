@@ -12,7 +12,7 @@ from saliency_audit.catalogue.needs import NEEDS, lacking, takers
 from saliency_audit.commands.beside import loaded, refuse_idle_needs, refuse_lacking
 from saliency_audit.commands.evaluate.options import ANEW, FIRST_LOOK, OPTIONS
 from saliency_audit.commands.fail_on import refusal
-from saliency_audit.commands.kept import in_turn
+from saliency_audit.commands.kept import Preparation, in_turn
 from saliency_audit.commands.life import Answer, Done, Entry, Job, live
 from saliency_audit.commands.manifold import METRIC as MANIFOLD
 from saliency_audit.commands.manifold import learning, refuse_idle_learning
@@ -170,6 +170,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
 
+    path = place_of_report(given, "evaluate")
     options = method_options(given)
     if given.preset and PRESETS[given.preset].warning:
         setup.tell(PRESETS[given.preset].warning)
@@ -184,7 +185,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         explained,
         given.saliency or (),
         given,
-        place_of_report(given, "evaluate"),
+        path,
         processes,
     )
     refuse_methods(setup, given.saliency, scalar=given.scalar, options=options)
@@ -193,7 +194,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         [setup.model, *further],
         [options for name, options in metrics.items() if name == METRIC],
         given,
-        place_of_report(given, "evaluate"),
+        path,
         processes,
     )
     asked = {n: one for n, one in metrics.items() if METRICS[n].of not in ("training", "samples")}
@@ -203,7 +204,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         vars(given),
         setup,
         given,
-        place_of_report(given, "evaluate"),
+        path,
         processes,
         asked=[options for name, options in metrics.items() if name == MANIFOLD],
         data=getattr(train, "data", None),
@@ -218,7 +219,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         data=getattr(train, "data", None),
         tested=partial(test_images, given, setup),
         judged=given.judge == ANEW,
-        folder=place_of_report(given, "evaluate"),
+        folder=path,
     )
     if anew is not None and train is not None:
         train.network = anew
@@ -233,7 +234,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         metrics=metrics,
         models=[setup.model, *further],
         beside=values,
-        folder=place_of_report(given, "evaluate"),
+        folder=path,
         shard=(processes.rank, processes.world),
     )
     own = folders(given.maps or ())
@@ -249,9 +250,11 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         options=options,
         methods=methods,
         beside={"explain": code and fingerprint(code), **masks.settings},
-        folder=place_of_report(given, "evaluate"),
+        folder=path,
         done=done,
     )
+    prepared: list[Preparation | Networks | Retraining] = [planted, masks, learned]
+    prepared += filter(None, (anew, trained))
     left_out, note = economy(
         given.metric or ([given.preset] if given.preset else None),
         given.saliency or list(methods) or (FIRST_LOOK.methods if given.quick else None),
@@ -310,18 +313,14 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
         answer=partial(answer, fail_on=given.fail_on, samples=samples),
         report=partial(
             report,
-            path=place_of_report(given, "evaluate"),
+            path=path,
             several=bool(further),
             base=given.base,
             view=view,
             samples=samples,
         ),
         files=[
-            *planted.files,
-            *masks.files,
-            *learned.files,
-            *(anew.files if anew else ()),
-            *(trained.files if trained else ()),
+            *(file for one in prepared for file in one.files),
             *([MANIFEST] if samples else ()),
         ],
         pictures=[*PICTURES, PICTURE, *CHECKS],
@@ -332,13 +331,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=models,
-        ready=in_turn(
-            planted.make,
-            masks.make,
-            learned.make,
-            *(one.make for one in (anew, trained) if one is not None),
-            *([judged] if judged else ()),
-        ),
+        ready=in_turn(*(one.make for one in prepared), *([judged] if judged else ())),
         clear=[f"{FOLDER}/"],
         parts=("", *([JOB] if trained else ()), *((JUDGED, SAMPLES) if samples else ())),
     )

@@ -110,7 +110,8 @@ _LIMITS = (
     "interval for checks that are 0 or 1 for each image, and Student's over trainings. They hold "
     "for images like these ones and are not corrected for the number of comparisons: of twenty "
     "words one may be chance. Undefined values are counted, never averaged.",
-    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+    "Maps are drawn each in its own range, but with --view none: their patterns can be compared, "
+    "their strengths not.",
 )
 
 

@@ -57,7 +57,8 @@ _LIMITS = (
     "interval for shares such as prediction-kept. Undefined values are counted, never averaged.",
     "A map that resembles the picture by nature has a high cosine before already; compare before "
     "with after. The control is the same measurement on a map of random numbers.",
-    "Maps are drawn each in its own range: their patterns can be compared, their strengths not.",
+    "Maps are drawn each in its own range, but with --view none: their patterns can be compared, "
+    "their strengths not.",
 )
 
 
