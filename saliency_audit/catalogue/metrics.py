@@ -281,13 +281,15 @@ MIDPOINTS = Option(
     panel=_OTHER,
     help="completeness: gradients on the way to a lower contrast. Default: 16.",
 )
-_VIEW = replace(
+MASK_VIEW = replace(
     VIEW,
     parameter="opacity",
-    help="How maps are scaled, in pictures and where an image is shown through one (retrieval, "
-    "class-evidence): from the least magnitude to the 99th percentile or the largest, with signs, "
-    "or a mask as it is. Default: symmetric in pictures, else percentile99.",
+    choices=tuple(name for name in VIEW.choices if name != "symmetric"),
+    help="retrieval, class-evidence: how a map becomes what an image is shown through: from its "
+    "least magnitude to the 99th percentile or the largest, or a mask as it is. Default: "
+    "percentile99.",
 )
+"""`VIEW` without signs, of which a mask has none."""
 EXPLAIN_CLASS = Option(
     "explain_class",
     "whole",
@@ -806,7 +808,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(EXPLAIN_CLASS, _VIEW),
+        options=(EXPLAIN_CLASS, MASK_VIEW),
         check="metrics.class_evidence:refuse_classes",
         exclusive=True,
     ),
@@ -823,7 +825,7 @@ METRICS: dict[str, Metric] = {
             )
         },
         verdict="random",
-        options=(FILL, _VIEW),
+        options=(FILL, MASK_VIEW),
     ),
     "accuracy": Metric(
         "metrics.accuracy:clean_accuracy",

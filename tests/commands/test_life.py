@@ -1,8 +1,6 @@
 """The life of a run, with a sixth command that measures one number."""
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -22,6 +20,7 @@ from saliency_audit.options import Option, place_of_report
 from saliency_audit.ranges import ANY
 from saliency_audit.report.html import write_html
 from saliency_audit.types import COLUMNS, Batch
+from tests.two_processes import two_processes
 
 # The whole of the command.
 
@@ -315,21 +314,7 @@ def test_two_processes_write_what_one_writes(run, command, options, files):
     Path("policy.toml").write_text(POLICY)
     given = [command, *options.split(), "--max-samples", "40"]
     # On CPUs, accelerate's own launcher starts several processes through MPI only.
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    two = subprocess.run(
-        [*launch, "-m", "saliency_audit", *given, "--output-dir", "two"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    two = two_processes(*given, "--output-dir", "two")
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("report:") == 1
     one = run(*given, "--output-dir", "one")

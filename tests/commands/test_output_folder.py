@@ -1,7 +1,6 @@
 """A run harms nothing but its own folder, and in there only what runs wrote."""
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 from saliency_audit.errors import InputError
 from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.lock import LOCK
+from tests.two_processes import two_processes
 
 FEW = ("--max-samples", 4, "--saliency", "gradient")
 ARCH = "saliency_audit.assets.fashion_mnist_cnn:FashionMnistCnn"
@@ -268,29 +268,17 @@ def hash_of(name):
     return sha256(Path(name).read_bytes()).hexdigest()
 
 
-def two_processes(*options):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", "-m", "saliency_audit", "evaluate"),
-            *map(str, (*COMMANDS["evaluate"], *options, "--output-dir", "out")),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_several_processes_of_one_run_hold_it_together(audit):
-    ran = two_processes("--batch-size", 2)
+    ran = two_processes("evaluate", *COMMANDS["evaluate"], "--batch-size", 2, "--output-dir", "out")
     assert ran.returncode == 0, ran.stderr
     assert listed() == hashes(files())
     before = files()
     with another_run():
-        ran = two_processes("--batch-size", 2)
+        ran = two_processes(
+            "evaluate", *COMMANDS["evaluate"], "--batch-size", 2, "--output-dir", "out"
+        )
         assert ran.returncode != 0
         assert "is writing to output folder 'out'" in ran.stderr
         assert {name: content for name, content in files().items() if name != LOCK} == before

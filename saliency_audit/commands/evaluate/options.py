@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from saliency_audit.catalogue.methods import MAPS, METHODS
+from saliency_audit.catalogue.methods import MAPS, METHODS, VIEW
 from saliency_audit.catalogue.metric_presets import PRESETS
 from saliency_audit.catalogue.metrics import METRICS
 from saliency_audit.catalogue.needs import NEEDS
@@ -71,6 +71,12 @@ OPTIONS = (
     ),
     SCALAR,
     *OF_MAPS,
+    replace(
+        VIEW,
+        help="How maps are scaled, in pictures and where an image is shown through one (retrieval, "
+        "class-evidence): from the least magnitude to the 99th percentile or the largest, with "
+        "signs, or a mask as it is. Default: symmetric in pictures, else percentile99.",
+    ),
     Option(
         "compare",
         many=True,
@@ -106,7 +112,7 @@ OPTIONS = (
         panel="Training anew",
         help="Architecture that is trained, as --arch. Default: the model's own.",
     ),
-    *options_of(METRICS),
+    *(option for option in options_of(METRICS) if option.name != VIEW.name),
     *of_images(32),
     *OF_MODEL,
     CLASS_NAMES,

@@ -1,8 +1,5 @@
 """Networks trained anew, on images whose class stands in known pixels."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +11,7 @@ from saliency_audit.commands.evaluate.recipe import RECIPE, read_recipe
 from saliency_audit.errors import InputError
 from saliency_audit.training import retrain
 from tests.planted_images import CLASSES, SIDE, write_planted
+from tests.two_processes import two_processes
 
 WRITTEN = CLASSES / SIDE**2
 FEW = (
@@ -179,20 +177,10 @@ def test_images_without_labels_are_refused(run, planted):
 
 @pytest.mark.slow
 def test_two_processes_share_the_trainings_and_find_what_one_does(run, planted):
-    asked = ("evaluate", *FEW[:-2], "--metric", "roar", "--fractions", 0.3, "--device", "cpu")
-    alone = run(*asked, "--saliency", "gradient", "--output-dir", "alone")
+    asked = ("evaluate", *FEW[:-2], "--metric", "roar", "--fractions", 0.3)
+    alone = run(*asked, "--device", "cpu", "--saliency", "gradient", "--output-dir", "alone")
     assert alone.code == 0, alone.err
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "saliency_audit", *map(str, asked)),
-            *("--saliency", "gradient", "--output-dir", "together"),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])},
-        timeout=300,
-    )
+    ran = two_processes(*asked, "--saliency", "gradient", "--output-dir", "together")
     assert ran.returncode == 0, ran.stderr
     for name in ("results.csv", "summary.csv", "curves.csv"):
         assert Path("alone", name).read_bytes() == Path("together", name).read_bytes(), name

@@ -1,8 +1,5 @@
 """Samples of a network that knows where the class stands, judged by others."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from saliency_audit.commands.evaluate import sampling
 from saliency_audit.errors import AuditError
 from saliency_audit.training import retrain
 from tests.planted_images import CLASSES, SIDE, write_planted
+from tests.two_processes import two_processes
 
 ARCH = ("--arch", "planted_net:build", "--size", SIDE, "--channels", 1, "--data", "test")
 FEW = ("model.pt", *ARCH, "--metric", "gan-test", "--gan-steps", 8, "--gan-samples", 10)
@@ -145,20 +143,10 @@ def test_numbers_depend_on_no_batch_and_a_run_goes_on_where_it_was_killed(
 
 @pytest.mark.slow
 def test_two_processes_make_the_samples_that_one_does(run, planted):
-    asked = ("evaluate", *JUDGED, "--gan-samples", 150, "--device", "cpu")
-    alone = run(*asked, "--output-dir", "alone")
+    asked = ("evaluate", *JUDGED, "--gan-samples", 150)
+    alone = run(*asked, "--device", "cpu", "--output-dir", "alone")
     assert alone.code == 0, alone.err
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "saliency_audit", *map(str, asked)),
-            *("--output-dir", "together"),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])},
-        timeout=300,
-    )
+    ran = two_processes(*asked, "--output-dir", "together")
     assert ran.returncode == 0, ran.stderr
     same("alone", "together")
 

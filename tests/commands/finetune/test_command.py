@@ -26,6 +26,7 @@ from saliency_audit.models import load
 from saliency_audit.options import Given
 from saliency_audit.report.folder import RunFolder
 from saliency_audit.training.checkpoint import read_checkpoint
+from tests.two_processes import two_processes
 
 FOLDER = Path("saliency-audit-report/finetune")
 FEW = ("--max-steps", 4, "--max-samples", 2, "--max-val", 20, "--max-train", 200)
@@ -293,26 +294,11 @@ def test_what_people_marked_is_read_by_name_of_the_training_image(run):
     assert (pd.read_csv(FOLDER / "training.csv")["annotated"] == 1).all()
 
 
-def two_processes(*options):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "saliency_audit", "finetune"),
-            *map(str, options),
-            *("--device", "cpu", "--output-dir", "together"),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-
-
 def test_two_processes_end_where_one_does(run):
     options = ("--objective", "gradient-norm", *BARE, "--freeze-bn")
     alone = run("finetune", *options, "--output-dir", "alone")
     assert alone.code == 0, alone.err
-    ran = two_processes(*options)
+    ran = two_processes("finetune", *options, "--output-dir", "together")
     assert ran.returncode == 0, ran.stderr
     one, two = (load_file(f"{name}/model.safetensors") for name in ("alone", "together"))
     for name, weight in one.items():
@@ -331,10 +317,12 @@ def test_the_accuracy_told_by_two_processes_is_of_the_model_they_write(run):
     )
     # With the statistics of each, a share of the images came out otherwise.
     ran = two_processes(
+        "finetune",
         *("--from-scratch", "--arch", "norm_net:build", "--channels", 1, "--size", 28),
         *("--mean", 0, "--std", 1, "--objective", "cross-entropy", "--max-train", 1000),
         *("--max-val", 300, "--train-batch-size", 8, "--max-steps", 100, "--lr", 0.05),
         *("--audit", "accuracy"),
+        *("--output-dir", "together"),
     )
     assert ran.returncode == 0, ran.stderr
     told = pd.read_csv("together/training.csv")["val_accuracy"].iloc[-1]

@@ -1,9 +1,6 @@
 """`saliency-audit finetune --sweep`: a grid of trainings, compared."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import product
 from math import nan
 from pathlib import Path
@@ -30,6 +27,7 @@ from saliency_audit.options import Given, Option
 from saliency_audit.ranges import POSITIVE
 from saliency_audit.report.table import parts, plain, widths
 from tests.planted_images import CLASSES, SIDE, write_planted
+from tests.two_processes import two_processes
 
 OF_DATA = (
     *("model.pt", "--arch", "sweep_net:build", "--size", SIDE, "--channels", 1, "--mean", 0.5),
@@ -260,10 +258,7 @@ def test_networks_anew_need_images_that_no_other_was_validated_on(tiny):
 def test_two_processes_find_what_one_does(tiny):
     asked = ["finetune", *PGD, *TINY, "--sweep", "eps=0,0.1,0.2", "--output-dir"]
     assert tiny(*asked, "one").code == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    command += ["2", "-m", "saliency_audit", *map(str, asked), "two", "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ran = two_processes(*asked, "two")
     assert ran.returncode == 0, ran.stderr
     assert contents("two", *TABLES) == contents("one", *TABLES)
     for name in ("eps=0,seed=0", "eps=0.1,seed=0", "eps=0.2,seed=0"):
@@ -276,8 +271,7 @@ def test_two_processes_find_what_one_does(tiny):
     assert "points/eps=0.1,seed=0/results.csv" in listed
     assert ran.stdout.count("pgd, 3 trainings") == 1
     # What the first process refuses ends the other, too.
-    command += ["--resume", "--max-steps", "2"]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    ran = two_processes(*asked, "two", "--resume", "--max-steps", "2")
     assert ran.returncode != 0
     assert "cannot resume: max_steps was 3, now 2" in ran.stderr
 

@@ -156,6 +156,11 @@ def test_each_key_keeps_its_line():
         ("[data]\nmax_sample = 3\n" + ONE, 2, "Did you mean 'max_samples'?"),
         ("[data]\nmax_samples = 'many'\n" + ONE, 2, "max_samples is 'many'; give a whole number"),
         ("[data]\nmax_samples = 0\n" + ONE, 2, "max_samples is 0; give at least 1"),
+        (
+            "[[check]]\nmetric = 'retrieval'\nsaliency = 'gradient'\nview = 'symmetric'\n",
+            4,
+            "view is 'symmetric'; that is an unknown choice",
+        ),
         ("[data]\nmax_samples = true\n" + ONE, 2, "max_samples is true; give a whole number"),
         ("[run]\n\nbatch_size = 'big'\n" + ONE, 3, "batch_size is 'big'"),
         ("[run]\nscalar = 'logits'\n" + ONE, 2, "Did you mean 'logit'?"),
