@@ -1,6 +1,6 @@
 """Weights that a run trains once, before its audit, and keeps in a file of its output folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -8,9 +8,9 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliency_audit.errors import AuditError
+from saliency_audit.errors import AuditError, InputError
 from saliency_audit.processes import Processes
-from saliency_audit.regular import why_irregular
+from saliency_audit.regular import refuse_irregular, why_irregular
 
 if TYPE_CHECKING:
     from saliency_audit.models import Classifier
@@ -108,6 +108,30 @@ def metadata(path: Path) -> Mapping[str, str]:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError):
         return {}
+
+
+def metadata_of(
+    path: Path, need: str, *, keys: Collection[str], what: str, again: str
+) -> Mapping[str, str]:
+    """What a file says that the user gave for a need, beside its weights.
+
+    Args:
+        path: of the file.
+        need: its option, "masker".
+        keys: what it must say.
+        what: it is, for a message: "masking network".
+        again: what to do, for a message.
+
+    Raises:
+        InputError: there is no such file, or it is something else.
+    """
+    refuse_irregular(path, need)
+    if not path.exists():
+        raise InputError(f"--{need} {path}: there is no such file; {again}")
+    said = metadata(path)
+    if not set(keys) <= set(said):
+        raise InputError(f"--{need} {path} is no {what}; {again}")
+    return said
 
 
 def _kept(path: Path, decides: str) -> bool:

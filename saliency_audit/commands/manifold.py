@@ -16,6 +16,7 @@ from saliency_audit.commands.kept import (
     Preparation,
     decided_by,
     metadata,
+    metadata_of,
     trained_once,
 )
 from saliency_audit.commands.setup import Setup
@@ -300,13 +301,10 @@ def _read(path: Path, setup: Setup) -> "Manifold":
     from safetensors.torch import load_file
 
     from saliency_audit.models.manifold import ManifoldDesign, restored_manifold
-    from saliency_audit.regular import refuse_irregular
 
-    refuse_irregular(path, NEED)
-    said = metadata(path)
     again = f"give {FILE} of a run of {METRIC}, or {PCA}"
-    if not {_DESIGN, DECIDED, *_MEASURED} <= set(said):
-        raise InputError(f"--manifold {path} is no manifold; {again}")
+    keys = (_DESIGN, DECIDED, *_MEASURED)
+    said = metadata_of(path, NEED, keys=keys, what="manifold", again=again)
     try:
         design = ManifoldDesign.read(said[_DESIGN])
         if design.shape != setup.model.input_shape:

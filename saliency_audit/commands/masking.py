@@ -14,6 +14,7 @@ from saliency_audit.commands.kept import (
     Preparation,
     decided_by,
     metadata,
+    metadata_of,
     trained_once,
 )
 from saliency_audit.commands.setup import Setup
@@ -203,13 +204,10 @@ def _read(path: Path, model: "Classifier") -> "Masker":
     from safetensors.torch import load_file
 
     from saliency_audit.models import Design, restored
-    from saliency_audit.regular import refuse_irregular
 
-    refuse_irregular(path, NEED)
-    said = metadata(path)
     again = "give masker.safetensors of a run with --train on this model"
-    if not {_MODEL, _DESIGN, DECIDED, *_MEASURED} <= set(said):
-        raise InputError(f"--masker {path} is no masking network; {again}")
+    keys = (_MODEL, _DESIGN, DECIDED, *_MEASURED)
+    said = metadata_of(path, NEED, keys=keys, what="masking network", again=again)
     if said[_MODEL] != model.sha256:
         raise InputError(
             f"--masker {path} was trained for another model (sha256 {said[_MODEL][:12]}) than "

@@ -99,6 +99,9 @@ def test_a_plane_is_learned_kept_and_given_to_another_run(run):
     assert "gone.safetensors is no manifold; give manifold.safetensors" in refused(
         run, "evaluate", *FEW, "--manifold", "gone.safetensors"
     )
+    assert "nowhere: there is no such file; give manifold.safetensors" in refused(
+        run, "evaluate", *FEW, "--manifold", "nowhere"
+    )
     assert "broken.safetensors cannot be used: it holds numbers that are not finite" in refused(
         run, "evaluate", *FEW, "--manifold", "broken.safetensors"
     )

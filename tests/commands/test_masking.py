@@ -164,10 +164,14 @@ def test_a_file_of_another_model_or_of_nothing_is_refused(run):
         assert "--masker wrong.safetensors cannot be used: " in lines[0]
     save_file(weights, "bare.safetensors")
     Path("text.safetensors").write_text("no weights")
-    for name in ("bare.safetensors", "text.safetensors", "nowhere"):
+    for name, why in (
+        ("bare.safetensors", " is no masking network"),
+        ("text.safetensors", " is no masking network"),
+        ("nowhere", ": there is no such file"),
+    ):
         lines = refused(run, "evaluate", *METRIC, *FEW, "--masker", name, *new)
         assert len(lines) == 1
-        assert f"--masker {name} is no masking network; give masker.safetensors of" in lines[0]
+        assert f"--masker {name}{why}; give masker.safetensors of" in lines[0]
 
 
 @pytest.mark.parametrize(
