@@ -5,7 +5,7 @@ python table_s3.py IMAGES [--full]
 IMAGES is what --data takes: photographs of ImageNet classes. It needs lite0.pt2, which
 ../forge-a-pretrained-network/make_model.py writes. The masking network of rt-sal is trained on
 IMAGES first. Without --full maps and masking network are cheaper (FEWER, SHORT) and the curves
-have 32 steps: an hour and a half on one CPU core, half of it RelEx.
+have 32 steps: about an hour on one CPU core.
 """
 
 import subprocess
