@@ -10,13 +10,13 @@ import torch
 
 from saliency_audit.data.tilting import unit_points
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "toy-boundary-tilting"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "paper-3-adversarial-training"
 
 
 @pytest.fixture
 def tilt(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    for name in ("tilt", "toy_mlp"):
+    for name in ("tilt", "networks"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import tilt
 
@@ -53,10 +53,13 @@ def test_verdicts_go_by_the_interval_of_the_difference(tilt):
         for name, base in (("standard", 30.0), ("weak", 10.0), ("strong", 12.0))
         for seed in range(3)
     ]
-    shown = tilt.table(pd.DataFrame(rows, columns=["network", "seed", *tilt.NUMBERS]))
+    found = pd.DataFrame(rows, columns=["network", "seed", *tilt.NUMBERS])
+    judged = tilt.claims(found).set_index("claim")
     # Tilts differ by 20 and -2 on every seed; steps of strong and weak by 0, -1 and -2.
     boundary, step = tilt.NUMBERS["tilt"], tilt.NUMBERS["step_tilt"]
-    assert f"| adversarial training: less of it | {boundary} | 20.0 ± 0.0 | agrees |" in shown
-    assert f"| a stronger adversary: still less | {boundary} | -2.0 ± 0.0 | contradicts |" in shown
-    assert f"| a stronger adversary: still less | {step} | 1.0 ± 2.5 | not shown |" in shown
-    assert "| standard training | 1.000 ± 0.000 | 31.0 ± 2.5 |" in shown
+    less, still = "adversarial training: less of it", "a stronger adversary: still less"
+    assert list(judged.loc[f"{less}: {boundary}", ["ours", "verdict"]]) == [20, "agrees"]
+    assert list(judged.loc[f"{still}: {boundary}", ["ours", "verdict"]]) == [-2, "contradicts"]
+    assert list(judged.loc[f"{still}: {step}", ["ours", "verdict"]]) == [1, "not shown"]
+    assert judged.loc[f"{still}: {step}", "ci_high"] == pytest.approx(3.484, abs=1e-3)
+    assert "| standard training | 1.000 ± 0.000 | 31.0 ± 2.5 |" in tilt.table(found)
