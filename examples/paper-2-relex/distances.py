@@ -1,4 +1,4 @@
-"""P2's Table S2: how far attacks on saliency maps move an image, on EfficientNet-Lite0.
+"""P2's Tables S1 and S2: how far attacks move an image, on EfficientNet-Lite0.
 
 python distances.py IMAGES [--full]
 
@@ -26,6 +26,10 @@ PAPER = {  # ResNet-50, ImageNet validation set; min, mean, max
         "GradCam": (3.02, 49.815, 169.387),
     },
 }
+PGD = {  # Table S1: mean distance by budget, both in P2's units (pixel values / 0.225)
+    0.07: 17.8596, 0.1: 24.3589, 0.3: 67.5621, 1: 215.2923, 2: 405.0308, 4: 680.0658, 8: 861.8575,
+}  # fmt: skip
+P2_STD, OUR_STD = 0.225, 0.502
 FEWER = {
     "relex-topk": ["--steps", "20", "--step-size", "1/255", "--eps", "8/255"],
     "relex-structured": ["--steps", "40", "--step-size", "0.003"],
@@ -33,20 +37,36 @@ FEWER = {
 POINTS = ["--ig-steps", "5", "--samples", "5", "--max-samples", "3"]
 
 
-def main() -> None:
-    """Run both attacks and print the table."""
-    data, full = sys.argv[1], "--full" in sys.argv
-    lines = []
-    for preset in ("relex-topk", "relex-structured"):
-        folder = Path(f"distances/{preset}")
-        command = [
-            "saliency-audit", "attack", "lite0.pt2", "--mean", "0.498", "--std", "0.502",
-            "--data", data, "--preset", preset, "--output-dir", str(folder), "--resume",
-            *[word for name in METHODS for word in ("--measure", name)],
-            *([] if full else [*FEWER[preset], *POINTS]),
-        ]  # fmt: skip
-        subprocess.run(command, check=True)
-        verdicts = pd.read_csv(folder / "verdicts.csv")
+def attack(data: str, preset: str, *options: str) -> pd.DataFrame:
+    """The verdicts of a preset's attacks."""
+    folder = Path(f"distances/{preset}")
+    command = [
+        "saliency-audit", "attack", "lite0.pt2", "--mean", "0.498", "--std", str(OUR_STD),
+        "--data", data, "--preset", preset, "--output-dir", str(folder), "--resume", *options,
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    return pd.read_csv(folder / "verdicts.csv")
+
+
+def table_s1(data: str) -> list[str]:
+    """Distances of untargeted PGD by budget, in P2's units."""
+    lines = ["| budget | ours: min | mean | max | P2: mean |", "|---|---|---|---|---|"]
+    verdicts = attack(data, "relex-pgd", "--measure", "gradient", "--max-samples", "8")
+    for (budget, paper), line in zip(PGD.items(), verdicts.to_dict("records"), strict=True):
+        ours = [line[f"l2_model_{end}"] * OUR_STD / P2_STD for end in ("min", "mean", "max")]
+        lines.append(f"| {budget} | {' | '.join(f'{value:.1f}' for value in (*ours, paper))} |")
+    return lines
+
+
+def table_s2(data: str, *, full: bool) -> list[str]:
+    """Distances of the attacks on three methods' maps, in this network's own units."""
+    lines = [
+        "| attack | method | min | mean | max | P2 min | P2 mean | P2 max | top-k | noise |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for preset, fewer in FEWER.items():
+        measured = [word for name in METHODS for word in ("--measure", name)]
+        verdicts = attack(data, preset, *measured, *([] if full else [*fewer, *POINTS]))
         # The largest budget, where there are several.
         for method, own in verdicts.groupby("saliency", sort=False):
             line = own.iloc[-1]
@@ -57,9 +77,13 @@ def main() -> None:
                 + " | ".join(f"{value:.1f}" for value in (*ours, *paper))
                 + f" | {line['similarity']:.2f} | {line['control']:.2f} |"
             )
-    print("| attack | method | min | mean | max | P2 min | P2 mean | P2 max | top-k | noise |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    print("\n".join(lines))
+    return lines
+
+
+def main() -> None:
+    """Run the attacks and print both tables."""
+    data, full = sys.argv[1], "--full" in sys.argv
+    print("\n".join(["", *table_s1(data), "", *table_s2(data, full=full)]))
 
 
 if __name__ == "__main__":
