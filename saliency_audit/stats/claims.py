@@ -89,7 +89,7 @@ def claims_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def claim_cells(line: Mapping[str, Any]) -> list[str]:
+def claim_cells(line: Mapping[Any, Any]) -> list[str]:
     """The paper's number, ours with its interval, n and the verdict, to three digits.
 
     >>> claim_cells({"paper": np.nan, "ours": 0.5, "ci_low": 0.25, "ci_high": 1, "n": 3,

@@ -1,19 +1,22 @@
-"""Interleave the tool with the same passes in a plain loop; print ``ratio=`` of their times.
+"""Time the tool beside the same passes in a plain loop, in turns; print the ratio of their times.
 
-python -m tests.benchmarks smoothgrad [--device cuda] [--precision bf16] [--images 4] [--rounds 3]
+python -m tests.benchmarks all|NAME [--device cuda] [--precision bf16] [--images 4] [--rounds 5]
 
-The bare passes of an attack are those of the map's second derivative on the same smooth stand-in;
-those of a metric that replaces pixels go forward only; those of sanity-cascade and robust-accuracy
-are gradients and as many forward passes; those of a training are its objective's and the
-optimizer's; "roar" has those of its test, too, is of the bundled network, and is timed by what the
-CPU spends. Where Quantus is installed, its pixel flipping of the same maps in as many steps is
-timed beside "deletion".
+The ratio is the mean over rounds, with Student's interval, of wall time and, on a CPU, of the CPU's
+own time, which tells work from the noise of a busy machine. The bare passes of an attack are those
+of the map's second derivative on the same smooth stand-in; those of a metric that replaces pixels
+go forward only; those of sanity-cascade and robust-accuracy are gradients and as many forward
+passes; those of a training are its objective's and the optimizer's; "roar" has those of its test,
+too, and is of the bundled network. Where Quantus is installed, its pixel flipping of the same maps
+in as many steps is timed beside "deletion".
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,6 +36,7 @@ from saliency_audit.methods import METHODS
 from saliency_audit.metrics import METRICS, View
 from saliency_audit.models import Classifier, input_gradient, resolve_device, surrogate
 from saliency_audit.seeding import generators
+from saliency_audit.stats.claims import Measured, over_trainings
 from tests.benchmarks import finetune, retraining
 
 POINTS = 50
@@ -48,6 +52,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "relex": {"copies": 8, "iterations": 3},
 }
 """Of the methods that are timed."""
+GOALS = {
+    "smoothgrad": 1.10,
+    "integrated-gradients": 1.10,
+    "relex": 1.10,
+    "attack-topk": 1.15,
+    "attack-structured": 1.20,
+    "deletion": 1.10,
+    "sanity-cascade": 1.15,
+    "finetune-": 1.10,
+    "roar": 1.15,
+}
+"""Largest ratios that we want to see, by the beginning of a name."""
 NAMES = (
     *OPTIONS,
     "fool",
@@ -73,23 +89,15 @@ def lite0(device: torch.device, precision: str) -> Classifier:
     return model.to(device).eval().requires_grad_(False)
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call."""
+def timed(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Wall and CPU seconds of one call; the latter others on the machine change little."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def cpu_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """What one call takes of the CPU, which others on it change less than the wall time."""
-    del device
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 def bare_passes(model: Classifier, images: Tensor, count: int, size: int) -> None:
@@ -128,7 +136,7 @@ def best_size(
         passes(model, images, size, size)  # warm up: kernels are chosen on first sight
     times = {
         size: min(
-            seconds(lambda size=size: passes(model, images, 2 * sizes[-1], size), device)
+            timed(lambda size=size: passes(model, images, 2 * sizes[-1], size), device)
             for _ in range(2)
         )
         for size in sizes
@@ -381,90 +389,143 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+@dataclass(frozen=True)
+class Pair:
+    """What is timed side by side.
 
-    device = resolve_device(asked.device)
-    if asked.name == retraining.NAME:
-        ours, plain = retraining.compare(
-            rounds=asked.rounds,
-            device=device,
-            seconds=seconds if device.type == "cuda" else cpu_seconds,
-        )
-        print(
-            f"{asked.name}: ratio={ours / plain:.3f} training={ours:.2f}s bare={plain:.2f}s "
-            f"images={retraining.IMAGES} device={device} threads={torch.get_num_threads()}"
-        )
-        return
-    model = lite0(device, asked.precision)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
-    if asked.name in finetune.NAMES:
-        ours, bare_step = finetune.compare(
-            asked.name, model, images, rounds=asked.rounds, seconds=seconds
-        )
-        print(
-            f"{asked.name}: ratio={ours / bare_step:.3f} step={ours:.2f}s bare={bare_step:.2f}s "
-            f"images={asked.images} device={device} precision={asked.precision} "
-            f"threads={torch.get_num_threads()} peak memory={peak_memory(device):.0f} MiB"
-        )
-        return
-    attacked = asked.name.removeprefix("attack-") if asked.name.startswith("attack-") else ""
-    replaces = asked.name in ("deletion", "preservation-and-deletion")
-    both = {"sanity-cascade": sanity, "robust-accuracy": robust}.get(asked.name)
-    bare_work = (
-        second_passes
-        if attacked
-        else forward_passes
-        if replaces
-        else both_passes
-        if both
-        else bare_passes
-    )
-    memory = peak_memory(device)
-    bare_work(model, images, 1, 1)
+    Attributes:
+        tool: the tool's work.
+        bare: the passes that it cannot do without.
+        passes: how many these are; None for a training, whose bare work has them all.
+        batch: their batch size; None for a training.
+        peer: the same work by another library, where it is installed.
+    """
+
+    tool: Callable[[], object]
+    bare: Callable[[], object]
+    passes: int | None = None
+    batch: int | None = None
+    peer: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One benchmark.
+
+    Attributes:
+        ratio: wall time over that of the bare passes, the mean over rounds with its interval.
+        cpu: the same of CPU time.
+        tool: least wall seconds of the tool's work.
+        bare: of the bare passes.
+        peer: of another library; None where there is none.
+        load: processes that wanted the CPU, the mean of a minute, before and after.
+    """
+
+    ratio: Measured
+    cpu: Measured
+    tool: float
+    bare: float
+    peer: float | None
+    load: tuple[float, float]
+
+
+def pair(name: str, model: Classifier, images: Tensor, device: torch.device) -> Pair:
+    """What is timed under a name; each has been done once, since kernels are chosen then."""
+    if name == retraining.NAME:
+        return Pair(*retraining.pair(device))
+    if name in finetune.NAMES:
+        return Pair(*finetune.pair(name, model, images))
+    attacked = name.removeprefix("attack-") if name.startswith("attack-") else ""
+    replaces = name in ("deletion", "preservation-and-deletion")
+    both = {"sanity-cascade": sanity, "robust-accuracy": robust}.get(name)
     if attacked:
-        attack(attacked, model, images[:1], 1)[0]()
-    alone = peak_memory(device)
-    size = best_size(bare_work, model, images, device)
-    if attacked:
-        work, passes = attack(attacked, model, images, size)
+        bare_work, make = second_passes, partial(attack, attacked)
     elif replaces:
-        work, passes = replacement(asked.name, model, images, size)
+        bare_work, make = forward_passes, partial(replacement, name)
     elif both:
-        work, passes = both(model, images, size)
-    elif asked.name == "fool":
-        work, passes = fool(model, images, size)
+        bare_work, make = both_passes, both
     else:
-        work, passes = method(asked.name, model, images, size)
+        bare_work, make = bare_passes, fool if name == "fool" else partial(method, name)
+    size = best_size(bare_work, model, images, device)
+    work, passes = make(model, images, size)
     before = model.passes
     work()
     if replaces and model.passes - before != passes:
         raise SystemExit(f"{model.passes - before} passes, not {passes}")
-    peer = quantus(model, images, size) if asked.name == "deletion" else None
+    peer = quantus(model, images, size) if name == "deletion" else None
     if peer:
         peer()
-    tool, bare, peers = [], [], []
-    for _ in range(asked.rounds):
-        tool.append(seconds(work, device))
-        if peer:
-            peers.append(seconds(peer, device))
-        bare.append(seconds(lambda: bare_work(model, images, passes, size), device))
-    print(
-        f"{asked.name}: ratio={min(tool) / min(bare):.3f} "
-        f"tool={min(tool):.2f}s bare={min(bare):.2f}s passes={passes} batch={size} "
-        f"images={asked.images} device={device} precision={asked.precision} "
-        f"threads={torch.get_num_threads()} rounds={asked.rounds} "
-        f"peak memory of one image={alone - memory:.0f} MiB"
-        + (f" quantus={min(peers):.2f}s ours/quantus={min(tool) / min(peers):.3f}" if peers else "")
+    return Pair(work, lambda: bare_work(model, images, passes, size), passes, size, peer)
+
+
+def measure(timing: Pair, rounds: int, device: torch.device) -> Result:
+    """Time each in turns; which of the two goes first changes from round to round."""
+    before = os.getloadavg()[0]
+    tool, bare, peer = [], [], []
+    for number in range(rounds):
+        order = [(timing.tool, tool), (timing.bare, bare)]
+        for work, times in order if number % 2 else order[::-1]:
+            times.append(timed(work, device))
+        if timing.peer:
+            peer.append(timed(timing.peer, device))
+    ratios = [
+        over_trainings([ours[of] / plain[of] for ours, plain in zip(tool, bare, strict=True)])
+        for of in (0, 1)
+    ]
+    return Result(
+        *ratios,
+        tool=min(tool)[0],
+        bare=min(bare)[0],
+        peer=min(peer)[0] if peer else None,
+        load=(before, os.getloadavg()[0]),
     )
+
+
+def line(name: str, timing: Pair, found: Result, device: torch.device) -> str:
+    """A row of the table."""
+    goal = next((goal for start, goal in GOALS.items() if name.startswith(start)), None)
+    cells = [
+        name,
+        f"{found.ratio.mean:.3f} [{found.ratio.low:.3f}, {found.ratio.high:.3f}]",
+        # On a GPU the CPU's time is that of starting kernels.
+        f"{found.cpu.mean:.3f} [{found.cpu.low:.3f}, {found.cpu.high:.3f}]"
+        if device.type == "cpu"
+        else "",
+        f"{goal:.2f}" if goal else "",
+        f"{found.tool:.2f}",
+        f"{found.bare:.2f}",
+        str(timing.passes or ""),
+        str(timing.batch or ""),
+        f"{found.load[0]:.1f}, {found.load[1]:.1f}",
+        f"{found.peer:.2f}" if found.peer else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("name", choices=("all", *NAMES))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+
+    device = resolve_device(asked.device)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(asked.images, 3, 224, 224, generator=generator).to(device)
+    print(
+        f"EfficientNet-Lite0, images={asked.images} device={device} precision={asked.precision} "
+        f"threads={torch.get_num_threads()} rounds={asked.rounds}\n\n"
+        "| benchmark | ratio [95 %] | of CPU time [95 %] | goal | tool, s | bare, s | passes "
+        "| batch | load before, after | Quantus, s |\n" + "|---" * 10 + "|",
+        flush=True,
+    )
+    for name in NAMES if asked.name == "all" else (asked.name,):
+        timing = pair(name, lite0(device, asked.precision), images, device)
+        print(line(name, timing, measure(timing, asked.rounds, device), device), flush=True)
+    print(f"\npeak memory of the process: {peak_memory(device):.0f} MiB")
 
 
 if __name__ == "__main__":
