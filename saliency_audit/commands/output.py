@@ -3,9 +3,9 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import TYPE_CHECKING
 
 from saliency_audit.commands.setup import Setup
@@ -89,11 +89,38 @@ def hold(
     if problem:
         raise InputError(problem)
     check_writable(folder)
+    refuse_folders_apart(folder, processes)
     if ledger is None:
         beside = Ledger(folder, rank=processes.rank, protected=protected)
         beside.open()
         _HELD.append((None, beside))
     return ledger
+
+
+def refuse_folders_apart(folder: Path, processes: Processes) -> None:
+    """Refuse several machines whose folders of this name are not one folder, before any work.
+
+    Args:
+        folder: the output folder; exists.
+        processes: of this run; each calls it.
+
+    Raises:
+        InputError: a process does not see what the first one has put there.
+    """
+    if processes.world == 1:
+        return
+    with ExitStack() as stack:
+        # A name that no other run has, so that what one left behind is not taken for this one's.
+        file = processes.main and stack.enter_context(NamedTemporaryFile(dir=folder))
+        name = processes.gathered(Path(file.name).name if file else None)[0]
+        seen = processes.gathered((folder / name).is_file())
+    apart = [str(rank) for rank, there in enumerate(seen) if not there]
+    if apart:
+        raise InputError(
+            f"process {', '.join(apart)} of {processes.world} does not see the files that process "
+            f"0 writes into '{folder}'; name a folder on a disk that all machines share with "
+            "--output-dir"
+        )
 
 
 def wrote(folder: Path, name: str) -> bool:

@@ -11,6 +11,7 @@ from shutil import copyfile
 import pandas as pd
 import pytest
 
+from saliency_audit.commands.output import refuse_folders_apart
 from saliency_audit.errors import InputError
 from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.lock import LOCK
@@ -282,3 +283,28 @@ def test_several_processes_of_one_run_hold_it_together(audit):
         assert ran.returncode != 0
         assert "is writing to output folder 'out'" in ran.stderr
         assert {name: content for name, content in files().items() if name != LOCK} == before
+
+
+class TwoMachines:
+    """What process 0 of two sees of them; the other one is on a machine with this folder."""
+
+    world, main = 2, True
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def gathered(self, value):
+        if isinstance(value, str):
+            self.there = (self.folder / value).is_file()
+            return [value, None]
+        return [value, self.there]
+
+
+def test_machines_without_a_shared_disk_are_told_before_any_work(tmp_path):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    refuse_folders_apart(here, TwoMachines(here))
+    with pytest.raises(InputError, match=r"process 1 of 2 does not see .*disk that all machines"):
+        refuse_folders_apart(here, TwoMachines(elsewhere))
+    assert not list(here.iterdir())
