@@ -87,7 +87,7 @@ def draw(found: pd.DataFrame, path: Path) -> None:
             )
         axis.set(title=title, xlabel="layers with random weights, from the output on")
     axes[0].set(ylabel="SSIM to the map of the trained network", ylim=(-0.05, 1.05))
-    axes[1].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc=(0.02, 0.62))
     figure.savefig(path, dpi=110)
 
 
