@@ -1,6 +1,6 @@
 """Train the bundled model for every objective with one budget and three seeds; one table of all.
 
-python objectives.py --output runs
+python objectives.py (--quick | --full) [--output DIR]
 
 Each training is the command that anyone would type; see `commands`. Runs that are finished are not
 made again.
@@ -101,7 +101,9 @@ def main() -> None:
     """Run what is not finished yet and write ``objectives.csv`` and ``objectives.md``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs"))
-    parser.add_argument("--max-samples", default="32", help="audited images of a run")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="32 audited images of a run")
+    size.add_argument("--full", action="store_true", help="1,000 of them")
     asked = parser.parse_args()
     output = asked.output
     if not (output / "silhouettes").is_dir():
@@ -111,7 +113,7 @@ def main() -> None:
         if not (folder / "run.json").is_file():
             run = [sys.executable, "-m", "saliency_audit", *command]
             # One budget for all, also for what trains within another.
-            run += ["--max-samples", asked.max_samples, "--audit-eps", "2/255"]
+            run += ["--max-samples", "32" if asked.quick else "1000", "--audit-eps", "2/255"]
             if subprocess.run(run, env=os.environ).returncode:
                 print(f"{name}, seed {seed}: did not finish; see above")
                 continue

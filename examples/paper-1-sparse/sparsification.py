@@ -1,14 +1,14 @@
 """P1's Table 5: how much of the AOPC sparse maps lose, on EfficientNet-Lite0.
 
-python sparsification.py IMAGES [--full]
+python sparsification.py IMAGES (--quick | --full)
 
 IMAGES is what --data takes: photographs of ImageNet classes. It needs lite0.pt2, which
-../forge-a-pretrained-network/make_model.py writes. Without --full MoreauGrad takes fewer copies and
+../forge-a-pretrained-network/make_model.py writes. With --quick MoreauGrad takes fewer copies and
 steps (FEWER) and SmoothGrad fewer copies: half an hour on one CPU core.
 """
 
+import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +41,13 @@ def measure(data: str, folder: Path, methods: list[str], *options: str) -> pd.Da
 
 def main() -> None:
     """Measure, print the tables, write sparsification.csv and -claims.csv."""
-    data, full = sys.argv[1], "--full" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", help="as --data takes them")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="what a CPU does")
+    size.add_argument("--full", action="store_true", help="the paper's sizes")
+    asked = parser.parse_args()
+    data, full = asked.images, asked.full
     maps = ["gradient", "sparsified", "smoothgrad", "sparsified-smoothgrad"]
     first = measure(data, Path("sparsification/maps"), maps, *(COPIES if full else FEWER["maps"]))
     moreau = COPIES if full else FEWER["moreau"]

@@ -1,15 +1,15 @@
 """P2's Table S3: deletion and preservation of seven methods, on EfficientNet-Lite0.
 
-python deletion.py IMAGES [--full]
+python deletion.py IMAGES (--quick | --full)
 
 IMAGES is what --data takes: photographs of ImageNet classes. It needs lite0.pt2, which
 ../forge-a-pretrained-network/make_model.py writes. The masking network of rt-sal is trained on
-IMAGES first. Without --full maps and masking network are cheaper (FEWER, SHORT) and the curves
+IMAGES first. With --quick maps and masking network are cheaper (FEWER, SHORT) and the curves
 have 32 steps: about an hour on one CPU core.
 """
 
+import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +82,13 @@ def cell(line: pd.Series) -> str:
 
 def main() -> None:
     """Measure, print the tables, write deletion.csv and deletion-claims.csv."""
-    data, full = sys.argv[1], "--full" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", help="as --data takes them")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="what a CPU does")
+    size.add_argument("--full", action="store_true", help="the paper's sizes")
+    asked = parser.parse_args()
+    data, full = asked.images, asked.full
     few = [] if full else FEWER
     trained = ["--train", data, *(["--masker-preset", "paper"] if full else SHORT)]
     found = pd.concat(

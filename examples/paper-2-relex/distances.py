@@ -1,14 +1,14 @@
 """P2's Tables S1 and S2: how far attacks move an image, on EfficientNet-Lite0.
 
-python distances.py IMAGES [--full]
+python distances.py IMAGES (--quick | --full)
 
 IMAGES is what --data takes: photographs of ImageNet classes. It needs lite0.pt2, which
-../forge-a-pretrained-network/make_model.py writes. Without --full the presets run with fewer steps
+../forge-a-pretrained-network/make_model.py writes. With --quick the presets run with fewer steps
 and points: about half an hour on one CPU core instead of weeks.
 """
 
+import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +82,13 @@ def table_s2(data: str, *, full: bool) -> list[str]:
 
 def main() -> None:
     """Run the attacks and print both tables."""
-    data, full = sys.argv[1], "--full" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", help="as --data takes them")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="what a CPU does")
+    size.add_argument("--full", action="store_true", help="the paper's sizes")
+    asked = parser.parse_args()
+    data, full = asked.images, asked.full
     print("\n".join(["", *table_s1(data), "", *table_s2(data, full=full)]))
 
 

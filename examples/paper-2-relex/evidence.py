@@ -1,17 +1,17 @@
 """P2 S3.6 (Figure S5): what a network on CIFAR-10 takes for three classes an image is not of.
 
-python evidence.py TRAIN TEST [--full]
+python evidence.py TRAIN TEST (--quick | --full)
 
 TRAIN and TEST are images of CIFAR-10 as --data takes them (a folder of class folders, or
 cifar10:DIR@train and cifar10:DIR). A small residual network (../paper-0-density/networks.py)
 is trained first; then test images, clean and attacked by PGD, are shown through the masks that
-RelEx finds for three fixed classes, and through random ones. Without --full: 8 epochs of 10,000
+RelEx finds for three fixed classes, and through random ones. With --quick: 8 epochs of 10,000
 images, 24 test images, 20 of 50 copies; a quarter of an hour on one CPU core.
 """
 
+import argparse
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -34,11 +34,13 @@ def run(command: str, *words: str) -> None:
     )
 
 
-def measure(model: list[str], data: str, folder: Path, size: list[str]) -> pd.DataFrame:
+def measure(
+    model: list[str], data: str, folder: Path, size: list[str], *, full: bool
+) -> pd.DataFrame:
     """The share of images that are of each class when shown through its map."""
     found = []
     for saliency, view in VIEWS.items():
-        own = ["--relex-copies", "20"] if saliency == "relex" and "--full" not in sys.argv else []
+        own = ["--relex-copies", "20"] if saliency == "relex" and not full else []
         run(
             "evaluate", *model, "--data", data, "--saliency", saliency, "--view", view,
             "--metric", "class-evidence", *size, *own, "--output-dir", str(folder / saliency),
@@ -63,7 +65,14 @@ def claims(found: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Train, attack, measure, print the tables, write evidence.csv and -claims.csv."""
-    train, data, full = sys.argv[1], sys.argv[2], "--full" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("train", help="training images, as --data takes them")
+    parser.add_argument("test", help="test images, likewise")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="what a CPU does")
+    size.add_argument("--full", action="store_true", help="the paper's sizes")
+    asked = parser.parse_args()
+    train, data, full = asked.train, asked.test, asked.full
     folder = Path("class-evidence")
     few = [] if full else ["--max-train", "10000", "--epochs", "8"]
     run(
@@ -82,8 +91,10 @@ def main() -> None:
     attacked = str(folder / "attack" / "images" / "manifest.csv")
     found = pd.concat(
         [
-            measure(model, data, folder / "clean", images).assign(images="clean"),
-            measure(model, attacked, folder / "attacked", images).assign(images="attacked"),
+            measure(model, data, folder / "clean", images, full=full).assign(images="clean"),
+            measure(model, attacked, folder / "attacked", images, full=full).assign(
+                images="attacked"
+            ),
         ]
     )
     found.to_csv("evidence.csv", index=False)

@@ -1,6 +1,6 @@
 """P3's Figure 3b: does adversarial training remove the tilt of a decision boundary?
 
-python tilt.py [--seeds N] [--output DIR]
+python tilt.py (--quick | --full) [--output DIR]
 
 An interrupted run goes on where it stopped.
 """
@@ -219,11 +219,13 @@ def draw(folder: Path, seed: int, path: Path) -> None:
 def main() -> None:
     """Train, measure, write tilt.csv, tilt-claims.csv, tilt.md and boundary.png."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, choices=range(2, 6), default=5)
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="three seeds")
+    size.add_argument("--full", action="store_true", help="ten seeds")
     parser.add_argument("--output", type=Path, default=Path("tilting"))
     options = parser.parse_args()
     output, parts = options.output.resolve(), []
-    for seed in range(options.seeds):
+    for seed in range(3 if options.quick else 10):
         train(output / f"seed-{seed}", seed)
         parts.append(measure(output / f"seed-{seed}", seed))
     found = pd.concat(parts)

@@ -1,6 +1,6 @@
 """P4's MNIST experiment: six trainings, and how robust and how steep the networks are.
 
-python mnist.py MNIST [--quick] [--seeds N] [--output DIR]
+python mnist.py MNIST (--quick | --full) [--seeds N] [--output DIR]
 
 MNIST is a folder with the four files of MNIST. An interrupted run goes on where it stopped.
 """
@@ -167,7 +167,9 @@ def main() -> None:
     """Train, measure, write mnist.csv, mnist-claims.csv and mnist.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", type=Path, help="folder with the four files of MNIST")
-    parser.add_argument("--quick", action="store_true", help="5,000 images, 8 epochs, one seed")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quick", action="store_true", help="5,000 images, 8 epochs, one seed")
+    size.add_argument("--full", action="store_true", help="60,000 images, 20 epochs, five seeds")
     parser.add_argument("--seeds", type=int, choices=range(1, 6), help="default 5, quick 1")
     parser.add_argument("--output", type=Path, default=Path("mnist"))
     options = parser.parse_args()
