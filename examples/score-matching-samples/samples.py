@@ -11,9 +11,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
 import pandas as pd
+
+from saliency_audit.stats.claims import Measured, claims_markdown, claims_table, over_trainings
 
 BASELINE = ["--objective", "cross-entropy"]
 SOFTPLUS = ["--surrogate", "softplus", "--beta", "10"]
@@ -31,7 +32,15 @@ PAPER = {  # per cent, of CIFAR-100 and ResNet-18: accuracy, GAN-test
 }
 CHECKS = ("accuracy", "gan-test")
 BESIDE = ("gan-test-start", "gan-test-own", "gan-test-judge-accuracy")
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5th percentile, n - 1 degrees of freedom
+ORDER = (  # P0's Table 1 and section 5: check, above, below
+    ("gan-test", "gradient-norm", "score-matching"),
+    ("gan-test", "gradient-norm", "baseline"),
+    ("gan-test", "score-matching", "baseline"),
+    ("gan-test", "baseline", "anti-score-matching"),
+    ("accuracy", "baseline", "gradient-norm"),
+    ("accuracy", "baseline", "score-matching"),
+    ("accuracy", "baseline", "anti-score-matching"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,13 @@ QUICK = Size(
     "networks:judge",
     {
         "baseline": BASELINE,
-        # The best of P0's sweep: its main strengths need its main recipe.
-        "score-matching": ["--objective", "score-matching", "--weight", "1e-5", "--mu", "1e-3"],
-        "gradient-norm": ["--objective", "gradient-norm", "--weight", "1e-3"],
-        "anti-score-matching": ["--objective", "anti-score-matching", "--weight", "1e-4"],
+        # Far above P0's: after so few steps gradients are short, and P0's strengths do nothing.
+        "score-matching": ["--objective", "score-matching", "--weight", "1e-3", "--mu", "1e-3"],
+        "gradient-norm": ["--objective", "gradient-norm", "--weight", "0.1"],
+        "anti-score-matching": ["--objective", "anti-score-matching", "--weight", "1e-3"],
     },
     ["--max-train", "5000", "--epochs", "3", "--lr", "0.05", *_SGD, *SOFTPLUS],
-    ["--max-train", "10000", "--epochs", "3", "--lr", "0.05", *_SGD, "--surrogate", "none"],
+    ["--max-train", "10000", "--epochs", "3", "--lr", "0.01", *_SGD, "--surrogate", "none"],
     ["--gan-samples", "100", "--gan-steps", "200", "--max-samples", "1000"],
 )
 _P0 = ["--epochs", "200", "--train-batch-size", "128", "--lr", "0.1", "--schedule", "step", *_SGD]
@@ -108,20 +117,25 @@ def train(
     )  # fmt: skip
 
 
-def measure(
-    test: str, device: str, folder: Path, made: list[str], size: Size, seed: int, few: list[str]
-) -> pd.DataFrame:
-    """Accuracy and GAN-test of each network of a seed, from the same noise."""
-    print(f"seed {seed}: sampling", flush=True)
+def beside(folder: Path, made: list[str]) -> list[str]:
+    """The networks of a seed for `evaluate`, each under its own name."""
     paths = []
     for name in made:
         paths.append(folder / f"{name}.safetensors")
         paths[-1].unlink(missing_ok=True)
         paths[-1].hardlink_to(folder / name / "model.safetensors")
     first, *others = map(str, paths)
+    return [first, *[word for path in others for word in ("--compare", path)]]
+
+
+def measure(
+    test: str, device: str, folder: Path, made: list[str], size: Size, seed: int, few: list[str]
+) -> pd.DataFrame:
+    """Accuracy and GAN-test of each network of a seed, from the same noise."""
+    print(f"seed {seed}: sampling", flush=True)
     report = folder / "samples"
     if not run(
-        "evaluate", first, *[word for path in others for word in ("--compare", path)],
+        "evaluate", *beside(folder, made),
         "--arch", size.network, "--data", test, "--metric", "accuracy", "--metric", "gan-test",
         "--judge", str(folder.parent / "judge" / "model.pt2"), *size.sampling, *few,
         "--device", device, "--seed", str(seed), "--output-dir", str(report),
@@ -147,8 +161,8 @@ def table(found: pd.DataFrame) -> str:
             own = found[(found["model"] == name) & (found["check"] == check)]
             values, count = [100 * value for value in own["mean"]], len(own)
             if count > 1:
-                half = STUDENT[count] * stdev(values) / count**0.5
-                text = f"{mean(values):.1f} ± {half:.1f}"
+                middle, low, _, _ = over_trainings(values)
+                text = f"{middle:.1f} ± {middle - low:.1f}"
             elif count:
                 low, high = (100 * float(own[end].iloc[0]) for end in ("ci_low", "ci_high"))
                 text = f"{values[0]:.1f} ({low:.1f}-{high:.1f})"
@@ -168,8 +182,36 @@ def order(found: pd.DataFrame) -> str:
     return f"best first: {', '.join(ours)}\nP0:         {', '.join(theirs)}\nbeside it: {beside}"
 
 
+def difference(values: pd.DataFrame, above: str, below: str) -> Measured | None:
+    """One training less another, paired by seed.
+
+    Args:
+        values: a column for each training, a row for each seed; NaN where it ended early.
+        above: the one.
+        below: the other.
+
+    Returns:
+        None where no seed has both.
+    """
+    own = values.reindex(columns=[above, below]).dropna()
+    return over_trainings(own[above] - own[below]) if len(own) else None
+
+
+def claims(found: pd.DataFrame) -> pd.DataFrame:
+    """Whether P0's order holds, pair by pair, over seeds."""
+    rows = []
+    for check, above, below in ORDER:
+        own = found[found["check"] == check].pivot(index="seed", columns="model", values="mean")
+        ours = difference(own, above, below)
+        if ours is not None:
+            place = CHECKS.index(check)
+            paper = (PAPER[above][place] - PAPER[below][place]) / 100
+            rows.append((f"{check}: {TITLES[above]} above {TITLES[below]}", paper, ours))
+    return claims_table("Table 1", rows)
+
+
 def main() -> None:
-    """Train, measure, write table.csv and table.md, and print the table."""
+    """Train, measure, write table.csv, claims.csv and table.md, and print the latter."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", help="training images, written like --data")
     parser.add_argument("test", help="test images, likewise")
@@ -205,8 +247,11 @@ def main() -> None:
     found = pd.concat(parts)
     shutil.copy(output / "seed-0" / "samples" / "samples.png", output / "samples.png")
     found.to_csv(output / "table.csv", index=False)
-    (output / "table.md").write_text(table(found) + "\n")
-    print(f"{table(found)}\n\n{order(found)}")
+    judged = claims(found)
+    judged.to_csv(output / "claims.csv", index=False, float_format="%.4g")
+    text = f"{table(found)}\n\n{order(found)}\n\n{claims_markdown(judged)}\n"
+    (output / "table.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":
