@@ -99,6 +99,7 @@ def test_a_report_is_read_for_the_figures(figures, tmp_path):
     (tmp_path / "summary.csv").write_text(
         "model,saliency,check,setting,mean\n"
         "baseline.safetensors,gradient,discriminative,points=25,0.3\n"
+        "baseline.safetensors,sobel,discriminative,points=25,0.9\n"
         "baseline.safetensors,,density-profile-log-mean,sigma=0.1,0.2\n"
         "baseline.safetensors,,density-profile,sigma=0.1,-1\n"
     )

@@ -59,13 +59,14 @@ def measure(
 
 
 def read(report: Path) -> pd.DataFrame:
-    """Curves and areas of a report: training, map, quantity, x and value."""
+    """Curves and areas of a report, of gradients and random maps; density ratios have no map."""
     curves, summary = pd.read_csv(report / "curves.csv"), pd.read_csv(report / "summary.csv")
     accuracy = curves[curves["check"] == "discriminative"].assign(quantity=ACCURACY)
     area = summary[summary["check"] == "discriminative"].assign(quantity=AREA)
     ratio = summary[summary["check"] == "density-profile-log-mean"].assign(quantity=RATIO)
     ratio["x"] = ratio["setting"].str.removeprefix("sigma=").astype(float)
     found = pd.concat([accuracy, area, ratio]).rename(columns={"saliency": "map", "mean": "value"})
+    found = found[found["map"] != "sobel"]
     return found.assign(training=found["model"].str.removesuffix(".safetensors"))
 
 
@@ -131,6 +132,8 @@ def draw(
             axes.fill_between(
                 own["x"], own["ci_low"], own["ci_high"], color=look["color"], alpha=0.1, linewidth=0
             )
+    if quantity == RATIO:
+        axes.axhline(0, color="#888888", linewidth=0.8)
     axes.set(xlabel=x, ylabel=y)
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(color="#e4e4e6", linewidth=0.6)
