@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
@@ -81,6 +82,24 @@ def test_claims_are_paired_by_seed(script):
     assert line["ours"] == pytest.approx(0.105)
     assert line["ci_low"] == pytest.approx(0.105 - 12.7062 * 0.005)
     assert (line["paper"], line["verdict"]) == (pytest.approx(0.1328), "agrees")
+
+
+def test_the_picture_has_the_first_sample_of_each_class(script, tmp_path):
+    rows = []
+    for name in ("baseline", "gradient-norm"):
+        for label in (0, 1, 0):
+            path = f"{len(rows)}.png"
+            Image.new("RGB", (4, 4), (255, 0, 0) if len(rows) in (2, 5) else (0, 0, 255)).save(
+                tmp_path / path
+            )
+            rows.append((path, label, 0.5, f"{name}.safetensors"))
+    columns = ["path", "label", "probability", "model"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
+    script.draw(tmp_path, tmp_path / "samples.png")
+    with Image.open(tmp_path / "samples.png") as drawn:
+        colours = {colour[:3] for _, colour in drawn.getcolors(1 << 20)}
+    assert (0, 0, 255) in colours
+    assert (255, 0, 0) not in colours
 
 
 @pytest.fixture

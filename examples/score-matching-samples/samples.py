@@ -7,12 +7,13 @@ cifar10:DIR. An interrupted run goes on where it stopped.
 """
 
 import argparse
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from PIL import Image
 
 from saliency_audit.stats.claims import Measured, claims_markdown, claims_table, over_trainings
 
@@ -211,8 +212,35 @@ def claims(found: pd.DataFrame) -> pd.DataFrame:
     return claims_table("Table 1", rows)
 
 
+def draw(folder: Path, path: Path) -> None:
+    """The first sample of each class and training, as P0's Figure 2, and what the judge says."""
+    manifest = pd.read_csv(folder / "manifest.csv")
+    names = manifest["model"].str.removesuffix(".safetensors")
+    first = manifest.assign(model=names).drop_duplicates(["model", "label"])
+    classes = sorted(first["label"].unique())
+    picture, grid = plt.subplots(
+        len(TITLES), len(classes), figsize=(0.9 * len(classes), 1.1 * len(TITLES) + 0.7),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    picture.suptitle("What each training makes of the same noise, by class", fontsize=10)
+    picture.supxlabel("below: the judge's probability of the wanted class", fontsize=8)
+    for spot, label in zip(grid[0], classes, strict=True):
+        spot.set_title(f"class {label}", fontsize=7)
+    for axes, (name, title) in zip(grid, TITLES.items(), strict=True):
+        own = first[first["model"] == name].set_index("label")
+        axes[0].set_ylabel(title, fontsize=7)
+        for spot, label in zip(axes, classes, strict=True):
+            spot.set(xticks=[], yticks=[])
+            if label in own.index:
+                with Image.open(folder / own.loc[label, "path"]) as image:
+                    spot.imshow(image, interpolation="nearest")
+                spot.set_xlabel(f"{own.loc[label, 'probability']:.2f}", fontsize=7)
+    picture.savefig(path, dpi=100)
+    plt.close(picture)
+
+
 def main() -> None:
-    """Train, measure, write table.csv, claims.csv and table.md, and print the latter."""
+    """Train, measure, draw, write table.csv, samples-claims.csv and table.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", help="training images, written like --data")
     parser.add_argument("test", help="test images, likewise")
@@ -246,10 +274,10 @@ def main() -> None:
         less = ["--gan-steps", steps, "--gan-samples", "10"] if steps else []
         parts.append(measure(test, options.device, folder, made, size, seed, less))
     found = pd.concat(parts)
-    shutil.copy(output / "seed-0" / "samples" / "samples.png", output / "samples.png")
+    draw(output / "seed-0" / "samples" / "samples", output / "samples.png")
     found.to_csv(output / "table.csv", index=False)
     judged = claims(found)
-    judged.to_csv(output / "claims.csv", index=False, float_format="%.4g")
+    judged.to_csv(output / "samples-claims.csv", index=False, float_format="%.4g")
     text = f"{table(found)}\n\n{order(found)}\n\n{claims_markdown(judged)}\n"
     (output / "table.md").write_text(text)
     print(text)
