@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
@@ -20,7 +21,7 @@ def script(monkeypatch):
     import samples
 
     yield samples
-    for name in ("samples", "networks"):
+    for name in ("samples", "networks", "figures"):
         sys.modules.pop(name, None)
 
 
@@ -64,3 +65,91 @@ def test_the_table_has_student_s_interval_over_seeds(script):
     only = script.table(found[found["seed"] == 0]).splitlines()[2]
     assert only == "| baseline | 40.0 (40.0-60.0) | 78.01 | 40.0 (40.0-60.0) | 59.47 | 1 |"
     assert "P0:         gradient-norm, score-matching, baseline" in script.order(found)
+
+
+def test_claims_are_paired_by_seed(script):
+    ours = {"baseline": (0.5, 0.6), "score-matching": (0.6, 0.71), "gradient-norm": (0.7, 0.7)}
+    rows = [
+        (name, seed, "gan-test", value)
+        for name, values in ours.items()
+        for seed, value in enumerate(values)
+    ]
+    found = pd.DataFrame(rows, columns=["model", "seed", "check", "mean"])
+    judged = script.claims(found).set_index("claim")
+    assert not any("anti" in claim for claim in judged.index)
+    line = judged.loc["gan-test: score matching above baseline"]
+    # 12.7062 standard errors of 0.10 and 0.11.
+    assert line["ours"] == pytest.approx(0.105)
+    assert line["ci_low"] == pytest.approx(0.105 - 12.7062 * 0.005)
+    assert (line["paper"], line["verdict"]) == (pytest.approx(0.1328), "agrees")
+
+
+def test_the_picture_has_the_first_sample_of_each_class(script, tmp_path):
+    rows = []
+    for name in ("baseline", "gradient-norm"):
+        for label in (0, 1, 0):
+            path = f"{len(rows)}.png"
+            Image.new("RGB", (4, 4), (255, 0, 0) if len(rows) in (2, 5) else (0, 0, 255)).save(
+                tmp_path / path
+            )
+            rows.append((path, label, 0.5, f"{name}.safetensors"))
+    columns = ["path", "label", "probability", "model"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
+    script.draw(tmp_path, tmp_path / "samples.png")
+    with Image.open(tmp_path / "samples.png") as drawn:
+        colours = {colour[:3] for _, colour in drawn.getcolors(1 << 20)}
+    assert (0, 0, 255) in colours
+    assert (255, 0, 0) not in colours
+
+
+@pytest.fixture
+def figures(script):
+    import figures
+
+    return figures
+
+
+def test_a_report_is_read_for_the_figures(figures, tmp_path):
+    (tmp_path / "curves.csv").write_text(
+        "model,saliency,check,x,mean,ci_low,ci_high,n\n"
+        "baseline.safetensors,gradient,discriminative,0.5,0.4,0.3,0.5,9\n"
+        "baseline.safetensors,,density-profile,0.1,-1,-2,0,9\n"
+    )
+    (tmp_path / "summary.csv").write_text(
+        "model,saliency,check,setting,mean\n"
+        "baseline.safetensors,gradient,discriminative,points=25,0.3\n"
+        "baseline.safetensors,sobel,discriminative,points=25,0.9\n"
+        "baseline.safetensors,,density-profile-log-mean,sigma=0.1,0.2\n"
+        "baseline.safetensors,,density-profile,sigma=0.1,-1\n"
+    )
+    found = figures.read(tmp_path)
+    assert found[["training", "quantity", "value"]].to_numpy().tolist() == [
+        ["baseline", figures.ACCURACY, 0.4],
+        ["baseline", figures.AREA, 0.3],
+        ["baseline", figures.RATIO, 0.2],
+    ]
+    assert found["x"].tolist()[2] == 0.1
+
+
+def test_the_figures_claims_are_those_of_the_paper(figures):
+    rank = {"anti-score-matching": 0, "baseline": 1, "score-matching": 2, "gradient-norm": 3}
+    rows = [
+        (figure, name, "gradient", figures.AREA, float("nan"), seed, 0.1 * place + 0.01 * seed)
+        for figure in (figures.OWN, figures.CROSS)
+        for name, place in rank.items()
+        for seed in range(3)
+    ]
+    rows += [
+        (figures.DENSITY, name, None, figures.RATIO, sigma, seed, sigma * (2 - place) + 0.01)
+        for name, place in rank.items()
+        for sigma in figures.SIGMAS
+        for seed in range(3)
+    ]
+    found = pd.DataFrame(rows, columns=figures.COLUMNS)
+    judged = figures.claims(found)
+    assert judged["experiment"].tolist() == ["Figure 5a"] * 3 + ["Figure 5b"] * 3 + ["Figure 1"] * 4
+    assert (judged["verdict"] == "agrees").all()
+    assert judged["ours"].tolist() == pytest.approx([0.1, 0.2, 0.1] * 2 + [0.31, 0.1, 0.3, 0.6])
+    means = figures.over_seeds(found)
+    assert means["mean"][0] == pytest.approx(0.01)
+    assert (means["n"] == 3).all()

@@ -7,13 +7,15 @@ cifar10:DIR. An interrupted run goes on where it stopped.
 """
 
 import argparse
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from PIL import Image
+
+from saliency_audit.stats.claims import Measured, claims_markdown, claims_table, over_trainings
 
 BASELINE = ["--objective", "cross-entropy"]
 SOFTPLUS = ["--surrogate", "softplus", "--beta", "10"]
@@ -31,7 +33,15 @@ PAPER = {  # per cent, of CIFAR-100 and ResNet-18: accuracy, GAN-test
 }
 CHECKS = ("accuracy", "gan-test")
 BESIDE = ("gan-test-start", "gan-test-own", "gan-test-judge-accuracy")
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5th percentile, n - 1 degrees of freedom
+ORDER = (  # P0's Table 1 and section 5: check, above, below
+    ("gan-test", "gradient-norm", "score-matching"),
+    ("gan-test", "gradient-norm", "baseline"),
+    ("gan-test", "score-matching", "baseline"),
+    ("gan-test", "baseline", "anti-score-matching"),
+    ("accuracy", "baseline", "gradient-norm"),
+    ("accuracy", "baseline", "score-matching"),
+    ("accuracy", "baseline", "anti-score-matching"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,14 @@ QUICK = Size(
     "networks:judge",
     {
         "baseline": BASELINE,
-        # The best of P0's sweep: its main strengths need its main recipe.
-        "score-matching": ["--objective", "score-matching", "--weight", "1e-5", "--mu", "1e-3"],
-        "gradient-norm": ["--objective", "gradient-norm", "--weight", "1e-3"],
-        "anti-score-matching": ["--objective", "anti-score-matching", "--weight", "1e-4"],
+        # After so few steps gradients are short, and P0's strengths do little: these cost about as
+        # much accuracy as P0's do there.
+        "score-matching": ["--objective", "score-matching", "--weight", "1e-3", "--mu", "1e-3"],
+        "gradient-norm": ["--objective", "gradient-norm", "--weight", "1e-2"],
+        "anti-score-matching": ["--objective", "anti-score-matching", "--weight", "3e-4"],
     },
     ["--max-train", "5000", "--epochs", "3", "--lr", "0.05", *_SGD, *SOFTPLUS],
-    ["--max-train", "10000", "--epochs", "3", "--lr", "0.05", *_SGD, "--surrogate", "none"],
+    ["--max-train", "10000", "--epochs", "3", "--lr", "0.01", *_SGD, "--surrogate", "none"],
     ["--gan-samples", "100", "--gan-steps", "200", "--max-samples", "1000"],
 )
 _P0 = ["--epochs", "200", "--train-batch-size", "128", "--lr", "0.1", "--schedule", "step", *_SGD]
@@ -108,20 +119,25 @@ def train(
     )  # fmt: skip
 
 
-def measure(
-    test: str, device: str, folder: Path, made: list[str], size: Size, seed: int, few: list[str]
-) -> pd.DataFrame:
-    """Accuracy and GAN-test of each network of a seed, from the same noise."""
-    print(f"seed {seed}: sampling", flush=True)
+def beside(folder: Path, made: list[str]) -> list[str]:
+    """The networks of a seed for `evaluate`, each under its own name."""
     paths = []
     for name in made:
         paths.append(folder / f"{name}.safetensors")
         paths[-1].unlink(missing_ok=True)
         paths[-1].hardlink_to(folder / name / "model.safetensors")
     first, *others = map(str, paths)
+    return [first, *[word for path in others for word in ("--compare", path)]]
+
+
+def measure(
+    test: str, device: str, folder: Path, made: list[str], size: Size, seed: int, few: list[str]
+) -> pd.DataFrame:
+    """Accuracy and GAN-test of each network of a seed, from the same noise."""
+    print(f"seed {seed}: sampling", flush=True)
     report = folder / "samples"
     if not run(
-        "evaluate", first, *[word for path in others for word in ("--compare", path)],
+        "evaluate", *beside(folder, made),
         "--arch", size.network, "--data", test, "--metric", "accuracy", "--metric", "gan-test",
         "--judge", str(folder.parent / "judge" / "model.pt2"), *size.sampling, *few,
         "--device", device, "--seed", str(seed), "--output-dir", str(report),
@@ -147,8 +163,8 @@ def table(found: pd.DataFrame) -> str:
             own = found[(found["model"] == name) & (found["check"] == check)]
             values, count = [100 * value for value in own["mean"]], len(own)
             if count > 1:
-                half = STUDENT[count] * stdev(values) / count**0.5
-                text = f"{mean(values):.1f} ± {half:.1f}"
+                middle, low, _, _ = over_trainings(values)
+                text = f"{middle:.1f} ± {middle - low:.1f}"
             elif count:
                 low, high = (100 * float(own[end].iloc[0]) for end in ("ci_low", "ci_high"))
                 text = f"{values[0]:.1f} ({low:.1f}-{high:.1f})"
@@ -168,8 +184,63 @@ def order(found: pd.DataFrame) -> str:
     return f"best first: {', '.join(ours)}\nP0:         {', '.join(theirs)}\nbeside it: {beside}"
 
 
+def difference(values: pd.DataFrame, above: str, below: str) -> Measured | None:
+    """One training less another, paired by seed.
+
+    Args:
+        values: a column for each training, a row for each seed; NaN where it ended early.
+        above: the one.
+        below: the other.
+
+    Returns:
+        None where no seed has both.
+    """
+    own = values.reindex(columns=[above, below]).dropna()
+    return over_trainings(own[above] - own[below]) if len(own) else None
+
+
+def claims(found: pd.DataFrame) -> pd.DataFrame:
+    """Whether P0's order holds, pair by pair, over seeds."""
+    rows = []
+    for check, above, below in ORDER:
+        own = found[found["check"] == check].pivot(index="seed", columns="model", values="mean")
+        ours = difference(own, above, below)
+        if ours is not None:
+            place = CHECKS.index(check)
+            paper = (PAPER[above][place] - PAPER[below][place]) / 100
+            rows.append((f"{check}: {TITLES[above]} above {TITLES[below]}", paper, ours))
+    return claims_table("Table 1", rows)
+
+
+def draw(folder: Path, path: Path) -> None:
+    """The first sample of each class and training, as P0's Figure 2, and what the judge says."""
+    manifest = pd.read_csv(folder / "manifest.csv")
+    names = manifest["model"].str.removesuffix(".safetensors")
+    first = manifest.assign(model=names).drop_duplicates(["model", "label"])
+    classes = sorted(first["label"].unique())
+    picture, grid = plt.subplots(
+        len(TITLES), len(classes), figsize=(0.9 * len(classes), 1.1 * len(TITLES) + 0.7),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    picture.suptitle("What each training makes of the same noise, by class", fontsize=10)
+    picture.supxlabel("below: the judge's probability of the wanted class", fontsize=8)
+    for spot, label in zip(grid[0], classes, strict=True):
+        spot.set_title(f"class {label}", fontsize=7)
+    for axes, (name, title) in zip(grid, TITLES.items(), strict=True):
+        own = first[first["model"] == name].set_index("label")
+        axes[0].set_ylabel(title, fontsize=7)
+        for spot, label in zip(axes, classes, strict=True):
+            spot.set(xticks=[], yticks=[])
+            if label in own.index:
+                with Image.open(folder / own.loc[label, "path"]) as image:
+                    spot.imshow(image, interpolation="nearest")
+                spot.set_xlabel(f"{own.loc[label, 'probability']:.2f}", fontsize=7)
+    picture.savefig(path, dpi=100)
+    plt.close(picture)
+
+
 def main() -> None:
-    """Train, measure, write table.csv and table.md, and print the table."""
+    """Train, measure, draw, write table.csv, samples-claims.csv and table.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", help="training images, written like --data")
     parser.add_argument("test", help="test images, likewise")
@@ -203,10 +274,13 @@ def main() -> None:
         less = ["--gan-steps", steps, "--gan-samples", "10"] if steps else []
         parts.append(measure(test, options.device, folder, made, size, seed, less))
     found = pd.concat(parts)
-    shutil.copy(output / "seed-0" / "samples" / "samples.png", output / "samples.png")
+    draw(output / "seed-0" / "samples" / "samples", output / "samples.png")
     found.to_csv(output / "table.csv", index=False)
-    (output / "table.md").write_text(table(found) + "\n")
-    print(f"{table(found)}\n\n{order(found)}")
+    judged = claims(found)
+    judged.to_csv(output / "samples-claims.csv", index=False, float_format="%.4g")
+    text = f"{table(found)}\n\n{order(found)}\n\n{claims_markdown(judged)}\n"
+    (output / "table.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":
