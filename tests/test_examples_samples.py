@@ -12,7 +12,7 @@ from PIL import Image
 from saliency_audit.catalogue.metric_presets import PRESETS as METRIC_PRESETS
 from saliency_audit.catalogue.training_presets import PRESETS as TRAINING_PRESETS
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "score-matching-samples"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "paper-0-density"
 
 
 @pytest.fixture

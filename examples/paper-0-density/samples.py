@@ -240,7 +240,7 @@ def draw(folder: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Train, measure, draw, write table.csv, samples-claims.csv and table.md."""
+    """Train, measure, draw, write samples.csv, samples-claims.csv and samples.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("train", help="training images, written like --data")
     parser.add_argument("test", help="test images, likewise")
@@ -275,11 +275,11 @@ def main() -> None:
         parts.append(measure(test, options.device, folder, made, size, seed, less))
     found = pd.concat(parts)
     draw(output / "seed-0" / "samples" / "samples", output / "samples.png")
-    found.to_csv(output / "table.csv", index=False)
+    found.to_csv(output / "samples.csv", index=False)
     judged = claims(found)
     judged.to_csv(output / "samples-claims.csv", index=False, float_format="%.4g")
     text = f"{table(found)}\n\n{order(found)}\n\n{claims_markdown(judged)}\n"
-    (output / "table.md").write_text(text)
+    (output / "samples.md").write_text(text)
     print(text)
 
 
