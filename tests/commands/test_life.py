@@ -340,8 +340,10 @@ def test_two_processes_write_what_one_writes(run, command, options, files):
 
 @pytest.mark.slow
 def test_two_processes_go_on_where_one_was_killed(run, monkeypatch):
-    given = "attack --attack topk --steps 2 --batch-size 8 --max-samples 40".split()
-    given += "--saliency gradient --measure gradient".split()
+    given = (
+        *("attack", "--attack", "topk", "--steps", "2", "--saliency", "gradient"),
+        *("--measure", "gradient", "--batch-size", "8", "--max-samples", "40"),
+    )
     assert run(*given, "--output-dir", "whole").code == 0
     written = RunFolder.write
 
