@@ -3,17 +3,22 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from saliency_audit.errors import InputError
+from saliency_audit.errors import AuditError, InputError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+Made = TypeVar("Made")
+_PATIENCE = timedelta(days=365)
+"""How long a process waits for another: one that trains, or has more images left after a kill, may
+take far longer than the ten minutes after which NCCL would end them all."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,27 @@ class Processes:
 
         values: list[Any] = gather_object([value])
         return values
+
+    def by_first(self, work: Callable[[], Made]) -> Made:
+        """What the first process makes, for all of them; every process calls this alike.
+
+        Raises:
+            AuditError: it failed there; all end alike, who would wait for the first one for ever.
+        """
+        if self._state is None:
+            return work()
+        from accelerate.utils import broadcast_object_list
+
+        said: list[Any] = [None, None]
+        if self.main:
+            try:
+                said = [work(), None]
+            except AuditError as error:
+                said = [None, error]
+        made, problem = broadcast_object_list(said)
+        if problem is not None:
+            raise problem
+        return made  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Part from the others; they have nothing to say to each other any more."""
@@ -155,8 +181,7 @@ def apart() -> Iterator[Apart]:
     from torch.distributed.rendezvous import rendezvous
 
     said = {name: os.environ[name] for name in _OF_LAUNCHERS if name in os.environ}
-    # As long as others may train.
-    store, rank, world = next(rendezvous("env://", timeout=timedelta(days=365)))
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
     local = int(said.get("LOCAL_RANK", rank))
     try:
         for name in said:
@@ -170,7 +195,7 @@ def apart() -> Iterator[Apart]:
 def _joined(cpu: bool) -> "PartialState":
     from accelerate import PartialState
 
-    return PartialState(cpu=cpu)
+    return PartialState(cpu=cpu, timeout=_PATIENCE)
 
 
 def leave(code: int) -> NoReturn:

@@ -86,7 +86,7 @@ def measure(folder: Path, seed: int, *, quick: bool) -> pd.DataFrame:
 
 def claims(found: pd.DataFrame) -> pd.DataFrame:
     """P1's two sentences, as differences on the same seeds."""
-    by = found.set_index(["labels", "training", "seed"])
+    by = found.set_index(["labels", "training", "seed"]).sort_index()
     norm, same = by["norm"], by["most_frequent"]
     shorter = 1 - norm["random", "adversarial"] / norm["true", "adversarial"]
     beside = same["random", "adversarial"] - same["random", "plain"]

@@ -8,7 +8,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliency_audit.errors import AuditError, InputError
+from saliency_audit.errors import InputError
 from saliency_audit.processes import Processes
 from saliency_audit.regular import refuse_irregular, why_irregular
 
@@ -85,16 +85,7 @@ def trained_once(
         InputError: there can be no such training.
         AuditError: it failed.
     """
-    problem: AuditError | None = None
-    if processes.main and not _kept(path, decides):
-        try:
-            train()
-        except AuditError as error:
-            problem = error
-    # All end alike: the others would wait for the first one for ever.
-    problem = processes.gathered(problem)[0]
-    if problem is not None:
-        raise problem
+    processes.by_first(lambda: None if _kept(path, decides) else train())
 
 
 def metadata(path: Path) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -109,6 +109,39 @@ def accelerator(device: torch.device, *, accumulate: int = 1) -> "Accelerator":
         mixed_precision="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=accumulate),
     )
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process by itself, whatever a launcher started: what `train` asks of an Accelerator.
+
+    Attributes:
+        parts: that a step is split into.
+    """
+
+    parts: int = 1
+    process_index: int = 0
+    num_processes: int = 1
+
+    def prepare_model(self, model: Any) -> Any:
+        """The same."""
+        return model
+
+    prepare_optimizer = gather = prepare_model
+
+    def reduce(self, value: Tensor, how: str) -> Tensor:
+        """The same: the mean over one process."""
+        del how
+        return value
+
+    def accumulate(self, model: Any) -> AbstractContextManager[None]:
+        """Nothing to wait for."""
+        del model
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of a part's share of the loss."""
+        (loss / self.parts).backward()  # type: ignore[no-untyped-call]
 
 
 def train(

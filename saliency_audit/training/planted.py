@@ -1,19 +1,16 @@
 """A fine-tuned copy of a model on whose images a patch decides the class."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageData, batches, subset
 from saliency_audit.data.trigger import Trigger
 from saliency_audit.models import Classifier, copied
 from saliency_audit.seeding import generators
-from saliency_audit.training.loop import train
+from saliency_audit.training.loop import Alone, train
 from saliency_audit.training.plant import plant
 from saliency_audit.training.recipe import Recipe
 
@@ -38,32 +35,6 @@ class Planted:
     trigger: Trigger
     learned: float
     agreement: float
-
-
-class Alone:
-    """One process by itself, whatever a launcher started: what `train` asks of an Accelerator."""
-
-    process_index, num_processes = 0, 1
-
-    def prepare_model(self, model: Any) -> Any:
-        """The same."""
-        return model
-
-    prepare_optimizer = gather = prepare_model
-
-    def reduce(self, value: Tensor, how: str) -> Tensor:
-        """The same: the mean over one process."""
-        del how
-        return value
-
-    def accumulate(self, model: Any) -> AbstractContextManager[None]:
-        """Nothing to wait for."""
-        del model
-        return nullcontext()
-
-    def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss."""
-        loss.backward()  # type: ignore[no-untyped-call]
 
 
 def planted(

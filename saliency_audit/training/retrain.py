@@ -11,8 +11,7 @@ from saliency_audit.catalogue.entries import Objective
 from saliency_audit.data import ImageData, batches, subset
 from saliency_audit.models import Classifier
 from saliency_audit.training.cross_entropy import cross_entropy
-from saliency_audit.training.loop import train
-from saliency_audit.training.planted import Alone
+from saliency_audit.training.loop import Alone, train
 from saliency_audit.training.recipe import Recipe
 
 Change = Callable[[Sequence[str], Tensor], Tensor]

@@ -18,6 +18,7 @@ from saliency_audit.data import batches
 from saliency_audit.errors import InputError
 from saliency_audit.options import Option, place_of_report
 from saliency_audit.ranges import ANY
+from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.html import write_html
 from saliency_audit.types import COLUMNS, Batch
 from tests.two_processes import two_processes
@@ -297,6 +298,14 @@ verdict = ["steady", "shifted"]
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            # Trained by the first process alone, a step in four parts: shared out among both, the
+            # weights would be those of one up to round-off.
+            "fool",
+            "--trick finetune --max-steps 2 --scalar logit --batch-size 16 --saliency gradient",
+            ("results.csv", "summary.csv", "verdicts.csv", "finetune.safetensors"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "evaluate",
             "--metric known-answer --plant-steps 4 --batch-size 16 --saliency gradient",
             ("results.csv", "summary.csv", "verdicts.csv", "known-answer.safetensors"),
@@ -327,3 +336,30 @@ def test_two_processes_write_what_one_writes(run, command, options, files):
     assert facts["files"].keys() == json.loads(Path("one/run.json").read_text())["files"].keys()
     written = {path.relative_to("two").as_posix() for path in Path("two").rglob("*.*")}
     assert written == {*facts["files"], "run.json"}
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_was_killed(run, monkeypatch):
+    given = (
+        *("attack", "--attack", "topk", "--steps", "2", "--saliency", "gradient"),
+        *("--measure", "gradient", "--batch-size", "8", "--max-samples", "40"),
+    )
+    assert run(*given, "--output-dir", "whole").code == 0
+    written = RunFolder.write
+
+    def killed(folder, batch):
+        if batch.index == 2:
+            raise KeyboardInterrupt
+        written(folder, batch)
+
+    monkeypatch.setattr(RunFolder, "write", killed)
+    assert run(*given, "--output-dir", "parts").code == 130
+    two = two_processes(*given, "--output-dir", "parts", "--resume")
+    assert two.returncode == 0, two.stderr
+    assert "resuming: 2 batches are done" in two.stderr
+    facts = json.loads(Path("parts/run.json").read_text())
+    assert facts["processes"] == 2
+    same = facts["files"].keys() - {"report.html"}
+    assert {"results.csv", "verdicts.png", "images/manifest.csv"} <= same
+    for name in same:
+        assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()

@@ -17,7 +17,7 @@ from saliency_audit.commands.costs import Told, listeners, of_batches
 from saliency_audit.commands.explain import Maps, predict, supported, tell_zero
 from saliency_audit.commands.fool.costs import Economy, passes_of_image
 from saliency_audit.commands.fool.forgery import Forgery, copy_whole, forge, variant_of
-from saliency_audit.commands.fool.lesson import school
+from saliency_audit.commands.fool.lesson import Weights, school
 from saliency_audit.commands.fool.rows import (
     Look,
     Looks,
@@ -63,6 +63,7 @@ def fool(
     train: ImageData | None = None,
     lesson: Mapping[str, Any] | None = None,
     trained: Callable[[str], Path | None] = lambda trick: None,
+    once: Callable[[Callable[[], Weights]], Weights] = lambda train: train(),
     **told: Unpack[Told],
 ) -> Iterator[Batch]:
     """Forge the model with each trick and measure every map before and after.
@@ -89,6 +90,7 @@ def fool(
         lesson: how: ``max_steps``, ``lr`` and ``batch_size`` of a step.
         trained: gives the weights that an interrupted run, in all the same as this one, trained
             for a trick; None where there are none.
+        once: has weights trained; where several processes need them, by one for all.
         told: see `Told`; the passes are not told where weights are trained.
 
     Yields:
@@ -145,6 +147,7 @@ def fool(
                 workers=workers,
                 tell=tell,
                 advance=advance,
+                once=once,
             )
         )
         forgeries: list[Forgery] = []

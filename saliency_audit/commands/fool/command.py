@@ -152,6 +152,7 @@ def plan(given: Given, setup: Setup, processes: Processes) -> Job:
             train=train,
             lesson=lesson,
             trained=trained_before,
+            once=processes.by_first,
             expect=expecting(setup, processes),
         ),
         answer=partial(answer, tricks=tricks, fail_on=given.fail_on),

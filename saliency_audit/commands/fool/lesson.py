@@ -16,7 +16,7 @@ from saliency_audit.methods import METHODS
 from saliency_audit.models import Classifier, copied, trainable
 from saliency_audit.seeding import generators
 from saliency_audit.stats.undefined import MOST_UNDEFINED
-from saliency_audit.training.loop import accelerator, train
+from saliency_audit.training.loop import Alone, train
 from saliency_audit.training.recipe import Recipe
 from saliency_audit.training.step import Loss, Step, steady
 from saliency_audit.tricks.lesson import Change, Lesson, Terms
@@ -29,6 +29,8 @@ HELD_OUT = 0.1
 """Share of the training images that is not trained on."""
 PART = 8 * 224 * 224
 """Most pixels of the images that second derivatives are taken of at once, about 3 GiB."""
+
+Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class School:
         workers: processes that read images.
         tell: called with lines the user should read.
         advance: called with (steps done, steps to do).
+        once: has weights trained; where several processes need them, by one for all.
     """
 
     images: ImageData
@@ -60,6 +63,7 @@ class School:
     workers: int = 0
     tell: Callable[[str], None] = lambda line: None
     advance: Callable[[int, int], None] = lambda done, total: None
+    once: Callable[[Callable[[], Weights]], Weights] = lambda train: train()
 
 
 def school(data: ImageData, *, seed: int, **same: Any) -> School:
@@ -140,58 +144,62 @@ def fitted(
         moved = [value for name, value in terms.items() if name != "cross-entropy"]
         return float(torch.stack(moved).sum().detach()), float(torch.cat(there).mean())
 
-    watched = next(
-        batches(school.held_out, batch_size=min(WATCHED, school.at_once), device=model.mean.device)
-    )
-    before = accuracy(model)[0]
-    (best, least), weights, at = looked_at(watched), _weights(student), 0
-    step = min(school.batch_size, len(school.images))
-    most = min(school.at_once, max(1, PART // (model.input_shape[1] * model.input_shape[2])))
-    # The fewest parts of equal size.
-    parts = next(n for n in range(-(-step // most), step + 1) if step % n == 0)
-    recipe = Recipe(
-        epochs=10**6,
-        max_steps=school.max_steps,
-        batch_size=step,
-        accumulate=parts,
-        lr=school.lr,
-        optimizer="adam",
-        schedule="cosine",
-        freeze_bn=True,
-    )
-    together = accelerator(model.mean.device, accumulate=parts)
-    every = max(1, school.max_steps // LOOKS)
-    done = 0
-    try:
-        for trained in train(
-            student,
-            school.images,
-            Objective(objective, "", ""),
-            recipe=recipe,
-            seed=school.seed,
-            workers=school.workers,
-            together=together,
-        ):
-            school.advance(trained.step, trained.steps)
-            done = trained.step
-            if trained.step % every and trained.step != trained.steps:
-                continue
-            far, there = looked_at(watched)
-            # A map of nothing is off what was salient, too, but shows nothing.
-            shows = far < best and there >= least - MOST_UNDEFINED
-            if shows and min(accuracy(student)) >= before - max_accuracy_drop:
-                best, weights, at = far, _weights(student), trained.step
-    except AuditError as error:
-        school.tell(f"WARNING: {error}")
-    student.network.load_state_dict(weights)
-    if at:
-        school.tell(f"trained {done} steps; kept are the weights of step {at}")
-    else:
-        school.tell(
-            f"WARNING: trained {done} steps, but none moved the maps and kept the "
-            f"accuracy within {max_accuracy_drop:g}, so the weights are as given; change --lr (now "
-            f"{school.lr:g}), --max-steps or --max-accuracy-drop"
+    def learned() -> Weights:
+        watched = next(
+            batches(
+                school.held_out, batch_size=min(WATCHED, school.at_once), device=model.mean.device
+            )
         )
+        before = accuracy(model)[0]
+        (best, least), weights, at = looked_at(watched), _weights(student), 0
+        step = min(school.batch_size, len(school.images))
+        most = min(school.at_once, max(1, PART // (model.input_shape[1] * model.input_shape[2])))
+        # The fewest parts of equal size.
+        parts = next(n for n in range(-(-step // most), step + 1) if step % n == 0)
+        recipe = Recipe(
+            epochs=10**6,
+            max_steps=school.max_steps,
+            batch_size=step,
+            accumulate=parts,
+            lr=school.lr,
+            optimizer="adam",
+            schedule="cosine",
+            freeze_bn=True,
+        )
+        every = max(1, school.max_steps // LOOKS)
+        done = 0
+        try:
+            for trained in train(
+                student,
+                school.images,
+                Objective(objective, "", ""),
+                recipe=recipe,
+                seed=school.seed,
+                workers=school.workers,
+                together=Alone(parts),
+            ):
+                school.advance(trained.step, trained.steps)
+                done = trained.step
+                if trained.step % every and trained.step != trained.steps:
+                    continue
+                far, there = looked_at(watched)
+                # A map of nothing is off what was salient, too, but shows nothing.
+                shows = far < best and there >= least - MOST_UNDEFINED
+                if shows and min(accuracy(student)) >= before - max_accuracy_drop:
+                    best, weights, at = far, _weights(student), trained.step
+        except AuditError as error:
+            school.tell(f"WARNING: {error}")
+        if at:
+            school.tell(f"trained {done} steps; kept are the weights of step {at}")
+        else:
+            school.tell(
+                f"WARNING: trained {done} steps, but none moved the maps and kept the accuracy "
+                f"within {max_accuracy_drop:g}, so the weights are as given; change --lr (now "
+                f"{school.lr:g}), --max-steps or --max-accuracy-drop"
+            )
+        return weights
+
+    student.network.load_state_dict(school.once(learned))
     return student.network.requires_grad_(False).eval()
 
 
@@ -246,5 +254,7 @@ def right(
     return Right(names, whole, (torch.cat(predicted) == whole).double())
 
 
-def _weights(student: Classifier) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in student.network.state_dict().items()}
+def _weights(student: Classifier) -> Weights:
+    """A copy in main memory, where other processes, with GPUs of their own, can take it."""
+    state = student.network.state_dict()
+    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
