@@ -23,8 +23,8 @@ TITLES = {
 }
 
 MINUTES = {  # of one CPU core, as run
-    "paper-0-density/figures": 10,
-    "paper-0-density/samples": 25,
+    "paper-0-density/figures": 15,
+    "paper-0-density/samples": 28,
     "paper-0-density/sweep": 25,
     "paper-1-sparse/cascade": 4,
     "paper-1-sparse/objectives": 90,
