@@ -32,6 +32,7 @@ MINUTES = {  # of one CPU core, as run
     "paper-1-sparse/sparsification": 30,
     "paper-2-relex/evidence": 15,
     "paper-2-relex/deletion": 60,
+    "paper-2-relex/robustness": 60,
     "paper-3-adversarial-training/manifold": 5,
     "paper-3-adversarial-training/roar": 13,
     "paper-3-adversarial-training/tilt": 5,

@@ -147,10 +147,13 @@ def beside(rows: pd.DataFrame, attack: str, methods: list[str]) -> pd.DataFrame:
 def claims(found: pd.DataFrame) -> pd.DataFrame:
     """P2: RelEx is better under attack than the method that is attacked, by each check."""
     rows = []
-    for line in found[found["attack"] != "none"].to_dict("records"):
+    measured = found[(found["attack"] != "none") & found["difference"].notna()]
+    for line in measured.to_dict("records"):
         sign = CHECKS[line["check"]]
         ends = sorted(sign * line[end] for end in ("ci_low", "ci_high"))
-        ours = Measured(sign * line["difference"], ends[0], ends[1], line["n"])
+        # Adding zero turns -0 into 0.
+        middle, low, high = (end + 0.0 for end in (sign * line["difference"], *ends))
+        ours = Measured(middle, low, high, line["n"])
         text = f"{line['attack']}: RelEx better than {METHODS[line['method']]} in {line['check']}"
         rows.append((text, None, ours))
     return claims_table("Figures S2, S8, S9", rows)
