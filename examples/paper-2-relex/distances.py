@@ -37,24 +37,30 @@ FEWER = {
 POINTS = ["--ig-steps", "5", "--samples", "5", "--max-samples", "3"]
 
 
-def attack(data: str, preset: str, *options: str) -> pd.DataFrame:
-    """The verdicts of a preset's attacks."""
+def attack(data: str, preset: str, *options: str) -> Path:
+    """The folder of a preset's attacks."""
     folder = Path(f"distances/{preset}")
     command = [
         "saliency-audit", "attack", "lite0.pt2", "--mean", "0.498", "--std", str(OUR_STD),
         "--data", data, "--preset", preset, "--output-dir", str(folder), "--resume", *options,
     ]  # fmt: skip
     subprocess.run(command, check=True)
-    return pd.read_csv(folder / "verdicts.csv")
+    return folder
 
 
 def table_s1(data: str) -> list[str]:
-    """Distances of untargeted PGD by budget, in P2's units."""
-    lines = ["| budget | ours: min | mean | max | P2: mean |", "|---|---|---|---|---|"]
-    verdicts = attack(data, "relex-pgd", "--measure", "gradient", "--max-samples", "8")
-    for (budget, paper), line in zip(PGD.items(), verdicts.to_dict("records"), strict=True):
-        ours = [line[f"l2_model_{end}"] * OUR_STD / P2_STD for end in ("min", "mean", "max")]
-        lines.append(f"| {budget} | {' | '.join(f'{value:.1f}' for value in (*ours, paper))} |")
+    """Distances of untargeted PGD by budget, in P2's units, with 95 % intervals over images."""
+    lines = ["| budget | ours [95 %] | noise of the budget | P2 |", "|---|---|---|---|"]
+    folder = attack(data, "relex-pgd", "--measure", "gradient", "--max-samples", "8")
+    found = pd.read_csv(folder / "summary.csv")
+    found = found[found["check"] == "l2-distance"].set_index("setting")
+    for budget, paper in PGD.items():
+        line = found.loc[f"attack=pgd;eps={budget * P2_STD:g}"]
+        ends = ("mean", "ci_low", "ci_high", "control")
+        middle, low, high, noise = (line[end] / P2_STD for end in ends)
+        lines.append(
+            f"| {budget} | {middle:.1f} [{low:.1f}, {high:.1f}] | {noise:.1f} | {paper:.1f} |"
+        )
     return lines
 
 
@@ -66,7 +72,8 @@ def table_s2(data: str, *, full: bool) -> list[str]:
     ]
     for preset, fewer in FEWER.items():
         measured = [word for name in METHODS for word in ("--measure", name)]
-        verdicts = attack(data, preset, *measured, *([] if full else [*fewer, *POINTS]))
+        folder = attack(data, preset, *measured, *([] if full else [*fewer, *POINTS]))
+        verdicts = pd.read_csv(folder / "verdicts.csv")
         # The largest budget, where there are several.
         for method, own in verdicts.groupby("saliency", sort=False):
             line = own.iloc[-1]
