@@ -29,7 +29,7 @@ FULL = {  # P4's weights; it does not print Jacobian's, chosen for an equal fina
     "interp-r-perm": ["--weight", "0.05"],
     "interp-nr": ["--weight", "0.33"],
 }
-QUICK = {  # see README.md
+QUICK = {  # see mnist.md
     "adv": ["--steps", "7"],
     "jacobian": ["--weight", "0.04"],
     "interp-r": ["--weight", "0.15"],
