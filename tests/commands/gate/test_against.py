@@ -59,3 +59,12 @@ def test_a_policy_that_is_none_is_refused_before_anything_is_forged(run, policy,
     assert ran.code == 2
     assert said in " ".join(ran.err.split())
     assert not OUT.exists()
+
+
+def test_several_processes_are_refused(run, monkeypatch):
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    ran = run("fool", *FEW, "--against", "default")
+    assert ran.code == 2
+    assert "--against runs in one process" in ran.err
+    assert not OUT.exists()
