@@ -25,7 +25,7 @@ TITLES = {
 MINUTES = {  # of one CPU core, as run
     "paper-0-density/figures": 15,
     "paper-0-density/samples": 28,
-    "paper-0-density/sweep": 25,
+    "paper-0-density/sweep": 11,
     "paper-1-sparse/cascade": 4,
     "paper-1-sparse/objectives": 90,
     "paper-1-sparse/random_labels": 8,
@@ -34,7 +34,7 @@ MINUTES = {  # of one CPU core, as run
     "paper-2-relex/deletion": 60,
     "paper-2-relex/robustness": 60,
     "paper-3-adversarial-training/manifold": 5,
-    "paper-3-adversarial-training/roar": 13,
+    "paper-3-adversarial-training/roar": 11,
     "paper-3-adversarial-training/tilt": 5,
     "paper-4-interpretation/mnist": 75,
 }

@@ -2,7 +2,7 @@
 
 python sweep.py (--quick | --full) IMAGES [--output DIR]
 
-IMAGES is a folder with train/ and test/ of class folders; --quick takes 3,000 of the training
+IMAGES is a folder with train/ and test/ of class folders; --quick takes 10,000 of the training
 images of CIFAR-10. An interrupted run goes on where it stopped.
 """
 
@@ -39,7 +39,7 @@ def run(*words: str) -> None:
 
 def quick(images: list[str], folder: Path, swept: list[str]) -> None:
     """One network that was trained without score matching, and an epoch of it at each point."""
-    small = ["--arch", "networks:smaller", *images, "--max-train", "3000", "--max-val", "1000"]
+    small = ["--arch", "networks:smaller", *images, "--max-train", "10000", "--max-val", "1000"]
     run(
         "--from-scratch", *small, "--objective", "cross-entropy", "--surrogate", "softplus",
         "--optimizer", "adam", "--lr", "0.003", "--train-batch-size", "50", "--epochs", "6",
