@@ -57,7 +57,7 @@ NEEDS: Mapping[str, Need] = {
         "commands.beside:model",
         Option("other", panel=_BESIDE, help="stability: the model to compare with."),
         "compares two models",
-        "model.pt2",
+        "model.pt2 (retrained-stability trains two)",
     ),
     "judge": Need(
         "commands.beside:model",
