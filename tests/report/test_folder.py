@@ -17,7 +17,7 @@ import pytest
 
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.report.folder import CURVE_COLUMNS, RunFolder
-from saliency_audit.report.tables import read_results
+from saliency_audit.report.results import read_results
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 
 SETTINGS = {"seed": 0, "strength": 10.0, "scalars": ("logit", "loss")}
