@@ -48,6 +48,7 @@ def pieces(path: Path) -> Iterator[pd.DataFrame]:
         if there.field(name).type != (right := ours.field(name).type):
             raise ValueError(f"its {name} is {there.field(name).type}, not {right}")
     words = [name for name in known if name in TEXTS]
+    yield there.empty_table().to_pandas(types_mapper=whole.get)
     with parquet.ParquetFile(path, read_dictionary=words, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, use_threads=False).to_pandas(
