@@ -254,8 +254,9 @@ OF_RUN = (
         default="csv",
         choices=tuple(FORMATS),
         panel=RUN,
-        help="What the table of all rows is written as: results.csv, or results.parquet, a tenth "
-        "of its size, for runs of millions of rows; every other table is CSV.",
+        help="What the table of all rows is written as, results.csv or results.parquet: for "
+        "millions of rows, which take a tenth of the room there (pip install "
+        "'saliency-audit[parquet]'). All other tables are CSV.",
     ),
     Option(
         "resume",
