@@ -21,6 +21,10 @@ COLUMNS = (
 class indices or empty; ``saliency`` and ``scalar`` are empty for checks of the model alone, and
 ``scalar`` is empty for a control, which explains none."""
 
+TEXTS = ("image", "model", "saliency", "scalar", "check", "setting", "status")
+CLASSES = ("label", "target")
+"""Which of them hold text, and which class indices; ``value`` is a number."""
+
 Row = dict[str, Any]
 """One measured value, keyed by ``COLUMNS``."""
 

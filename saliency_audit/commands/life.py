@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from saliency_audit.catalogue.formats import refuse_absent
 from saliency_audit.commands.output import check_apart, hold, nothing_written_on_bad_input
 from saliency_audit.commands.quick import FirstLook, quickened
 from saliency_audit.commands.setup import (
@@ -75,8 +76,8 @@ class Done:
 
     @cached_property
     def rows(self) -> "pd.DataFrame":
-        """The rows of ``results.csv``."""
-        from saliency_audit.report.tables import read_results
+        """All rows, as they were written."""
+        from saliency_audit.report.results import read_results
 
         return read_results(self.folder.results)
 
@@ -180,6 +181,7 @@ def live(
 
     given, line = quickened(given, first_look)
     check(given)
+    refuse_absent(given.format)
     path = place_of_report(given, command)
     read = {name: getattr(given, name, None) for name in ("data", "val", "annotations")}
     check_apart(path, **read)
@@ -204,7 +206,7 @@ def live(
         processes=together,
     )
     with nothing_written_on_bad_input(ledger):
-        place = partial(RunFolder, path, settings, jobs=job.parts)
+        place = partial(RunFolder, path, settings, jobs=job.parts, format=given.format)
         folder = place(resume=True, ledger=ledger) if given.resume else None
         finished = folder is not None and folder.finished
         clean = job.measure_clean or partial(

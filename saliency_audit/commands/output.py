@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import TYPE_CHECKING
 
+from saliency_audit.catalogue.formats import FORMATS
 from saliency_audit.commands.setup import Setup
 from saliency_audit.errors import InputError
 from saliency_audit.processes import ALONE, Processes
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from saliency_audit.report.lock import FolderLock
 
 
-TABLES = ("results", "summary", "verdicts", "curves", "compare", "relative-drop")
-"""Tables that runs write."""
+TABLES = ("summary", "verdicts", "curves", "compare", "relative-drop")
+"""Tables that runs write, beside that of all rows."""
 
 
 _HELD: list[tuple["FolderLock | None", "Ledger"]] = []
@@ -190,7 +191,8 @@ def _refuse_reading(
 ) -> None:
     """Refuse to write over, or to remove, what this run reads; whatever it reads is protected."""
     folder = ledger.folder.resolve()
-    written = {*files, *(f"{name}.csv" for name in TABLES), "report.html", "run.json"}
+    tables = {f"{name}.csv" for name in TABLES} | {f"results.{name}" for name in FORMATS}
+    written = {*files, *tables, "report.html", "run.json"}
     drawn = re.compile(rf"({'|'.join(map(re.escape, pictures))})(-\d+)?\.png")
     ours: set[str] | None = None
     for option, place in (*_places(others), *_images(setup, data)):

@@ -5,7 +5,7 @@ import numpy as np
 from saliency_audit import assets
 from saliency_audit.data.arrays import from_arrays
 from saliency_audit.data.dataset import NO_LABEL, ImageData
-from saliency_audit.data.files import ReadFile, sizes_of
+from saliency_audit.data.files import ReadFile, Sizes
 from saliency_audit.data.request import Request
 from saliency_audit.errors import InputError, lookup
 
@@ -42,7 +42,7 @@ def photographs(request: Request) -> ImageData:
         name="bundled:photographs",
         names=names,
         labels=np.full(len(names), NO_LABEL, np.int64),
-        sizes=sizes_of(root, names),
+        sizes=Sizes(root, names),
         read=ReadFile(root, names, request.prepare),
         input_shape=request.prepare.input_shape,
         notes=[

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import basename
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from torch import Tensor
@@ -46,7 +48,7 @@ def is_picture(name: str) -> bool:
     >>> is_picture("a/cat.JPG"), is_picture(".cat.jpg"), is_picture("labels.txt")
     (True, False, False)
     """
-    return name.lower().endswith(EXTENSIONS) and not Path(name).name.startswith(".")
+    return name.lower().endswith(EXTENSIONS) and not basename(name).startswith(".")
 
 
 def named_in_text(names: Sequence[str]) -> None:
@@ -62,16 +64,34 @@ def named_in_text(names: Sequence[str]) -> None:
             raise InputError(f"the file name {name!r} is not UTF-8; rename it") from error
 
 
-def sizes_of(root: Path, names: Sequence[str]) -> list[int]:
-    """Bytes of each file; -1 for one that cannot be had."""
+@dataclass(frozen=True)
+class Sizes(Sequence[int]):
+    """Bytes of each file, looked up when they are asked for; -1 for one that cannot be had.
 
-    def size(name: str) -> int:
+    Of a million files on a disk of a network, that takes minutes; of those that a run takes, not.
+
+    Attributes:
+        root: what the names are relative to.
+        names: paths of the files.
+    """
+
+    root: Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Sizes": ...
+    def __getitem__(self, place: int | slice) -> "int | Sizes":
+        if isinstance(place, slice):
+            return Sizes(self.root, self.names[place])
         try:
-            return (root / name).stat().st_size
+            return (self.root / self.names[place]).stat().st_size
         except (OSError, ValueError):
             return -1
-
-    return [size(name) for name in names]
 
 
 def files_fit(reader: ReadFile) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from saliency_audit.data.dataset import NO_LABEL, ImageData
-from saliency_audit.data.files import ReadFile, files_fit, is_picture, named_in_text, sizes_of
+from saliency_audit.data.files import ReadFile, Sizes, files_fit, is_picture, named_in_text
 from saliency_audit.data.images import EXTENSIONS
 from saliency_audit.data.request import Request
-from saliency_audit.data.walk import files_below, is_folder
+from saliency_audit.data.walk import files_below, folders_below, is_folder
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
 
@@ -63,7 +63,7 @@ def folder(place: str, request: Request) -> ImageData:
         name=root.resolve().name,
         names=names,
         labels=np.array([label for _, label in found], np.int64),
-        sizes=sizes_of(root, names),
+        sizes=Sizes(root, names),
         read=reader,
         input_shape=request.prepare.input_shape,
         class_names=class_names,
@@ -102,12 +102,13 @@ def _leads_back(root: Path, name: str) -> bool:
 
 
 def _pictures(root: Path, class_folder: str) -> list[str]:
-    found = [
-        (str(path.parent), path.name)
-        for path in files_below(root / class_folder, "--data", within=root)
-        if is_picture(path.name)
-    ]
-    return [(Path(place) / name).relative_to(root).as_posix() for place, name in sorted(found)]
+    found = sorted(
+        (str(place), place, [name for name in names if is_picture(name)])
+        for place, names in folders_below(root / class_folder, "--data", within=root)
+    )
+    # A path for each folder and none for each picture: of those there may be a million.
+    inside = [(place.relative_to(root).as_posix(), names) for _, place, names in found]
+    return [f"{place}/{name}" for place, names in inside for name in names]
 
 
 def _indices(

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from saliency_audit.data.dataset import NO_LABEL, ImageData, labels_fit
-from saliency_audit.data.files import ReadFile, files_fit, sizes_of
+from saliency_audit.data.files import ReadFile, Sizes, files_fit
 from saliency_audit.data.request import Request
 from saliency_audit.data.table import rows
 from saliency_audit.errors import InputError
@@ -51,8 +51,8 @@ def manifest(place: str, request: Request) -> ImageData:
     indices = np.array(labels, np.int64)
     called = [f"{path} line {line}: {name}" for line, name in zip(lines, names, strict=True)]
     labels_fit(called, indices, request.outputs)
-    sizes = sizes_of(path.parent, names)
-    if max(sizes) < 0:
+    sizes = Sizes(path.parent, names)
+    if all(size < 0 for size in sizes):
         raise InputError(
             f"{path}: none of its {len(names)} pictures exists, such as {path.parent / names[0]}; "
             "paths are relative to the folder of the file"

@@ -12,16 +12,34 @@ MOST_AGAIN = 10_000
 Identity = tuple[int, int]
 
 
-def files_below(folder: Path, option: str, *, within: Path | None = None) -> Iterator[Path]:
-    """Files in a folder and the folders in it; hidden ones are left out.
+def files_below(folder: Path, option: str) -> Iterator[Path]:
+    """Files in a folder and the folders in it, as `folders_below` finds them.
 
-    Links are followed, but not back into a folder that the way has come through. What is neither
-    file nor folder counts as a file.
+    Args:
+        folder: where to look.
+        option: that named it, for messages.
+
+    Raises:
+        InputError: a folder cannot be read, or links lead to the same folders over and over.
+    """
+    return (place / name for place, names in folders_below(folder, option) for name in names)
+
+
+def folders_below(
+    folder: Path, option: str, *, within: Path | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and the folders in it, each with its files; hidden ones are left out.
+
+    Each is listed once. Links are followed, but not back into a folder that the way has come
+    through. What is neither file nor folder counts as a file.
 
     Args:
         folder: where to look.
         option: that named it, for messages.
         within: the folder that it is looked for in; the way has come through that.
+
+    Yields:
+        A folder, and the names of the files in it in alphabetical order.
 
     Raises:
         InputError: a folder cannot be read, or links lead to the same folders over and over.
@@ -55,7 +73,7 @@ def files_below(folder: Path, option: str, *, within: Path | None = None) -> Ite
                 f"{option}: links in {folder} lead to the same folders more than {MOST_AGAIN:,} "
                 f"times, the last of them {place}; remove some"
             )
-        yield from (place / name for name, inside in entries if not inside)
+        yield place, [name for name, inside in entries if not inside]
         through |= {identity}
         waiting += [(place / name, through) for name, inside in reversed(entries) if inside]
 

@@ -1,8 +1,8 @@
-"""The output folder of a run: batches in as they come, kept through a kill, one CSV out."""
+"""The output folder of a run: batches in as they come, kept through a kill, one table out."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from io import BytesIO
@@ -18,7 +18,8 @@ from saliency_audit.errors import InputError
 from saliency_audit.report.facts import RUN, plain, run_json
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.ledger import PARTIAL, SUBFOLDERS, Ledger
-from saliency_audit.report.tables import csv_lines, read_results
+from saliency_audit.report.results import join_results, read_results, results_in
+from saliency_audit.report.tables import csv_lines
 from saliency_audit.stats.summary import student
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 from saliency_audit.writing import remove_leftovers, replace_file
@@ -53,9 +54,12 @@ class RunFolder:
         resume: keep what an earlier run with the same settings finished. Otherwise its partial
             batches are removed; its reports stay until this run's replace them.
         ledger: of the files in the folder; None for processes beside the one that writes reports.
+        format: of the file that the batches are joined into, of `FORMATS`. It decides no number:
+            a run that was killed may go on with another.
 
     Attributes:
         jobs: as given.
+        results: the file that the batches are joined into.
         finished: the earlier run was complete; nothing is left to do.
 
     Raises:
@@ -71,6 +75,7 @@ class RunFolder:
         jobs: Sequence[str] = ("",),
         resume: bool,
         ledger: Ledger | None = None,
+        format: str = "csv",
     ) -> None:
         for job in filter(None, jobs):
             if not re.fullmatch(_JOB, job):
@@ -79,6 +84,7 @@ class RunFolder:
         self.jobs = tuple(jobs)
         self._ledger = ledger
         self.settings: dict[str, Any] = plain(settings)
+        self.results = path / f"results.{format}"
         self._partial = path / PARTIAL
         started = _read_json(self._partial / "settings.json") if resume else None
         closed = _finished_settings(path) if resume and started is None else None
@@ -86,6 +92,9 @@ class RunFolder:
             if earlier is not None:
                 _refuse_other_settings(earlier, self.settings)
         self.finished = closed is not None
+        if self.finished and not self.results.is_file():
+            other = results_in(path)[0].suffix[1:]
+            _refuse_other_settings({"format": other}, {"format": format})
         if started is not None or self.finished:
             return
         self._refuse_foreign_batches()
@@ -111,11 +120,6 @@ class RunFolder:
         """How many batches are on disk, of all jobs."""
         return len(self._files("csv"))
 
-    @property
-    def results(self) -> Path:
-        """``results.csv``."""
-        return self.path / "results.csv"
-
     def write(self, batch: Batch) -> None:
         """Put one batch on disk.
 
@@ -137,17 +141,16 @@ class RunFolder:
         write_atomically(self._partial / f"{name}.csv", csv_lines(COLUMNS, rows))
 
     def write_results(self) -> Path:
-        """Join all batches into ``results.csv``, holding no more than a piece of one in memory.
+        """Join all batches into one file, holding no more than a few of them in memory.
 
         Raises:
             AuditError: the disk is full or the file cannot be written.
         """
-        return write_atomically(self.results, _joined([path for _, path in self._files("csv")]))
+        return join_results(self.results, (path for _, path in self._files("csv")))
 
     def rows(self, job: str = "") -> pd.DataFrame:
         """The rows of a job, in the order of its batches, as `read_results` reads them."""
-        frames = [read_results(path) for _, path in self._files("csv", [job])]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*COLUMNS])
+        return read_results(*(path for _, path in self._files("csv", [job])))
 
     def examples(self) -> list[Example]:
         """The pictures of all batches, in the order of jobs and indices."""
@@ -265,7 +268,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _finished_settings(folder: Path) -> dict[str, Any] | None:
     """Settings of a finished run whose results are still there."""
     run = _read_json(folder / RUN)
-    if run is None or not run.get("finished") or not (folder / "results.csv").is_file():
+    if run is None or not run.get("finished") or not results_in(folder):
         return None
     settings = run.get("settings")
     return settings if isinstance(settings, dict) else None
@@ -285,16 +288,6 @@ def _refuse_other_settings(earlier: Mapping[str, Any], now: Mapping[str, Any]) -
             raise InputError(
                 f"cannot resume: {name} was {was}, now {is_now}; drop --resume to start again"
             )
-
-
-def _joined(paths: list[Path]) -> Iterator[bytes]:
-    """The pieces of one CSV file: one heading, then the rows of each file."""
-    yield csv_lines(COLUMNS, ()).encode()
-    for path in paths:
-        with path.open("rb") as file:
-            file.readline()
-            while piece := file.read(1 << 20):
-                yield piece
 
 
 def _curves(points: Iterable[CurvePoint]) -> pd.DataFrame:

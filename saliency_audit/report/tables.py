@@ -1,4 +1,4 @@
-"""Tables as CSV: one way to write a number, and the types it is read back with."""
+"""Tables as CSV: one way to write a number."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +8,6 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.report.files import write_atomically
-
-_TEXT = ("image", "model", "saliency", "scalar", "check", "setting", "status")
-_CLASS = ("label", "target")
 
 
 def cell(value: Any) -> str:
@@ -49,21 +46,3 @@ def write_csv(path: Path, frame: pd.DataFrame) -> Path:
         AuditError: the file cannot be written.
     """
     return write_atomically(path, csv_lines(frame.columns, frame.itertuples(index=False)))
-
-
-def read_results(path: Path) -> pd.DataFrame:
-    """Read ``results.csv``.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its columns; ``label`` and ``target`` nullable integers, ``value`` float with NaN where
-        undefined, the others text, never NaN (an image may well be called "NA").
-    """
-    return pd.read_csv(
-        path,
-        dtype={**dict.fromkeys(_TEXT, "str"), **dict.fromkeys(_CLASS, "Int64"), "value": "float64"},
-        keep_default_na=False,
-        na_values={column: [""] for column in (*_CLASS, "value")},
-    )

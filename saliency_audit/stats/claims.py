@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from saliency_audit.stats.summary import Values, interval
+from saliency_audit.stats.groups import Values
+from saliency_audit.stats.summary import interval
 
 Verdict = Literal["agrees", "not shown", "contradicts"]
 

@@ -4,7 +4,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from saliency_audit.stats.summary import Values
+from saliency_audit.stats.groups import Values
 
 _AT_ONCE = 1 << 22
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from saliency_audit.stats.summary import SUMMARY_COLUMNS, Values, rng_of
+from saliency_audit.stats.groups import Values
+from saliency_audit.stats.summary import SUMMARY_COLUMNS, rng_of
 
 
 def log_mean_exp(values: Values) -> Values:
@@ -55,7 +56,8 @@ def median_summary(
     """
     measured = results[results["check"].isin(list(STATISTICS))]
     rows = []
-    for (model, of, setting), group in measured.groupby(["model", "check", "setting"], sort=False):
+    same = ["model", "check", "setting"]
+    for (model, of, setting), group in measured.groupby(same, sort=False, observed=True):
         values = group.loc[group["status"] == "ok", "value"].to_numpy(float)
         counts = len(values), len(group) - len(values)
         for name, statistic in STATISTICS[str(of)]:

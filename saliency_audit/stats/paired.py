@@ -1,6 +1,5 @@
 """Two things measured on the same images: a method and the control, a model and the first one."""
 
-from collections.abc import Hashable, Iterator
 from math import nan
 
 import numpy as np
@@ -8,7 +7,8 @@ import pandas as pd
 
 from saliency_audit.catalogue.metrics import OF_TRAININGS
 from saliency_audit.errors import InputError
-from saliency_audit.stats.summary import GROUP, Values, interval, rng_of
+from saliency_audit.stats.groups import GROUP, Values, groups
+from saliency_audit.stats.summary import interval, rng_of
 
 DIFFERENCE = ("difference", "difference_low", "difference_high", "n")
 DROP = "aopc-relative-drop"
@@ -133,16 +133,8 @@ def relative_drop(
 
 def _by_image(results: pd.DataFrame) -> dict[tuple[str, ...], pd.Series]:
     """Defined values by image, by what was measured; nothing of what failed altogether."""
-    measured = results[(results["check"] != "") & (results["status"] != "error")]
-    usable = (measured["status"] == "ok") & np.isfinite(measured["value"].astype(float))
-    return {
-        tuple(map(str, key)): group.loc[usable[group.index]].groupby("image")["value"].mean()
-        for key, group in _groups(measured)
-    }
-
-
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Hashable, ...], pd.DataFrame]]:
-    yield from frame.groupby(list(GROUP), sort=False)
+    measured = (results["check"] != "") & (results["status"] != "error")
+    return {key: own.by_image() for key, own in groups(results, where=measured)}
 
 
 def _paired(a: pd.Series, b: pd.Series) -> Values:

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.metrics import OF_TRAININGS, PROPORTIONS
+from saliency_audit.stats.groups import GROUP, Values, groups
 
-Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
-GROUP = ("model", "saliency", "scalar", "check", "setting")
 SUMMARY_COLUMNS = (
     *GROUP,
     "n",
@@ -72,15 +70,12 @@ def summarise(
     Returns:
         ``SUMMARY_COLUMNS``, in order of first appearance. ``mean`` is NaN where n is 0.
     """
-    usable = (results["status"] == "ok") & np.isfinite(results["value"].astype(float))
-    measured = results.assign(usable=usable)[results["check"] != ""]
     known: Mapping[Any, float] = chance or {}
-    beside_of = _controls(measured, control, controls)
+    beside_of = _controls(results, control, controls)
     rows = []
-    for key, group in measured.groupby(list(GROUP), sort=False):
-        model, saliency, scalar, check, setting = map(str, key)
-        good = group.loc[group["usable"]]
-        values = good["value"].to_numpy(float)
+    for key, own in groups(results, where=results["check"] != ""):
+        model, saliency, scalar, check, setting = key
+        values = own.values[own.usable]
         low, high = interval(
             values,
             proportion=check in proportions,
@@ -93,11 +88,11 @@ def summarise(
             (
                 *key,
                 len(values),
-                len(group) - len(values),
+                len(own.values) - len(values),
                 values.mean() if len(values) else nan,
                 low,
                 high,
-                nan if beside is None else beside[beside.index.isin(good["image"])].mean(),
+                nan if beside is None else beside[beside.index.isin(own.images[own.usable])].mean(),
                 known.get((check, setting), known.get(check, nan)),
                 higher_is_better.get(check),
             )
@@ -106,24 +101,24 @@ def summarise(
 
 
 def _controls(
-    measured: pd.DataFrame, control: str, controls: Mapping[tuple[str, str], str] | None
+    results: pd.DataFrame, control: str, controls: Mapping[tuple[str, str], str] | None
 ) -> Callable[..., pd.Series | None]:
     """What gives the control's values by image for a row: model, saliency, scalar, check, setting.
 
     Args:
-        measured: rows with a check, and a column ``usable``.
+        results: rows of ``results.csv``.
         control: the saliency method that is one.
         controls: the settings that are one, instead; see `summarise`.
     """
     if controls is None:
-        columns = ["model", "check", "setting"]
-        chosen = measured["saliency"] == control
+        columns: tuple[str, ...] = ("model", "check", "setting")
+        chosen = results["saliency"] == control
     else:
-        columns = list(GROUP)
-        chosen = measured["setting"].isin(set(controls.values()))
-    known = {
-        key: group.loc[group["usable"]].groupby("image")["value"].mean()
-        for key, group in measured[chosen].groupby(columns, sort=False)
+        columns = GROUP
+        chosen = results["setting"].isin(set(controls.values()))
+    chosen &= results["check"] != ""
+    known: dict[tuple[str | None, ...], pd.Series] = {
+        key: own.by_image() for key, own in groups(results, columns, where=chosen)
     }
 
     def beside(

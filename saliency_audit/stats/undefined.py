@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from saliency_audit.catalogue.metrics import METRICS
-from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.groups import GROUP
 
 UNDEFINED = "undefined"
 MOST_UNDEFINED = 0.05

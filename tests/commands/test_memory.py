@@ -1,4 +1,4 @@
-"""The memory of a run does not grow with the number of its images."""
+"""The memory of a run does not grow with the number of its images, and hardly with its rows."""
 
 import subprocess
 import sys
@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from saliency_audit.report.results import join_results
+from saliency_audit.types import COLUMNS
 
 SIDE = 8
 FEW, MANY = 1000, 20_000
@@ -56,3 +59,52 @@ def test_peak_memory_is_the_same_for_twenty_times_the_images(tmp_path, monkeypat
     command = ["evaluate", "--metric", "deletion", "--steps", "4", "--saliency", "gradient"]
     few, many = (peak(command, count) for count in (FEW, MANY))
     assert many < 1.05 * few
+
+
+ROWS = 2_000_000
+SUMMARY = """
+import sys
+from pathlib import Path
+from saliency_audit.report.results import read_results
+from saliency_audit.stats.summary import summarise
+if sys.argv[1].endswith("parquet"):
+    import pyarrow.parquet
+
+def peak():
+    # Not getrusage: what that tells begins with the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+before = peak()
+summary = summarise(read_results(Path(sys.argv[1])), higher_is_better={})
+print(len(summary), summary["n"].sum(), peak() - before)
+"""
+
+
+def write_rows(path):
+    """Ten methods and four checks of 50,000 images, in batches of 16 of them, as a run does."""
+    values = np.random.default_rng(0).random(ROWS).round(6).tolist()
+    with path.open("w") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for start in range(0, ROWS // 40, 16):
+            names = [f"n{i % 1000:08d}/val_{i:08d}.JPEG" for i in range(start, start + 16)]
+            for method in range(10):
+                for check in ("deletion", "preservation", "completeness", "sparsity-gini"):
+                    rest = f"3,5,resnet50,method-{method},logit,{check},steps=32"
+                    file.writelines(f"{name},{rest},{values.pop()},ok\n" for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux gives it")
+@pytest.mark.parametrize(("format", "most"), [("csv", 150), ("parquet", 175)])
+def test_two_million_rows_are_summarised_in_little_memory(tmp_path, format, most):
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    write_rows(tmp_path / "rows.csv")
+    path = join_results(tmp_path / f"results.{format}", [tmp_path / "rows.csv"])
+    ran = subprocess.run(
+        [sys.executable, "-c", SUMMARY, str(path)], capture_output=True, text=True, check=True
+    )
+    groups, n, kib = map(int, ran.stdout.split())
+    assert (groups, n) == (40, ROWS)
+    assert kib < most << 10

@@ -21,7 +21,7 @@ from saliency_audit.commands.gate.outcome import OUTCOME_COLUMNS
 from saliency_audit.metrics import METRICS
 from saliency_audit.models import SCALARS
 from saliency_audit.report.table import Table, terminal
-from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.groups import GROUP
 
 WIDTH = 80
 NUMBER = -0.0123

@@ -1,5 +1,8 @@
 """Folders: torchvision's ImageFolder is the oracle."""
 
+import os
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from saliency_audit.data import batches, open_data
+from saliency_audit.data.files import Sizes
 from saliency_audit.errors import InputError
 
 SHAPE = (3, 32, 32)
@@ -172,3 +176,39 @@ def test_stray_pictures_of_the_other_kind_are_converted(tmp_path, colour):
     assert batch.images.shape == (4, channels, 32, 32)
     stray = Image.open(tmp_path / "a" / "0.png").convert("RGB" if colour else "L")
     assert torch.equal(batch.images[0], transforms.functional.to_tensor(stray))
+
+
+def test_each_folder_is_listed_once_in_a_whole_run(run, tmp_path, monkeypatch):
+    for i in range(12):
+        save(tmp_path / f"photos/{i % 3}/{i % 2}/{i}.png", colour=False, size=(28, 28), seed=i)
+    listed, scandir = Counter(), os.scandir
+
+    def counted(place="."):
+        listed[os.path.realpath(place)] += 1
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    ran = run("evaluate", "--data", tmp_path / "photos", "--max-samples", 4, "--saliency",
+              "gradient", "--metric", "sparsity-gini")  # fmt: skip
+    assert ran.code == 0, ran.err
+    of_data = {place: n for place, n in listed.items() if place.startswith(f"{tmp_path}/photos")}
+    assert len(of_data) == 10
+    assert set(of_data.values()) == {1}
+
+
+def test_only_the_files_of_a_run_are_looked_up(root, monkeypatch):
+    looked_up, size_of = [], Sizes.__getitem__
+
+    def counted(sizes, place):
+        looked_up.append(place)
+        return size_of(sizes, place)
+
+    monkeypatch.setattr(Sizes, "__getitem__", counted)
+    data = open_data(str(root), input_shape=SHAPE, max_samples=2)
+    assert len(data.fingerprint) == 64
+    assert len(looked_up) == 2
+    assert data.sizes == [(root / name).stat().st_size for name in data.names]
+    assert [*Sizes(root, ["dog/a.JPEG", "gone.png"])[:]] == [
+        (root / "dog/a.JPEG").stat().st_size,
+        -1,
+    ]

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from saliency_audit.catalogue.formats import FORMATS, Format
 from saliency_audit.errors import AuditError, InputError
 from saliency_audit.report.folder import CURVE_COLUMNS, RunFolder
-from saliency_audit.report.tables import read_results
+from saliency_audit.report.results import read_results
 from saliency_audit.types import COLUMNS, Batch, CurvePoint, Example
 
 SETTINGS = {"seed": 0, "strength": 10.0, "scalars": ("logit", "loss")}
@@ -254,6 +255,22 @@ def test_batches_beyond_a_million_stay_in_order(tmp_path):
         folder.write(Batch(index, [row(str(index), 0.0)], []))
     folder.write_results()
     assert list(read_results(folder.results)["image"]) == ["999999", "1000000"]
+
+
+def test_a_run_may_end_in_another_format_and_stays_in_it(tmp_path, monkeypatch):
+    plain = Format(*("report.results_csv:" + name for name in ("joined", "kept", "pieces")))
+    monkeypatch.setitem(FORMATS, "other", plain)
+    RunFolder(tmp_path, SETTINGS, resume=False).write(batch(0))
+    folder = RunFolder(tmp_path, SETTINGS, resume=True, format="other")
+    assert folder.done() == {0}
+    folder.write_results()
+    folder.close({})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.other", "run.json"]
+    assert RunFolder(tmp_path, SETTINGS, resume=True, format="other").finished
+    with pytest.raises(InputError, match="cannot resume: format was other, now csv; drop --resume"):
+        RunFolder(tmp_path, SETTINGS, resume=True)
+    folder.results.unlink()
+    assert not RunFolder(tmp_path, SETTINGS, resume=True).finished
 
 
 def test_no_batches_give_an_empty_table(tmp_path):

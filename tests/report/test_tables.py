@@ -9,7 +9,8 @@ import pytest
 
 from saliency_audit.errors import AuditError
 from saliency_audit.report.files import write_atomically
-from saliency_audit.report.tables import cell, csv_lines, read_results, write_csv
+from saliency_audit.report.results import read_results
+from saliency_audit.report.tables import cell, csv_lines, write_csv
 from saliency_audit.types import COLUMNS
 
 NAMES = [

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from saliency_audit.report.charts import Panel, Style, draw_panels, style
 from saliency_audit.report.page import SMALL, numbered
 from saliency_audit.report.wording import MEAN
+from saliency_audit.stats.groups import Values
 from saliency_audit.stats.kernel import kernel_density
-from saliency_audit.stats.summary import Values
 
 _CHECK = "manifold-distance"
 _POINTS = 400

@@ -288,18 +288,18 @@ def _audit(
 def _rows(work: _Sweep, point: Point) -> "list[Row]":
     """What was measured of a trained model, which is called as its point; or why it failed."""
     from saliency_audit.commands.finetune.before_and_after import FINETUNED
-    from saliency_audit.report.tables import read_results
+    from saliency_audit.report.results import read_results
     from saliency_audit.types import COLUMNS
 
     if point.name in work.failed:
         why = work.failed[point.name].replace(";", ",").replace("=", "-")
         row: Row = dict.fromkeys(COLUMNS, "")
         return [row | {"model": point.name, "setting": f"reason={why}", "status": "error"}]
-    folder = work.folder(point)
-    rows = read_results(folder / "results.csv")
+    folder, name = work.folder(point), f"results.{work.given.format}"
+    rows = read_results(folder / name)
     found = [rows[rows["model"] == FINETUNED]]
     if work.grid.anew:
-        found.append(read_results(folder / "evaluate" / "results.csv"))
+        found.append(read_results(folder / "evaluate" / name))
     return [
         {str(name): value for name, value in row.items()} | {"model": point.name}
         for one in found

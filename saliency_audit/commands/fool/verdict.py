@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from saliency_audit.catalogue.tricks import TRICKS, aim_of
-from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.groups import GROUP
 from saliency_audit.stats.undefined import UNDEFINED, Line, causes, counted, undefined
 
 FORGED, DISTURBED, UNMOVED = "forged", "disturbed", "unmoved"

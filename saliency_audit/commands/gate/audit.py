@@ -23,7 +23,7 @@ from saliency_audit.commands.gate.outcome import (
 from saliency_audit.commands.gate.policy import PolicyCheck
 from saliency_audit.errors import InputError
 from saliency_audit.metrics import CHECKS, METRICS
-from saliency_audit.stats.summary import GROUP
+from saliency_audit.stats.groups import GROUP
 from saliency_audit.stats.undefined import FEWEST, UNDEFINED, causes, undefined
 
 _WORST_FIRST = (UNDEFINED, FAILED, INCONCLUSIVE, PASSED)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from saliency_audit.catalogue.formats import refuse_absent
 from saliency_audit.commands.gate.tables import checks_table
 from saliency_audit.errors import InputError
 from saliency_audit.regular import refuse_irregular
@@ -15,13 +16,14 @@ from saliency_audit.report.figures import draw_table
 from saliency_audit.report.files import write_atomically
 from saliency_audit.report.html import Section
 from saliency_audit.report.junit import write_junit
+from saliency_audit.report.results import read_results, results_in
 from saliency_audit.report.sections import write_page, write_tables
 from saliency_audit.report.table import Table, escaped, markdown
-from saliency_audit.report.tables import read_results
 from saliency_audit.report.wording import facts, is_number, subtitle, summary_table
 from saliency_audit.setting import parts_of
+from saliency_audit.stats.groups import GROUP
 from saliency_audit.stats.paired import between_models
-from saliency_audit.stats.summary import GROUP, SUMMARY_COLUMNS
+from saliency_audit.stats.summary import SUMMARY_COLUMNS
 from saliency_audit.types import COLUMNS
 
 PICTURES = ("checks",)
@@ -115,32 +117,39 @@ def read_baseline(path: Path) -> pd.DataFrame:
 
 
 def baseline_rows(baseline: Path) -> pd.DataFrame | None:
-    """Rows of ``results.csv`` beside the ``summary.csv`` of an earlier run.
+    """All rows of an earlier run, which lie beside its ``summary.csv``.
 
     Args:
         baseline: the ``summary.csv``.
 
     Returns:
-        Columns of ``results.csv``; None where there is none.
+        `COLUMNS`; None where there are none.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: they cannot be read, or there are two files of them.
     """
-    path = baseline.with_name("results.csv")
-    if not path.is_file():
+    there = results_in(baseline.parent)
+    if not there:
         return None
+    path = there[0]
+    if len(there) > 1:
+        names = " and ".join(one.name for one in there)
+        raise InputError(
+            f"{names} lie beside --baseline {baseline}; remove the one that is of another run"
+        )
+    refuse_absent(path.suffix[1:], said=f"{path}, beside --baseline")
     try:
         frame = read_results(path)
         missing = [name for name in COLUMNS if name not in frame]
     except (OSError, ValueError) as error:
         problem, missing = getattr(error, "strerror", None) or error, []
         raise InputError(
-            f"{path}, beside --baseline, cannot be read as CSV ({problem}); remove or repair it"
+            f"{path}, beside --baseline, cannot be read ({problem}); remove or repair it"
         ) from error
     if missing:
         raise InputError(
-            f"{path}, beside --baseline, has no column {missing[0]}; put the results.csv of the "
-            "same run there, or none"
+            f"{path}, beside --baseline, has no column {missing[0]}; put the {path.name} of "
+            "the same run there, or none"
         )
     return frame
 
@@ -221,7 +230,6 @@ def summary_markdown(outcomes: pd.DataFrame, sentence: str, run: Mapping[str, An
 def write_gate_report(
     folder: Path,
     *,
-    results: pd.DataFrame,
     summary: pd.DataFrame,
     outcomes: pd.DataFrame,
     sentence: str,
@@ -230,11 +238,10 @@ def write_gate_report(
     policy: str,
     started: float,
 ) -> list[Path]:
-    """Write everything ``gate`` shows but ``run.json``.
+    """Write everything ``gate`` shows but the table of all rows and ``run.json``.
 
     Args:
         folder: the output folder.
-        results: rows of all audits.
         summary: one row per measured quantity.
         outcomes: ``check,name,kind,saliency,scalar,setting,status,effect,measured,ci_low,ci_high,
             limit,message,n,n_undefined,seconds,line``.
@@ -256,7 +263,7 @@ def write_gate_report(
     table = checks_table(outcomes)
     timestamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     return [
-        *write_tables(folder, results=results, summary=summary, checks=outcomes),
+        *write_tables(folder, summary=summary, checks=outcomes),
         write_junit(
             folder / "junit.xml",
             outcomes,

@@ -244,10 +244,13 @@ def report(done: Done, answer: Answer, about: Mapping[str, Any], *, work: Work) 
     from saliency_audit.commands.gate.attestation import write_attestation
     from saliency_audit.commands.gate.outcome import GATE_WORDS
     from saliency_audit.commands.gate.report import write_gate_report
+    from saliency_audit.report.results import write_results
 
+    # Without what several audits measured alike.
+    write_results(done.folder.results, answer.beside["results"])
     write_gate_report(
         done.folder.path,
-        **answer.beside,
+        summary=answer.beside["summary"],
         outcomes=answer.tables["checks"],
         sentence=answer.sentence,
         run=about,
