@@ -93,8 +93,11 @@ class RunFolder:
                 _refuse_other_settings(earlier, self.settings)
         self.finished = closed is not None
         if self.finished and not self.results.is_file():
-            other = results_in(path)[0].suffix[1:]
-            _refuse_other_settings({"format": other}, {"format": format})
+            there = results_in(path)[0]
+            raise InputError(
+                f"cannot resume: the rows of the finished run are in {there.name}, not in "
+                f"{self.results.name}; give --format {there.suffix[1:]}, or drop --resume"
+            )
         if started is not None or self.finished:
             return
         self._refuse_foreign_batches()
