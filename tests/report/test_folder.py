@@ -267,7 +267,7 @@ def test_a_run_may_end_in_another_format_and_stays_in_it(tmp_path, monkeypatch):
     folder.close({})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.other", "run.json"]
     assert RunFolder(tmp_path, SETTINGS, resume=True, format="other").finished
-    with pytest.raises(InputError, match="in results.other, not in results.csv; give --format other"):
+    with pytest.raises(InputError, match="give --format other, or drop"):
         RunFolder(tmp_path, SETTINGS, resume=True)
     folder.results.unlink()
     assert not RunFolder(tmp_path, SETTINGS, resume=True).finished
