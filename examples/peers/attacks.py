@@ -41,7 +41,7 @@ def attack_pairs(given: Subject) -> Iterator[Pair]:
     yield Pair(
         "pgd, l2, cut before it projects", "ART ProjectedGradientDescentPyTorch",
         partial(cut_first, given), partial(art_attack, given, "l2"), accuracy, right,
-        differs="only in round-off, which grows (next line)",
+        differs="only round-off, which grows (next line)",
         timed=False,
     )  # fmt: skip
     moved = replace(given, images=one_bit_away(given.images))

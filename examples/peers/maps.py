@@ -4,6 +4,8 @@ The tool computes both itself; of Captum it calls only `Occlusion`.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -31,12 +33,12 @@ def map_pairs(given: Subject) -> Iterator[Pair]:
     def incomplete(maps: Tensor) -> float:
         return (maps.sum((1, 2, 3)) - (rise[0] - rise[1])).abs().mean().item()
 
-    def our_gradients() -> Tensor:
+    def our_gradients(given: Subject = given) -> Tensor:
         return METHODS["integrated-gradients"].function(
             given.model, given.images, given.labels, steps=POINTS, batch_size=count
         )
 
-    def captum_gradients(rule: str) -> Tensor:
+    def captum_gradients(rule: str, given: Subject = given) -> Tensor:
         return captum.attr.IntegratedGradients(given.model.network).attribute(
             given.images,
             baselines=0.0,
@@ -87,6 +89,14 @@ def map_pairs(given: Subject) -> Iterator[Pair]:
         "integrated-gradients", 'Captum IntegratedGradients(method="riemann_middle")',
         our_gradients, partial(captum_gradients, "riemann_middle"),
         "mean error of the sum, logits", incomplete,
+        differs="only round-off, as double precision shows (next line)",
+    )  # fmt: skip
+    double = replace(given, model=deepcopy(given.model).double(), images=given.images.double())
+    yield Pair(
+        "integrated-gradients, in double precision",
+        'Captum IntegratedGradients(method="riemann_middle")',
+        partial(our_gradients, double), partial(captum_gradients, "riemann_middle", double),
+        "mean error of the sum, logits", incomplete, timed=False,
     )  # fmt: skip
     yield Pair(
         "integrated-gradients", "Captum IntegratedGradients()",
