@@ -294,7 +294,7 @@ def _distances(results: pd.DataFrame) -> dict[tuple[str, str], tuple[float, floa
     """Smallest, mean and largest L2 distance by setting and scalar."""
     rows = results[(results["check"] == "l2-distance") & (results["status"] == "ok")]
     found = {}
-    for (setting, scalar), own in rows.groupby(["setting", "scalar"]):
+    for (setting, scalar), own in rows.groupby(["setting", "scalar"], observed=True):
         values = own["value"].astype(float)
         found[str(setting), str(scalar)] = (values.min(), values.mean(), values.max())
     return found

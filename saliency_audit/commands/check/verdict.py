@@ -27,7 +27,7 @@ def accuracies(results: pd.DataFrame) -> pd.DataFrame:
         explains it: two standard errors of the images that only one of both gets right.
     """
     rows = results[(results["check"] == "accuracy") & (results["status"] == "ok")]
-    right = rows.pivot_table(index="image", columns="setting", values="value", dropna=False)
+    right = rows.pivot_table("value", "image", "setting", dropna=False, observed=True)
     table = []
     for setting in dict.fromkeys(rows["setting"]):
         own, other = right[""], right[setting]
@@ -51,7 +51,8 @@ def methods(results: pd.DataFrame, *, seconds_a_pass: float) -> pd.DataFrame:
         ``METHOD_COLUMNS``; ``why`` there is no map, empty where there is one of every image.
     """
     table = []
-    for saliency, own in results[results["saliency"] != ""].groupby("saliency", sort=False):
+    of_maps = results[results["saliency"] != ""]
+    for saliency, own in of_maps.groupby("saliency", sort=False, observed=True):
         there = own[own["check"] == "map-defined"]
         values = there["value"].astype(float)
         reasons = [s for s in there["setting"] if str(s).startswith("reason=")]

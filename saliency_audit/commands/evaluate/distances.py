@@ -99,7 +99,8 @@ def _values(results: pd.DataFrame) -> dict[tuple[str, str], Values]:
     good = results[(results["status"] == "ok") & np.isfinite(results["value"].astype(float))]
     found: dict[tuple[str, str], Values] = {}
     for name in (f"{_CHECK}-clean", _CHECK, f"{_CHECK}-noise"):
-        for model, own in good[good["check"] == name].groupby("model", sort=False):
+        of_check = good[good["check"] == name]
+        for model, own in of_check.groupby("model", sort=False, observed=True):
             # No model decides where clean images are.
             first = not (name.endswith("-clean") and found)
             if first and len(own) >= _FEWEST:

@@ -84,7 +84,7 @@ def detail_tables(verdicts: pd.DataFrame, results: pd.DataFrame | None) -> list[
             aim = aim_of(trick)
             own = results[(results["setting"] == trick) & (results["check"] == aim.check)]
             own = own[(own["status"] == "ok") & (own["value"].astype(float) >= aim.reached)]
-            shown |= dict(own.groupby(["setting", "saliency", "scalar"]).size())
+            shown |= dict(own.groupby(["setting", "saliency", "scalar"], observed=True).size())
     columns = [
         Column("saliency", text_in("saliency")),
         Column("scalar", text_in("scalar", "none (control)")),
