@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,19 @@ class Entry:
     run: Callable[[Given, Screen], int]
 
 
+@contextmanager
+def _text_of_any_kind() -> Iterator[None]:
+    """Inside, pandas keeps text as Python does.
+
+    Where pyarrow is installed it is UTF-8, which names of files need not be.
+    """
+    import pandas as pd
+
+    with pd.option_context("mode.string_storage", "python"):
+        yield
+
+
+@_text_of_any_kind()
 def live(
     given: Given,
     screen: Screen,

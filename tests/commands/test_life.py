@@ -16,7 +16,7 @@ from saliency_audit.commands.options import ARGUMENT, OF_MAPS, OF_MODEL, OF_RUN,
 from saliency_audit.commands.rows import Subject
 from saliency_audit.data import batches
 from saliency_audit.errors import InputError
-from saliency_audit.options import Option, place_of_report
+from saliency_audit.options import Given, Option, place_of_report
 from saliency_audit.ranges import ANY
 from saliency_audit.report.folder import RunFolder
 from saliency_audit.report.html import write_html
@@ -363,3 +363,16 @@ def test_two_processes_go_on_where_one_was_killed(run, monkeypatch):
     assert {"results.csv", "verdicts.png", "images/manifest.csv"} <= same
     for name in same:
         assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def test_text_is_as_python_has_it_whatever_pandas_finds_installed():
+    """With pyarrow pandas would keep it as UTF-8, and a message that is none end the run."""
+    texts = []
+
+    def check(given):
+        texts.append(pd.Series(["failed: \ud800"]).iloc[0])
+        raise InputError("no more is needed")
+
+    with pytest.raises(InputError):
+        live(Given(), None, command="evaluate", plan=None, check=check)
+    assert texts == ["failed: \ud800"]
