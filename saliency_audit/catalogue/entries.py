@@ -135,6 +135,7 @@ class Metric(Coded):
         options: what a user can set of it.
         exclusive: whether it means something only where one class is right and the others are not:
             outputs with a sigmoid each have none of it.
+        scores: whether it looks at changed images without a gradient, by `Classifier.scores`.
         check: ``(shape, classes, **options)``, refuses options that mean nothing on images of a
             shape ``(c, h, w)`` and a model of so many classes; None where ranges say it all.
     """
@@ -151,6 +152,7 @@ class Metric(Coded):
     controls: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     exclusive: bool = False
+    scores: bool = False
     check: Code | None = None
 
     def refuse(self, shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -> None:

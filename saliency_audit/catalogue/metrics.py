@@ -433,6 +433,7 @@ METRICS: dict[str, Metric] = {
         takes=("judge",),
         options=SHARES,
         exclusive=True,
+        scores=True,
     ),
     "deletion": Metric(
         "metrics.deletion:deletion",
@@ -448,6 +449,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=CURVE,
+        scores=True,
     ),
     "preservation": Metric(
         "metrics.deletion:preservation",
@@ -463,6 +465,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=CURVE,
+        scores=True,
     ),
     "insertion": Metric(
         "metrics.deletion:insertion",
@@ -478,6 +481,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=(STEPS, REDUCE),
+        scores=True,
     ),
     "deletion-gap": Metric(
         "metrics.deletion:deletion_gap",
@@ -494,6 +498,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=CURVE,
+        scores=True,
     ),
     "aopc": Metric(
         "metrics.aopc:aopc",
@@ -510,6 +515,7 @@ METRICS: dict[str, Metric] = {
         verdict="random",
         options=(REGIONS, UNIT, FILL, REDUCE),
         check="metrics.aopc:refuse_aopc",
+        scores=True,
     ),
     "density-perturbation": Metric(
         "metrics.deletion:density_perturbation",
@@ -526,6 +532,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=SHARES,
+        scores=True,
     ),
     "sanity-cascade": Metric(
         "metrics.sanity:sanity_cascade",
@@ -794,6 +801,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=(SIGMA, PERTURBATIONS),
+        scores=True,
     ),
     "class-evidence": Metric(
         "metrics.class_evidence:class_evidence",
@@ -811,6 +819,7 @@ METRICS: dict[str, Metric] = {
         options=(EXPLAIN_CLASS, MASK_VIEW),
         check="metrics.class_evidence:refuse_classes",
         exclusive=True,
+        scores=True,
     ),
     "retrieval": Metric(
         "metrics.retrieval:retrieval_rate",
@@ -826,6 +835,7 @@ METRICS: dict[str, Metric] = {
         },
         verdict="random",
         options=(FILL, MASK_VIEW),
+        scores=True,
     ),
     "accuracy": Metric(
         "metrics.accuracy:clean_accuracy",
@@ -860,6 +870,7 @@ METRICS: dict[str, Metric] = {
         options=(EPS, NORM, ATTACK_STEPS, RESTARTS),
         check="metrics.accuracy:refuse_robust",
         exclusive=True,
+        scores=True,
     ),
     "gan-test": Metric(
         "metrics.gan_test:gan_test",
@@ -947,6 +958,7 @@ METRICS: dict[str, Metric] = {
         controls=("manifold-distance-clean", "manifold-distance-noise"),
         options=(EPS, ATTACK_STEPS),
         check="metrics.manifold_distance:refuse_budget",
+        scores=True,
     ),
     "gradient-norm-target": Metric(
         "metrics.gradient_norm:gradient_norm_target",
@@ -994,6 +1006,7 @@ METRICS: dict[str, Metric] = {
             ),
         },
         options=(SIGMAS,),
+        scores=True,
     ),
     "scalar-agreement": Metric(
         "metrics.scalar_agreement:scalar_agreement",
@@ -1025,6 +1038,7 @@ METRICS: dict[str, Metric] = {
             ),
         },
         options=(MIDPOINTS,),
+        scores=True,
     ),
     "first-order-fidelity": Metric(
         "metrics.first_order_fidelity:first_order_fidelity",
@@ -1041,6 +1055,7 @@ METRICS: dict[str, Metric] = {
         },
         options=(LEVELS, PERTURBATIONS),
         check="metrics.first_order_fidelity:refuse_few",
+        scores=True,
     ),
 }
 

@@ -25,8 +25,7 @@ def predict(model: Classifier, images: Tensor, *, batch_size: int) -> Tensor:
     """Logits ``(n, classes)`` without a graph; in smaller parts when memory runs out."""
 
     def compute(size: int) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([model(part) for part in torch.split(images, size)])
+        return torch.cat([model.scores(part) for part in torch.split(images, size)])
 
     return halve_on_oom(compute, batch_size, tell=lambda line: None)
 

@@ -52,12 +52,15 @@ def decided_by(model: "Classifier | None", *, arch: str | None = None, **more: A
         arch: of the command line; the same weights may be of two architectures.
         **more: training data, seed, options.
     """
+    from saliency_audit.models import is_channels_last
+
     of_model = model and {
         "model": model.sha256,
         "arch": arch,
         "input shape": model.input_shape,
         "colours": [model.mean.flatten().tolist(), model.std.flatten().tolist()],
         "precision": model.precision,
+        "channels last": is_channels_last(model),
         "device": model.mean.device.type,
     }
     said = {

@@ -219,6 +219,14 @@ OF_RUN = (
         help="Arithmetic of the network.",
     ),
     Option(
+        "channels_last",
+        "flag",
+        default=False,
+        panel=RUN,
+        help="Lay the weights of convolutions out channels last: faster on many CPUs; numbers "
+        "change by round-off.",
+    ),
+    Option(
         "batch_size",
         "batch",
         range=MANY,

@@ -137,6 +137,7 @@ def prepare(
         "output": given.output,
         "outputs": given.outputs,
         "device": place,
+        "channels_last": given.channels_last,
     }
 
     def loaded(spec: str | None, arch: str | None, weights: str | None = None) -> "Classifier":
@@ -337,6 +338,7 @@ def common_settings(setup: Setup, given: Given) -> dict[str, Any]:
         "output": given.output,
         "outputs": given.outputs,
         "precision": given.precision,
+        "channels last": given.channels_last,
         # Before what is drawn with it, which would be blamed for it.
         "seed": given.seed,
         "data": data.name,

@@ -134,7 +134,7 @@ def curve(
         rows = torch.split(chosen.repeat(len(inner)), view.batch_size)
         taken = torch.split(thresholds.repeat_interleave(len(chosen)), view.batch_size)
         scores = [
-            score(model(_mixed(order.ranks, start, end, row, count)), row)
+            score(model.scores(_mixed(order.ranks, start, end, row, count)), row)
             for row, count in zip(rows, taken, strict=True)
         ]
     values[chosen.unsqueeze(1), torch.tensor(inner, device=chosen.device)] = (
@@ -175,8 +175,7 @@ def logits_of(view: View, what: str, model: Classifier | None = None) -> Tensor:
 
 def logits(model: Classifier, pictures: Tensor, batch_size: int) -> Tensor:
     """Logits ``(n, classes)``, without a graph, at most so many images at a time."""
-    with torch.no_grad():
-        return torch.cat([model(part) for part in torch.split(pictures, batch_size)])
+    return torch.cat([model.scores(part) for part in torch.split(pictures, batch_size)])
 
 
 def probability(view: View) -> Score:

@@ -72,12 +72,13 @@ def infidelity(view: View, *, sigma: float = 0.1, perturbations: int = 50) -> li
 
     def drops() -> Tensor:
         clean = model.explained(view.scalar, view.logits, targets).double()
-        with torch.no_grad():
-            values = [
-                clean[part]
-                - model.explained(view.scalar, model(images[part] - noise), targets[part]).double()
-                for part, noise in parts()
-            ]
+        values = [
+            clean[part]
+            - model.explained(
+                view.scalar, model.scores(images[part] - noise), targets[part]
+            ).double()
+            for part, noise in parts()
+        ]
         return torch.cat(values).view(perturbations, -1)
 
     drop = shared(view.known, ("infidelity", view.scalar, sigma, perturbations), drops)

@@ -3,8 +3,11 @@
 from saliency_audit.models.activation import activation_metadata as activation_metadata
 from saliency_audit.models.agreement import Agreement as Agreement
 from saliency_audit.models.agreement import agreement as agreement
+from saliency_audit.models.channels_last import is_channels_last as is_channels_last
 from saliency_audit.models.classifier import Classifier as Classifier
 from saliency_audit.models.classifier import in_eval_mode as in_eval_mode
+from saliency_audit.models.compiled import compile_scores as compile_scores
+from saliency_audit.models.compiled import refuse_to_compile as refuse_to_compile
 from saliency_audit.models.device import auto_batch_size as auto_batch_size
 from saliency_audit.models.device import halve_on_oom as halve_on_oom
 from saliency_audit.models.device import resolve_device as resolve_device

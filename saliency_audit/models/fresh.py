@@ -48,6 +48,7 @@ def fresh(
     layer: str | None = None,
     output: str | None = None,
     outputs: str = SOFTMAX.name,
+    channels_last: bool = False,
 ) -> Classifier:
     """A classifier of an architecture, with the random weights that its code gives it.
 
@@ -63,6 +64,7 @@ def fresh(
         layer: name of the layer that Grad-CAM reads.
         output: which tensor the logits are, by name or number, of a model that returns several.
         outputs: what they say, a name in ``OUTPUTS``.
+        channels_last: lay the weights of convolutions out so, as for `load`.
 
     Returns:
         The classifier, called like its architecture. Its ``notes`` are lines that tell the user
@@ -90,6 +92,7 @@ def fresh(
         output=output,
         outputs=outputs,
         device=device,
+        channels_last=channels_last,
     )
     classifier.source = arch
     return classifier

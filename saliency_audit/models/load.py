@@ -44,6 +44,7 @@ def load(
     output: str | None = None,
     outputs: str = SOFTMAX.name,
     device: torch.device | str = "cpu",
+    channels_last: bool = False,
 ) -> Classifier:
     """Load any classifier.
 
@@ -64,6 +65,8 @@ def load(
         output: which tensor the logits are, by name or number, of a model that returns several.
         outputs: what they say, a name in ``OUTPUTS``.
         device: where it will run.
+        channels_last: lay the weights of convolutions out with a pixel's channels side by side,
+            which many CPUs compute faster; outputs change by round-off.
 
     Returns:
         The classifier. Its ``notes`` are lines that tell the user what was found and assumed.
@@ -83,6 +86,7 @@ def load(
         output=output,
         outputs=outputs,
         device=device,
+        channels_last=channels_last,
     )
     if found.name == BUNDLED and classifier.input_shape != found.shape:
         taken, height, width = classifier.input_shape

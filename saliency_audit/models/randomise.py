@@ -216,7 +216,8 @@ def _initialised(layer: WeightLayer, *, seed: int) -> nn.Module:
     if reset is None:
         raise _uninitialised(layer, f"{kind} has no reset_parameters()")
     try:
-        fresh = deepcopy(layer.module).cpu()
+        # Draws fill weights in the order of memory, and are to be those of any other layout.
+        fresh = deepcopy(layer.module).cpu().to(memory_format=torch.contiguous_format)
         with torch.no_grad():
             for key in layer.weights:
                 fresh.get_parameter(key).fill_(torch.nan)

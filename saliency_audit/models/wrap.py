@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from saliency_audit.errors import InputError
 from saliency_audit.models.architectures import uncompiled
+from saliency_audit.models.channels_last import lay_out_channels_last
 from saliency_audit.models.classifier import Classifier, in_eval_mode
 from saliency_audit.models.files import one_line
 from saliency_audit.models.found import Found
@@ -31,6 +32,7 @@ def wrapped(
     output: str | None,
     outputs: str,
     device: torch.device | str,
+    channels_last: bool = False,
 ) -> Classifier:
     """The classifier around a network, in eval mode.
 
@@ -46,6 +48,7 @@ def wrapped(
         output: which tensor the logits are, of a network that returns several.
         outputs: what they say, a name in ``OUTPUTS``.
         device: where it will run.
+        channels_last: lay the weights of convolutions out so; see `lay_out_channels_last`.
 
     Raises:
         InputError: its weights are not finite, or what was given does not fit it.
@@ -80,7 +83,10 @@ def wrapped(
     classifier.sha256 = found.sha256 or _sha256_of_weights(found.network)
     # The crop that the weights were published with says nothing about another size.
     classifier.resize = found.resize if shape[1:] == found.shape[1:] else None
-    return classifier.eval().to(device)
+    classifier = classifier.eval().to(device)
+    if channels_last:
+        lay_out_channels_last(classifier)
+    return classifier
 
 
 def _refuse_broken_weights(found: Found) -> None:

@@ -284,3 +284,14 @@ def test_one_grey_image(name):
     view = replace(view, beside={**view.beside, "other": grey}, labels=torch.tensor([0]))
 
     assert any(one.values.isfinite().all() for one in measure(name, view))
+
+
+@every_metric
+def test_what_is_looked_at_without_a_gradient_is_declared(name, cnn, images, monkeypatch):
+    """``--compile`` is refused where no metric says so, and heard where one does."""
+    view = view_of(cnn.requires_grad_(False), images)
+    seen = []
+    scores = cnn.scores
+    monkeypatch.setattr(cnn, "scores", lambda pictures: seen.append(pictures) or scores(pictures))
+    measure(name, view)
+    assert bool(seen) == METRICS[name].scores

@@ -136,6 +136,12 @@ def check(given: Given) -> None:
                 f"--{name} is for {', '.join(trains)} and --judge {ANEW}; add --metric {trains[0]} "
                 f"or leave --{name}"
             )
+    scoring = [name for name, metric in METRICS.items() if metric.scores]
+    if given.compile and not set(scoring) & set(metrics):
+        raise InputError(
+            f"--compile is for metrics that look at changed images without a gradient "
+            f"({', '.join(scoring)}), not {', '.join(metrics)}; leave it"
+        )
     if given.denoise is not None and given.gan_samples is not None:
         raise InputError(
             f"--gan-samples {given.gan_samples} and --denoise do not go together: it makes one "
@@ -169,7 +175,10 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
     from saliency_audit.commands.evaluate.sampling import FOLDER, JUDGED, SAMPLES, sampling
     from saliency_audit.commands.foreign_function import file_of_callable
     from saliency_audit.metrics import CHECKS
+    from saliency_audit.models import refuse_to_compile
 
+    if given.compile:
+        refuse_to_compile(setup.model)
     path = place_of_report(given, "evaluate")
     options = method_options(given)
     if given.preset and PRESETS[given.preset].warning:
@@ -282,6 +291,7 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
             "maps": {name: str(place) for name, place in own.items()},
             "explain": given.explain,
             "base": given.base,
+            "compile": given.compile,
             "trained": trained.settings if trained else None,
             "trained anew": anew.settings if anew else None,
             "files": [fingerprint(place) for place in (*own.values(), code) if place],
@@ -331,7 +341,11 @@ def plan(given: Given, setup: Setup, processes: Processes, *, done: Sequence[Pat
             **{need.option.flag: getattr(given, name) for name, need in NEEDS.items()},
         },
         models=models,
-        ready=in_turn(*(one.make for one in prepared), *([judged] if judged else ())),
+        ready=in_turn(
+            *(one.make for one in prepared),
+            *([judged] if judged else ()),
+            *([partial(_compile, setup)] if given.compile else ()),
+        ),
         clear=[f"{FOLDER}/"],
         parts=("", *([JOB] if trained else ()), *((JUDGED, SAMPLES) if samples else ())),
     )
@@ -348,6 +362,18 @@ def _further(
         yield trained.batch()
     if samples is not None:
         yield from samples.batches(begin, advance)
+
+
+def _compile(setup: Setup) -> None:
+    """Have what needs no gradient go through compiled code, of the audited model alone."""
+    from saliency_audit.models import compile_scores
+
+    setup.tell(
+        f"compiling {setup.model.name} for {setup.batch_size} images at a time: what metrics look "
+        "at without a gradient goes through that, maps and further models do not"
+    )
+    with setup.model.audited():
+        compile_scores(setup.model, batch_size=setup.batch_size)
 
 
 def _judge_made(

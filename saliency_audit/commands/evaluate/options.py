@@ -13,6 +13,7 @@ from saliency_audit.commands.options import (
     OF_MAPS,
     OF_MODEL,
     OF_RUN,
+    RUN,
     SCALAR,
     of_images,
     options_of,
@@ -117,4 +118,12 @@ OPTIONS = (
     *OF_MODEL,
     CLASS_NAMES,
     *OF_RUN,
+    Option(
+        "compile",
+        "flag",
+        default=False,
+        panel=RUN,
+        help="Compile the network, about a minute, for metrics that look at changed images without "
+        "a gradient (deletion); numbers change by round-off. On CPUs; needs a C++ compiler.",
+    ),
 )

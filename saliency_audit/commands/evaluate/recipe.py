@@ -92,6 +92,7 @@ def fresh_network(model: "Classifier", given: Given, seed: int) -> "Classifier":
             std=model.std.flatten().tolist(),
             seed=seed,
             device=model.mean.device,
+            channels_last=given.channels_last,
         )
     try:
         return reinitialised(model, seed=seed)

@@ -264,6 +264,7 @@ class Retraining:
             "input shape": self.models[0].input_shape,
             "colours": [part.flatten().tolist() for part in (model.mean, model.std)],
             "precision": self.models[0].precision,
+            "channels last": self.given.channels_last,
             "images": [self.data.fingerprint, self.tested.fingerprint],
             "recipe": asdict(self.recipe),
             "replacement": asdict(one.replacement),
