@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saliency_audit.errors import UnsupportedError
 from saliency_audit.models.classifier import Classifier
@@ -65,15 +65,15 @@ def compile_scores(model: Classifier, *, batch_size: int) -> None:
             compiled as a whole; or the code gives other logits, beyond round-off.
     """
     refuse_to_compile(model)
-    # Neither is a module, which would become a part of the model.
-    code = model.reading.of(torch.compile(model.network, dynamic=False, fullgraph=True))
-    usually = model.reading.of(model.network)
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(batch_size, *model.input_shape, generator=draw)
     usual = model.scores(images)
-    model.compiled = code
     try:
         with _quietly():
+            network = _traceable(model.network, images.to(model.dtype or images.dtype))
+            # No module, which would become a part of the model.
+            code = model.reading.of(torch.compile(network, dynamic=False, fullgraph=True))
+            model.compiled = code
             found = model.scores(images)
     # Anything can go wrong inside: it traces the user's forward and calls a compiler.
     except Exception as error:
@@ -86,7 +86,18 @@ def compile_scores(model: Classifier, *, batch_size: int) -> None:
             f"--compile: compiled code gives other logits of {model.name}, by {off:.1g} of the "
             "largest; leave it"
         )
-    model.compiled = _of_one_size(code, usually, batch_size)
+    model.compiled = _of_one_size(code, model.reading.of(model.network), batch_size)
+
+
+def _traceable(network: nn.Module, example: Tensor) -> nn.Module:
+    """The network, or its graph without its submodules, where the compiler cannot see through them.
+
+    The weights are the same tensors.
+    """
+    if not isinstance(network, torch.export.UnflattenedModule):
+        return network
+    with torch.no_grad():
+        return torch.export.export(network, (example,)).module()
 
 
 def _of_one_size(code: Logits, usually: Logits, size: int) -> Logits:

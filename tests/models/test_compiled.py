@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from saliency_audit.errors import UnsupportedError
-from saliency_audit.models import Classifier, compile_scores, input_gradient, load
+from saliency_audit.models import Classifier, compile_scores, input_gradient, load, reload, save
 from saliency_audit.models.channels_last import lay_out_channels_last
 from saliency_audit.outputs import MULTI_LABEL
 from tests.conftest import plain_cnn
@@ -72,6 +72,20 @@ def test_weights_may_change_in_place(cnn, images, traced):
         after = cnn.scores(images)
         torch.testing.assert_close(after, by_network(cnn, images))
     assert not torch.allclose(before, after)
+
+
+def test_exported_programs(cnn, images, traced, tmp_path):
+    path = tmp_path / "model.pt2"
+    save(cnn.network, path, format="exported", input_shape=cnn.input_shape)
+    model = reload(path, cnn)
+    with model.audited():
+        compile_scores(model, batch_size=4)
+        for weight in model.network.parameters():
+            weight.mul_(1.1)
+        for count in (4, 3, 1):
+            found = model.scores(images[:count])
+            torch.testing.assert_close(found, by_network(model, images[:count]))
+    assert len(traced) == 1
 
 
 def test_images_laid_out_otherwise_are_not_compiled_for(cnn, images, traced):
