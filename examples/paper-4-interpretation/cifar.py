@@ -22,9 +22,9 @@ EXPERIMENT = Experiment(
         objectives={
             "adv": ["--steps", "4"],
             "jacobian": ["--weight", "0.01"],
-            "interp-r": ["--weight", "0.025"],
-            "interp-r-perm": ["--weight", "0.02"],
-            "interp-nr": ["--weight", "0.02"],
+            "interp-r": ["--weight", "0.035"],
+            "interp-r-perm": ["--weight", "0.025"],
+            "interp-nr": ["--weight", "0.015"],
         },
         teacher=["--teacher-samples", "10"],
         attack_steps="20",
@@ -35,12 +35,12 @@ EXPERIMENT = Experiment(
     full=Size(
         network=["--arch", "cifar_cnn:CifarCnn", *COLOUR],
         training=["--epochs", "20", "--lr", "0.01", "--train-batch-size", "100"],
-        objectives={  # of the weights P4 prints only that of Interp. R.
+        objectives={  # Interp. R. has P4's, the others that of an equal final loss
             "adv": ["--steps", "40"],
-            "jacobian": ["--weight", "0.01"],
+            "jacobian": ["--weight", "0.007"],
             "interp-r": ["--weight", "0.025"],
-            "interp-r-perm": ["--weight", "0.02"],
-            "interp-nr": ["--weight", "0.02"],
+            "interp-r-perm": ["--weight", "0.018"],
+            "interp-nr": ["--weight", "0.011"],
         },
         teacher=[],
         attack_steps="40",
