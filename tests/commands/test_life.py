@@ -307,6 +307,13 @@ verdict = ["steady", "shifted"]
         ),
         pytest.param(
             "evaluate",
+            "--metric deletion --steps 4 --batch-size 16 --saliency gradient --channels-last "
+            "--compile --format parquet",
+            ("results.parquet", "summary.csv", "curves.csv", "verdicts.csv"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "evaluate",
             "--metric known-answer --plant-steps 4 --batch-size 16 --saliency gradient",
             ("results.csv", "summary.csv", "verdicts.csv", "known-answer.safetensors"),
             marks=pytest.mark.slow,
