@@ -353,7 +353,7 @@ def quantus(model: Classifier, images: Tensor, size: int) -> Callable[[], object
     metric = PixelFlipping(
         features_in_step=pixels // REPLACEMENTS,
         perturb_baseline="mean",
-        return_auc_per_sample=True,
+        return_auc_per_sample=False,
         disable_warnings=True,
         display_progressbar=False,
     )
