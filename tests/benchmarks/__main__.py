@@ -128,10 +128,10 @@ def second_passes(model: Classifier, images: Tensor, count: int, size: int) -> N
 
 
 def best_size(
-    passes: Callable[..., None], model: Classifier, images: Tensor, device: torch.device
+    passes: Callable[..., None], model: Classifier, images: Tensor, device: torch.device, most: int
 ) -> int:
-    """The batch size with the fastest bare passes."""
-    sizes = SIZES[device.type]
+    """The batch size with the fastest bare passes, ``most`` or fewer."""
+    sizes = [size for size in SIZES[device.type] if size <= most] or [most]
     for size in sizes:
         passes(model, images, size, size)  # warm up: kernels are chosen on first sight
     times = {
@@ -446,7 +446,9 @@ def pair(name: str, model: Classifier, images: Tensor, device: torch.device) -> 
         bare_work, make = both_passes, both
     else:
         bare_work, make = bare_passes, fool if name == "fool" else partial(method, name)
-    size = best_size(bare_work, model, images, device)
+    # Points of one image and its replacements share a batch; steps of a search follow each other.
+    most = len(images) if attacked or both else SIZES[device.type][-1]
+    size = best_size(bare_work, model, images, device, most)
     work, passes = make(model, images, size)
     before = model.passes
     work()
