@@ -1,5 +1,6 @@
 """Options to one audit call to writers to an exit code; the only place that prints."""
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         # Without any argument the help stands there, which was what was asked for.
-        code = _told(error) if arguments else 0
+        code = _told(error, arguments) if arguments else 0
     finally:
         let_go()
     if code == STOPPED:
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     leave(code if isinstance(code, int) else 0)
 
 
-def _told(error: BaseException) -> int:
+def _told(error: BaseException, arguments: list[str]) -> int:
     """Print one line about the error and return the exit code."""
     if isinstance(error, typer.Exit):
         return error.exit_code
@@ -115,9 +116,21 @@ def _told(error: BaseException) -> int:
         line, code = str(error), 2
     elif isinstance(error, AuditError):
         line, code = str(error), 3
+    elif too_long := _too_long(error, arguments):
+        line, code = too_long, 2
     else:
         kind = type(error).__name__
         line = f"{kind}: {error} (finished batches are kept; --resume goes on, --debug shows where)"
         code = 3
     tell("[bold red]error[/bold red]:", line)
     return code
+
+
+def _too_long(error: BaseException, arguments: list[str]) -> str:
+    """What to say of a file on the command line that no file can be called; else nothing."""
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return ""
+    name = str(error.filename)
+    if not any(name in word for word in arguments):  # the tool's own doing
+        return ""
+    return f"'{name[:40]}...' is {len(name):,} characters long, and no file's name is; give a path"

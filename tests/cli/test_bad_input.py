@@ -103,6 +103,10 @@ def missing_folder():
     return ("--data", "nowhere"), ("nowhere",)
 
 
+def endless_name():
+    return ("--data", "x" * 300), ("'xxx", "300 characters", "give a path")
+
+
 def more_folders_than_classes():
     for i in range(12):
         Path(f"data/class{i:02d}").mkdir(parents=True)
@@ -260,6 +264,7 @@ CASES = [
     manifest_without_columns,
     empty_folder,
     missing_folder,
+    endless_name,
     more_folders_than_classes,
     colour_images_for_a_grey_model,
     grey_images_for_a_colour_model,
