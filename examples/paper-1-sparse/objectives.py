@@ -18,10 +18,23 @@ import pandas as pd
 from PIL import Image
 
 from saliency_audit.assets import bundled_images
-from saliency_audit.stats.claims import claims_markdown, claims_table, over_trainings
+from saliency_audit.stats.claims import claims_markdown, claims_table, over_images, over_trainings
 
 SEEDS = (0, 1, 2)
+TWO = "stability of two seeds"
 CLAIMS = {  # check, what is above, what is below
+    **{
+        f"P1: {name} has sparser maps (Gini) than cross-entropy": (
+            "sparsity-gini", name, "cross-entropy",
+        )
+        for name in ("adversarial (l1)", "adversarial (l2)")
+    },
+    **{
+        f"P1: {name} has stabler maps (of two seeds) than cross-entropy": (
+            TWO, name, "cross-entropy",
+        )
+        for name in ("adversarial (l1)", "adversarial (l2)")
+    },
     **{
         f"P1: {name} keeps more of the most salient pixels under attack than cross-entropy": (
             "topk-intersection", name, "cross-entropy",
@@ -51,9 +64,12 @@ COLUMNS = {
     "gradient-norm-others": "norm of the others'",
     "deletion": "deletion",
     "discriminative": "discriminative",
-    "stability": "stability",
+    "sparsity-gini": "Gini",
+    "stability": "as the model before",
+    TWO: "as of another seed",
     "topk-intersection": "top-k kept under attack",
 }
+TABLE_COLUMNS = ["objective", "check", "mean", "half_width", "trainings"]
 OBJECTIVES: dict[str, list[str]] = {
     "cross-entropy": [],
     "cross-entropy (softplus)": ["--surrogate", "softplus"],
@@ -83,12 +99,17 @@ def silhouettes(folder: Path) -> Path:
     return folder
 
 
+def folder_of(output: Path, name: str, seed: int) -> Path:
+    """Where a training is."""
+    return output / f"{name.translate(str.maketrans(' ', '-', '(),'))}-{seed}"
+
+
 def commands(output: Path) -> Iterator[tuple[str, int, Path, list[str]]]:
     """Name, seed, folder and command of every training, teachers before those they teach."""
     for seed in SEEDS:
         for name, options in OBJECTIVES.items():
             objective = name.split(" (")[0]
-            folder = output / f"{name.translate(str.maketrans(' ', '-', '(),'))}-{seed}"
+            folder = folder_of(output, name, seed)
             command = ["finetune", "--objective", objective, "--seed", str(seed), *options]
             if name == "interpretation (robust teacher)":
                 command += ["--teacher", str(output / f"pgd-{seed}" / "model.pt2")]
@@ -118,10 +139,11 @@ def main() -> None:
                 print(f"{name}, seed {seed}: did not finish; see above")
                 continue
         found.append(values(folder).assign(objective=name, seed=seed))
-    written = table(pd.concat(found))
+    alike = stability(output)
+    written = pd.concat([table(pd.concat(found)), across(alike)])
     written.to_csv(output / "objectives.csv", index=False)
     (output / "objectives.md").write_text(markdown(written))
-    judged = claims(pd.concat(found))
+    judged = claims(pd.concat(found), alike)
     judged.to_csv(output / "objectives-claims.csv", index=False, float_format="%.4g")
     print(f"{markdown(written)}\n{claims_markdown(judged)}")
 
@@ -133,13 +155,43 @@ def values(folder: Path) -> pd.DataFrame:
     return own[["check", "before", "after"]]
 
 
-def claims(found: pd.DataFrame) -> pd.DataFrame:
-    """What papers say of one objective beside another, as differences on the same seeds."""
+def stability(output: Path) -> pd.DataFrame:
+    """Of each image (rows), the share of pixels that maps of two seeds have in common, by name."""
+    alike = {}
+    for name in OBJECTIVES:
+        first, second = (folder_of(output, name, seed) / "model.pt2" for seed in SEEDS[:2])
+        if not (first.is_file() and second.is_file()):
+            continue  # a training did not finish
+        report = output / f"{first.parent.name}-two-seeds"
+        run = [sys.executable, "-m", "saliency_audit", "evaluate", str(first)]
+        run += ["--other", str(second), "--metric", "stability", "--saliency", "gradient"]
+        run += ["--max-samples", "100", "--output-dir", str(report), "--resume", "--quiet"]
+        subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
+        rows = pd.read_csv(report / "results.csv")
+        own = rows[(rows["check"] == "stability") & (rows["saliency"] == "gradient")]
+        alike[name] = own.set_index("image")["value"]
+    return pd.DataFrame(alike)
+
+
+def across(alike: pd.DataFrame) -> pd.DataFrame:
+    """Rows for the table, with half of the interval over images."""
+    rows = []
+    for name, shares in alike.items():
+        ours = over_images(shares.dropna())
+        rows.append((name, TWO, ours.mean, (ours.high - ours.low) / 2, 2))
+    return pd.DataFrame(rows, columns=TABLE_COLUMNS)
+
+
+def claims(found: pd.DataFrame, alike: pd.DataFrame) -> pd.DataFrame:
+    """What papers say of one objective beside another: differences on the same seeds or images."""
     own = found.set_index(["check", "objective", "seed"])["after"]
-    rows = [
-        (text, None, over_trainings((own[check, more] - own[check, less]).dropna()))
-        for text, (check, more, less) in CLAIMS.items()
-    ]
+    rows = []
+    for text, (check, more, less) in CLAIMS.items():
+        if check == TWO:
+            ours = over_images((alike[more] - alike[less]).dropna())
+        else:
+            ours = over_trainings((own[check, more] - own[check, less]).dropna())
+        rows.append((text, None, ours))
     return claims_table("objectives", rows)
 
 
@@ -155,12 +207,15 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
             ours = over_trainings(means)
             half = ours.high - ours.mean if spread else float("nan")
             rows.append((name, check, means.mean(), half, len(means)))
-    return pd.DataFrame(rows, columns=["objective", "check", "mean", "half_width", "trainings"])
+    return pd.DataFrame(rows, columns=TABLE_COLUMNS)
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The table as Markdown."""
-    lines = ["| objective | " + " | ".join(COLUMNS.values()) + " |", "|---" * 9 + "|"]
+    lines = [
+        "| objective | " + " | ".join(COLUMNS.values()) + " |",
+        "|---" * (1 + len(COLUMNS)) + "|",
+    ]
     for name, own in table.groupby("objective", sort=False):
         by_check = own.set_index("check")
         cells = []
