@@ -27,7 +27,7 @@ MINUTES = {  # of one CPU core, as run
     "paper-0-density/samples": 28,
     "paper-0-density/sweep": 11,
     "paper-1-sparse/cascade": 4,
-    "paper-1-sparse/objectives": 90,
+    "paper-1-sparse/objectives": 55,
     "paper-1-sparse/random_labels": 8,
     "paper-1-sparse/sparsification": 30,
     "paper-2-relex/evidence": 15,

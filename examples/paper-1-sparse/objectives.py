@@ -184,7 +184,7 @@ def across(alike: pd.DataFrame) -> pd.DataFrame:
 
 def claims(found: pd.DataFrame, alike: pd.DataFrame) -> pd.DataFrame:
     """What papers say of one objective beside another: differences on the same seeds or images."""
-    own = found.set_index(["check", "objective", "seed"])["after"]
+    own = found.set_index(["check", "objective", "seed"])["after"].sort_index()
     rows = []
     for text, (check, more, less) in CLAIMS.items():
         if check == TWO:
