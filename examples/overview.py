@@ -36,7 +36,7 @@ MINUTES = {  # of one CPU core, as run
     "paper-3-adversarial-training/manifold": 5,
     "paper-3-adversarial-training/roar": 11,
     "paper-3-adversarial-training/tilt": 5,
-    "paper-4-interpretation/cifar": 40,
+    "paper-4-interpretation/cifar": 108,
     "paper-4-interpretation/mnist": 75,
 }
 

@@ -29,8 +29,8 @@ EXPERIMENT = Experiment(
         teacher=["--teacher-samples", "10"],
         attack_steps="20",
         images=(10_000, 1000, 1000),
-        seeds=1,
-        summary="10,000 images, 12 epochs, a small network, one seed",
+        seeds=3,
+        summary="10,000 images, 12 epochs, a small network, three seeds",
     ),
     full=Size(
         network=["--arch", "cifar_cnn:CifarCnn", *COLOUR],
