@@ -130,7 +130,7 @@ def _too_long(error: BaseException, arguments: list[str]) -> str:
     """What to say of a file on the command line that no file can be called; else nothing."""
     if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
         return ""
-    name = str(error.filename)
-    if not any(name in word for word in arguments):  # the tool's own doing
+    name = str(error.filename or "")
+    if not name or not any(name in word for word in arguments):  # the tool's own doing
         return ""
     return f"'{name[:40]}...' is {len(name):,} characters long, and no file's name is; give a path"
