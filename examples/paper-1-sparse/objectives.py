@@ -24,20 +24,11 @@ SEEDS = (0, 1, 2)
 TWO = "stability of two seeds"
 CLAIMS = {  # check, what is above, what is below
     **{
-        f"P1: {name} has sparser maps (Gini) than cross-entropy": (
-            "sparsity-gini", name, "cross-entropy",
-        )
-        for name in ("adversarial (l1)", "adversarial (l2)")
-    },
-    **{
-        f"P1: {name} has stabler maps (of two seeds) than cross-entropy": (
-            TWO, name, "cross-entropy",
-        )
-        for name in ("adversarial (l1)", "adversarial (l2)")
-    },
-    **{
-        f"P1: {name} keeps more of the most salient pixels under attack than cross-entropy": (
-            "topk-intersection", name, "cross-entropy",
+        f"P1: {name} {text} than cross-entropy": (check, name, "cross-entropy")
+        for text, check in (
+            ("has sparser maps (Gini)", "sparsity-gini"),
+            ("has stabler maps (of two seeds)", TWO),
+            ("keeps more of the most salient pixels under attack", "topk-intersection"),
         )
         for name in ("adversarial (l1)", "adversarial (l2)")
     },

@@ -5,7 +5,7 @@ python mnist.py MNIST (--quick | --full) [--seeds N] [--output DIR]
 MNIST is a folder with the four files of MNIST. An interrupted run goes on where it stopped.
 """
 
-from tables import ACCURACY, LABEL, UNDER_ATTACK, Experiment, Size, main
+from tables import Experiment, Size, main
 
 NETWORK = ["--arch", "mnist_cnn:MnistCnn", "--channels", "1", "--size", "28"]
 EXPERIMENT = Experiment(
@@ -54,21 +54,6 @@ EXPERIMENT = Experiment(
         "interp-r": (99.15, 85.17, 1.72, 1.19),
         "interp-r-perm": (99.12, 80.83, 0.85, 1.67),
         "interp-nr": (99.13, 60.96, 5.45, 2.37),
-    },
-    claims={
-        "under attack: Adv. above Interp. R.": (UNDER_ATTACK, "adv", "interp-r"),
-        "under attack: Interp. R. above Jacobian": (UNDER_ATTACK, "interp-r", "jacobian"),
-        "under attack: Interp. R. above Interp. R. Perm.": (
-            UNDER_ATTACK, "interp-r", "interp-r-perm",
-        ),
-        "under attack: Interp. R. above Std.": (UNDER_ATTACK, "interp-r", "std"),
-        "under attack: Jacobian above Std.": (UNDER_ATTACK, "jacobian", "std"),
-        "accuracy: Interp. R. above Jacobian": (ACCURACY, "interp-r", "jacobian"),
-        "gradient of the label: Adv. shorter than Std.": (LABEL, "adv", "std"),
-        "gradient of the label: Interp. R. shorter than Std.": (LABEL, "interp-r", "std"),
-        "gradient of the label: Perm. shorter than Interp. R.": (
-            LABEL, "interp-r-perm", "interp-r",
-        ),
     },
 )  # fmt: skip
 

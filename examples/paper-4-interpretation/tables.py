@@ -5,7 +5,8 @@
 
 import argparse
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,17 @@ NETWORKS = {
 }
 CHECKS = ("accuracy", "robust-accuracy", "gradient-norm-target", "gradient-norm-others")
 ACCURACY, UNDER_ATTACK, LABEL, _ = CHECKS
+CLAIMS = {  # check, what is better and what is worse: above in accuracy, or shorter
+    "under attack: Adv. above Interp. R.": (UNDER_ATTACK, "adv", "interp-r"),
+    "under attack: Interp. R. above Jacobian": (UNDER_ATTACK, "interp-r", "jacobian"),
+    "under attack: Interp. R. above Interp. R. Perm.": (UNDER_ATTACK, "interp-r", "interp-r-perm"),
+    "under attack: Interp. R. above Std.": (UNDER_ATTACK, "interp-r", "std"),
+    "under attack: Jacobian above Std.": (UNDER_ATTACK, "jacobian", "std"),
+    "accuracy: Interp. R. above Jacobian": (ACCURACY, "interp-r", "jacobian"),
+    "gradient of the label: Adv. shorter than Std.": (LABEL, "adv", "std"),
+    "gradient of the label: Interp. R. shorter than Std.": (LABEL, "interp-r", "std"),
+    "gradient of the label: Perm. shorter than Interp. R.": (LABEL, "interp-r-perm", "interp-r"),
+}
 MEASURED = (CHECKS[:1], CHECKS[1:2], CHECKS[2:])
 
 
@@ -63,7 +75,7 @@ class Experiment:
         quick: for a CPU.
         full: P4's.
         paper: P4's number for each of `CHECKS` (accuracies in per cent), by network.
-        claims: check, what is better and what is worse, by text: above in accuracy, or shorter.
+        claims: of this data set alone, like `CLAIMS`.
     """
 
     name: str
@@ -73,7 +85,7 @@ class Experiment:
     quick: Size
     full: Size
     paper: dict[str, tuple[float | None, ...]]
-    claims: dict[str, tuple[str, str, str]]
+    claims: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
 def places(kind: str, folder: Path) -> tuple[str, str]:
@@ -181,7 +193,7 @@ def table(of: Experiment, found: pd.DataFrame) -> str:
 def claims(of: Experiment, found: pd.DataFrame) -> pd.DataFrame:
     """P4's orderings, as differences on the same seeds."""
     rows = []
-    for text, (check, better, worse) in of.claims.items():
+    for text, (check, better, worse) in {**CLAIMS, **of.claims}.items():
         own = found[found["check"] == check].set_index(["model", "seed"])["mean"]
         one, other = (papers(of, name, check) for name in (better, worse))
         sign = 1 if "accuracy" in check else -1  # shorter gradients
